@@ -1,0 +1,162 @@
+"""The state of a channel is a fold over its log: `apply(state, event) -> state`.
+
+Authorisation is part of the fold. `judge` says whether an event was allowed *at its position*; one that
+was not is void: it keeps its number and changes nothing. Edge, sequencer and archiver all call `fold`,
+so none can have a second opinion (P14). `None` is the state before seq 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from pydantic import TypeAdapter
+
+from shared import events as e
+from shared.ids import UserId
+
+MEMBERS_MAX = 10_000
+"""Members of one channel: bounds a checkpoint to well under the largest NATS message."""
+
+ADMINS = frozenset({"member.removed", "member.role_changed", "channel.archived", "channel.unarchived"})
+WHILE_ARCHIVED = frozenset({"channel.unarchived", "member.left", "member.removed"})
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """What authorisation, lists and unread counts need; the messages themselves are not in here.
+
+    `messages` counts the posted messages so far: unread is a difference of two such counts.
+    """
+
+    kind: e.ChannelKind
+    name: str
+    topic: str = ""
+    archived: bool = False
+    created_by: UserId = UserId("")
+    members: Mapping[UserId, e.Role] = field(default_factory=dict)
+    messages: int = 0
+    pins: tuple[int, ...] = ()
+
+
+_STATES: TypeAdapter[ChannelState] = TypeAdapter(ChannelState)
+PINS_MAX = 100
+
+
+def dump_state(state: ChannelState) -> bytes:
+    """The state as JSON, for checkpoints."""
+    return _STATES.dump_json(state)
+
+
+def load_state(body: bytes | str) -> ChannelState:
+    """The inverse of `dump_state`; raises pydantic's ValidationError."""
+    return _STATES.validate_json(body)
+
+
+def fold(state: ChannelState | None, event: e.Event) -> tuple[ChannelState | None, str | None]:
+    """The state after `event`, and why the event is void there (None: it is not)."""
+    void = judge(state, event)
+    return (state, void) if void else (_evolve(state, event), None)
+
+
+def apply(state: ChannelState | None, event: e.Event) -> ChannelState | None:
+    """The state after `event`; a void event changes nothing."""
+    return fold(state, event)[0]
+
+
+def judge(state: ChannelState | None, event: e.Event) -> str | None:
+    """Why `event` is not allowed in `state`, or None if it is."""
+    if isinstance(event, e.Unreadable):
+        return "unreadable"
+    if isinstance(event, e.ChannelCreated):
+        return "already created" if state is not None else None
+    if state is None:
+        return "no such channel"
+    if state.archived and event.kind not in WHILE_ARCHIVED:
+        return "channel is archived"
+    if event.imported is not None:
+        return _impossible(state, event)
+    if isinstance(event, e.MemberJoined):
+        return None if state.kind == "public" else "channel is not public"
+    role = state.members.get(event.author)
+    if role is None:
+        return "author is not a member"
+    return _unauthorized(state, event, role) or _impossible(state, event)
+
+
+def _unauthorized(state: ChannelState, event: e.KnownEvent, role: e.Role) -> str | None:
+    if state.kind == "direct" and event.kind.startswith(("member.", "channel.")):
+        return "a direct channel is fixed"
+    if event.kind in ADMINS and role != "admin":
+        return "only an admin may do this"
+    if state.kind == "private" and role != "admin" and event.kind == "member.invited":
+        return "only an admin may invite to a private channel"
+    match event:
+        case e.MemberInvited(role="admin") if role != "admin":
+            return "only an admin may make an admin"
+        case e.MessageEdited() if event.ref_author != event.author:
+            return "only the author may edit"
+        case e.MessageDeleted() if event.ref_author != event.author and role != "admin":
+            return "only the author or an admin may delete"
+    return None
+
+
+def _impossible(state: ChannelState, event: e.KnownEvent) -> str | None:
+    match event:
+        case e.MemberRemoved() | e.MemberRoleChanged() if event.user not in state.members:
+            return "no such member"
+        case e.MemberJoined() | e.MemberInvited() if len(state.members) >= MEMBERS_MAX:
+            return "channel is full"
+        case e.PinAdded() if len(state.pins) >= PINS_MAX:
+            return "too many pins"
+    return None
+
+
+def _evolve(state: ChannelState | None, event: e.Event) -> ChannelState | None:
+    if isinstance(event, e.ChannelCreated):
+        return _created(event)
+    assert state is not None, "judge lets only channel.created pass without a state"
+    members = state.members
+    match event:
+        case e.MessagePosted():
+            return replace(state, messages=state.messages + 1)
+        case e.MemberJoined():
+            return replace(state, members={event.author: "member", **members})
+        case e.MemberInvited():
+            return replace(state, members={event.user: event.role, **members})
+        case e.MemberRoleChanged():
+            return replace(state, members={**members, event.user: event.role})
+        case e.MemberLeft():
+            return replace(state, members=_without(members, event.author))
+        case e.MemberRemoved():
+            return replace(state, members=_without(members, event.user))
+        case e.ChannelRenamed():
+            return replace(state, name=event.name)
+        case e.ChannelTopicSet():
+            return replace(state, topic=event.topic)
+        case e.ChannelArchived():
+            return replace(state, archived=True)
+        case e.ChannelUnarchived():
+            return replace(state, archived=False)
+        case e.PinAdded():
+            return replace(state, pins=tuple(dict.fromkeys((*state.pins, event.ref))))
+        case e.PinRemoved():
+            return replace(state, pins=tuple(p for p in state.pins if p != event.ref))
+    return state
+
+
+def _created(event: e.ChannelCreated) -> ChannelState:
+    members: dict[UserId, e.Role] = dict.fromkeys(event.members, "member")
+    if event.channel_kind != "direct":
+        members[event.author] = "admin"
+    return ChannelState(
+        kind=event.channel_kind,
+        name=event.name,
+        topic=event.topic,
+        created_by=event.author,
+        members=members,
+    )
+
+
+def _without(members: Mapping[UserId, e.Role], user: UserId) -> dict[UserId, e.Role]:
+    return {member: role for member, role in members.items() if member != user}

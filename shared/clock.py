@@ -1,0 +1,32 @@
+"""Time as values: cores receive it, shells read it here. Microseconds since 1970, UTC, inside; RFC 3339 outside."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import time
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_NANOS = re.compile(r"(.*?)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
+
+
+def now_us() -> int:
+    """The wall clock in microseconds."""
+    return time.time_ns() // 1000
+
+
+def rfc3339(at_us: int) -> str:
+    """`2026-11-25T04:00:00.123Z`: the only form of a time that clients see (P2)."""
+    moment = _EPOCH + dt.timedelta(microseconds=at_us)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at_us // 1000 % 1000:03d}Z"
+
+
+def parse_rfc3339(text: str) -> int:
+    """Microseconds since 1970; nanoseconds, as NATS writes them, are cut off. Raises ValueError."""
+    match = _NANOS.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not an RFC 3339 time: {text!r}")
+    whole, fraction, zone = match.groups()
+    moment = dt.datetime.fromisoformat(whole + zone)
+    seconds = (moment - _EPOCH) // dt.timedelta(seconds=1)
+    return seconds * 1_000_000 + int((fraction or "")[:6].ljust(6, "0"))

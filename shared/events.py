@@ -1,0 +1,255 @@
+"""The events: every kind that may stand in a channel's log, defined once.
+
+An event is stored as one JSON object (`encode`), read back by every service (`decode`) and shown to
+clients in one form (`wire`), the same bytes for every recipient (P20). What cannot be read is still
+numbered: it becomes `Unreadable`, which every fold declares void, so that a bad body can neither stop a
+reader nor shift a number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from shared.clock import rfc3339
+from shared.ids import ChannelKey, CommandId, Seq, StreamSeq, UserId
+
+Role = Literal["admin", "member"]
+ChannelKind = Literal["public", "private", "direct"]
+
+
+class Imported(BaseModel):
+    """Says that an event was brought in from elsewhere: by whom, and when it really happened."""
+
+    model_config = ConfigDict(frozen=True)
+
+    by: UserId
+    at: str
+    """RFC 3339."""
+
+
+class _Base(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    v: Literal[1] = 1
+    id: CommandId
+    author: UserId
+    imported: Imported | None = None
+
+
+class _Targeted(_Base):
+    ref: Seq
+    """The seq of the message that this event is about."""
+
+
+class _Authored(_Targeted):
+    ref_author: UserId
+    """Who wrote that message: it can never change, so the edge looks it up before it publishes."""
+
+
+class ChannelCreated(_Base):
+    """Always seq 1. The creator is its first admin; a direct channel's members are fixed."""
+
+    kind: Literal["channel.created"] = "channel.created"
+    channel_kind: ChannelKind
+    name: str
+    topic: str = ""
+    members: tuple[UserId, ...] = ()
+
+
+class MessagePosted(_Base):
+    """A message; `thread` is the seq of the message that it answers."""
+
+    kind: Literal["message.posted"] = "message.posted"
+    text: str
+    thread: Seq | None = None
+
+
+class MessageEdited(_Authored):
+    """New text of an earlier message; its version is this event's seq."""
+
+    kind: Literal["message.edited"] = "message.edited"
+    text: str
+
+
+class MessageDeleted(_Authored):
+    """An earlier message is a tombstone from here on."""
+
+    kind: Literal["message.deleted"] = "message.deleted"
+
+
+class ReactionAdded(_Targeted):
+    """`author` reacts to a message; the same reaction twice counts once."""
+
+    kind: Literal["reaction.added"] = "reaction.added"
+    emoji: str
+
+
+class ReactionRemoved(_Targeted):
+    """`author` takes a reaction back."""
+
+    kind: Literal["reaction.removed"] = "reaction.removed"
+    emoji: str
+
+
+class MemberJoined(_Base):
+    """`author` joins a public channel."""
+
+    kind: Literal["member.joined"] = "member.joined"
+
+
+class MemberLeft(_Base):
+    """`author` leaves."""
+
+    kind: Literal["member.left"] = "member.left"
+
+
+class MemberInvited(_Base):
+    """`author` adds `user`, who is a member from here on."""
+
+    kind: Literal["member.invited"] = "member.invited"
+    user: UserId
+    role: Role = "member"
+
+
+class MemberRemoved(_Base):
+    """`author`, an admin, removes `user` (the command is `kick`)."""
+
+    kind: Literal["member.removed"] = "member.removed"
+    user: UserId
+
+
+class MemberRoleChanged(_Base):
+    """`author`, an admin, gives `user` another role."""
+
+    kind: Literal["member.role_changed"] = "member.role_changed"
+    user: UserId
+    role: Role
+
+
+class ChannelRenamed(_Base):
+    """The channel's display name changes; its id never does."""
+
+    kind: Literal["channel.renamed"] = "channel.renamed"
+    name: str
+
+
+class ChannelTopicSet(_Base):
+    """The channel's topic changes."""
+
+    kind: Literal["channel.topic_set"] = "channel.topic_set"
+    topic: str
+
+
+class ChannelArchived(_Base):
+    """Nothing may be said here any more, until it is unarchived."""
+
+    kind: Literal["channel.archived"] = "channel.archived"
+
+
+class ChannelUnarchived(_Base):
+    """The channel is open again."""
+
+    kind: Literal["channel.unarchived"] = "channel.unarchived"
+
+
+class PinAdded(_Targeted):
+    """A message is pinned."""
+
+    kind: Literal["pin.added"] = "pin.added"
+
+
+class PinRemoved(_Targeted):
+    """A message is no longer pinned."""
+
+    kind: Literal["pin.removed"] = "pin.removed"
+
+
+class Unreadable(BaseModel):
+    """Stands for a stored body that is no event of this version: numbered, void."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: ClassVar[str] = "unreadable"
+    id: CommandId = CommandId("")
+    author: UserId = UserId("")
+    imported: None = None
+
+
+KnownEvent = Annotated[
+    ChannelCreated
+    | MessagePosted
+    | MessageEdited
+    | MessageDeleted
+    | ReactionAdded
+    | ReactionRemoved
+    | MemberJoined
+    | MemberLeft
+    | MemberInvited
+    | MemberRemoved
+    | MemberRoleChanged
+    | ChannelRenamed
+    | ChannelTopicSet
+    | ChannelArchived
+    | ChannelUnarchived
+    | PinAdded
+    | PinRemoved,
+    Field(discriminator="kind"),
+]
+Event = KnownEvent | Unreadable
+
+_EVENTS: TypeAdapter[KnownEvent] = TypeAdapter(KnownEvent)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event at its position in the log, with the verdict of the fold there.
+
+    `at_us` is the log's time (microseconds since 1970); `void` is the reason why the event had no effect.
+    """
+
+    key: ChannelKey
+    seq: Seq
+    stream_seq: StreamSeq
+    at_us: int
+    event: Event
+    void: str | None = None
+
+
+def encode(event: KnownEvent) -> bytes:
+    """The body that is stored in the log."""
+    return event.model_dump_json(exclude_none=True).encode()
+
+
+def decode(body: bytes) -> Event:
+    """Read a stored body; anything that is not an event of this version is `Unreadable`."""
+    try:
+        return _EVENTS.validate_json(body)
+    except ValidationError:
+        return Unreadable()
+
+
+def fingerprint(event: Event) -> str:
+    """16 hex digits that are equal if and only if two events with one id say the same (P12)."""
+    fields = event.model_dump(mode="json", exclude={"v", "ref_author"}, exclude_none=True)
+    return hashlib.blake2b(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
+
+
+def wire(recorded: Recorded) -> bytes:
+    """The JSON object that clients see for an event, live, replayed or paged (P19, P20)."""
+    event = recorded.event
+    head: dict[str, object] = {
+        "type": "event",
+        "channel": recorded.key.channel,
+        "seq": recorded.seq,
+        "ts": rfc3339(recorded.at_us),
+    }
+    if recorded.void is not None or isinstance(event, Unreadable):
+        head |= {"kind": "void", "author": event.author, "id": event.id}
+    else:
+        head |= event.model_dump(mode="json", exclude={"v", "ref_author"}, exclude_none=True)
+    return orjson.dumps(head)

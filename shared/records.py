@@ -1,0 +1,173 @@
+"""What the services say to one another besides events: bucket values, broadcasts, archive requests.
+
+All are JSON by pydantic; sequences that only move forward carry their `stream_seq`, so that a writer
+that is behind can never overwrite one that is ahead.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.channel import ChannelState
+from shared.events import ChannelKind, Role
+from shared.ids import ChannelId, CommandId, Seq, StreamSeq, UserId, WorkspaceId
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Checkpoint(_Record):
+    """`CHECKPOINTS` value of a channel: its number, position and state at one point of the log."""
+
+    seq: Seq
+    stream_seq: StreamSeq
+    state: ChannelState
+
+
+class Position(_Record):
+    """`CHECKPOINTS` value of a partition."""
+
+    stream_seq: StreamSeq
+
+
+class Belonging(_Record):
+    """`DIRECTORY` value: whether the user is a member, since which event of the channel."""
+
+    channel: ChannelId
+    member: bool
+    role: Role = "member"
+    kind: ChannelKind
+    seq: Seq
+    stream_seq: StreamSeq
+
+
+class PublicChannel(_Record):
+    """`DIRECTORY` value below `PUBLIC_CHANNELS`: what a list of channels shows."""
+
+    channel: ChannelId
+    name: str
+    topic: str
+    archived: bool
+    members: int
+    seq: Seq
+    stream_seq: StreamSeq
+
+
+class ReadMarker(_Record):
+    """`READS` value: how far a user has read; `messages` counts the channel's messages up to there."""
+
+    channel: ChannelId
+    seq: Seq
+    messages: int
+
+
+class Head(_Record):
+    """The newest event of a channel that the sequencer has seen."""
+
+    workspace: WorkspaceId
+    channel: ChannelId
+    seq: Seq
+    stream_seq: StreamSeq
+
+
+class Heads(_Record):
+    """Broadcast on `heads.<p>` about once a second: the channels that changed."""
+
+    heads: tuple[Head, ...]
+
+
+class Typing(_Record):
+    """Broadcast on `ephemeral…`: a user types, for at most `P16`'s six seconds."""
+
+    user: UserId
+
+
+class HistoryRequest(_Record):
+    """A page of a channel's events: the `limit` newest below `before`, or the oldest above `after`.
+
+    `applied` is a position that the answer must cover: the archiver waits until it has it.
+    """
+
+    workspace: WorkspaceId
+    channel: ChannelId
+    before: Seq | None = None
+    after: Seq | None = None
+    limit: int = 50
+    applied: StreamSeq = StreamSeq(0)
+
+
+class HistoryEvent(_Record):
+    """One event of a page: its position, and the stored body with the verdict of the fold."""
+
+    seq: Seq
+    stream_seq: StreamSeq
+    at_us: int
+    body: str
+    void: str | None = None
+
+
+class HistoryPage(_Record):
+    """Events in ascending order of seq, without holes; `more` says whether the page was cut."""
+
+    events: tuple[HistoryEvent, ...]
+    more: bool
+
+
+class IdsRequest(_Record):
+    """Which of these (author, id) pairs does the channel hold, among all events up to `applied`?"""
+
+    workspace: WorkspaceId
+    channel: ChannelId
+    applied: StreamSeq
+    ids: tuple[tuple[UserId, CommandId], ...]
+
+
+class KnownId(_Record):
+    """Where an id stands in the log, and what it says there."""
+
+    seq: Seq
+    stream_seq: StreamSeq
+    at_us: int
+    fingerprint: str
+    void: str | None = None
+
+
+class IdsReply(_Record):
+    """Answers in the order of the question; None means absent up to `applied`."""
+
+    found: tuple[KnownId | None, ...]
+
+
+class CountRequest(_Record):
+    """How many messages does the channel hold up to `upto`?"""
+
+    workspace: WorkspaceId
+    channel: ChannelId
+    upto: Seq
+
+
+class CountReply(_Record):
+    """The number of `message.posted` events that are not void."""
+
+    messages: int
+
+
+class ArchiveStatus(_Record):
+    """One partition of the archive: what is in Parquet (`watermark`) and what is known (`applied`)."""
+
+    partition: int
+    watermark: StreamSeq
+    applied: StreamSeq
+    segments: int
+    manifest: int
+
+
+class Failure(_Record):
+    """Takes the place of a reply."""
+
+    error: Literal["unavailable", "bad_request", "internal"]
+    message: str
+    retry_after_ms: int | None = None
