@@ -1,0 +1,1 @@
+"""The archiver: history in Parquet, and every question about it."""

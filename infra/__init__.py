@@ -1,0 +1,1 @@
+"""Everything around the services: processes, NATS configuration, the `parley` command."""

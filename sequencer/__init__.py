@@ -1,0 +1,1 @@
+"""The sequencer: numbers every channel, and keeps the checkpoints."""

@@ -1,1 +1,1 @@
-"""What every service agrees on: the vocabulary (ids, events, subjects) and the plumbing (bus, logs, health)."""
+"""What all services agree on: the vocabulary (ids, events, subjects) and the plumbing (bus, logs, health)."""

@@ -31,9 +31,9 @@ class ChannelState:
 
     kind: e.ChannelKind
     name: str
+    created_by: UserId
     topic: str = ""
     archived: bool = False
-    created_by: UserId = UserId("")
     members: Mapping[UserId, e.Role] = field(default_factory=dict)
     messages: int = 0
     pins: tuple[int, ...] = ()
@@ -116,20 +116,22 @@ def _evolve(state: ChannelState | None, event: e.Event) -> ChannelState | None:
     if isinstance(event, e.ChannelCreated):
         return _created(event)
     assert state is not None, "judge lets only channel.created pass without a state"
-    members = state.members
     match event:
         case e.MessagePosted():
             return replace(state, messages=state.messages + 1)
-        case e.MemberJoined():
-            return replace(state, members={event.author: "member", **members})
-        case e.MemberInvited():
-            return replace(state, members={event.user: event.role, **members})
-        case e.MemberRoleChanged():
-            return replace(state, members={**members, event.user: event.role})
-        case e.MemberLeft():
-            return replace(state, members=_without(members, event.author))
-        case e.MemberRemoved():
-            return replace(state, members=_without(members, event.user))
+        case (
+            e.MemberJoined() | e.MemberInvited() | e.MemberRoleChanged() | e.MemberLeft() | e.MemberRemoved()
+        ):
+            return replace(state, members=_membership(state.members, event))
+        case e.PinAdded():
+            return replace(state, pins=tuple(dict.fromkeys((*state.pins, event.ref))))
+        case e.PinRemoved():
+            return replace(state, pins=tuple(pin for pin in state.pins if pin != event.ref))
+    return _described(state, event)
+
+
+def _described(state: ChannelState, event: e.Event) -> ChannelState:
+    match event:
         case e.ChannelRenamed():
             return replace(state, name=event.name)
         case e.ChannelTopicSet():
@@ -138,11 +140,24 @@ def _evolve(state: ChannelState | None, event: e.Event) -> ChannelState | None:
             return replace(state, archived=True)
         case e.ChannelUnarchived():
             return replace(state, archived=False)
-        case e.PinAdded():
-            return replace(state, pins=tuple(dict.fromkeys((*state.pins, event.ref))))
-        case e.PinRemoved():
-            return replace(state, pins=tuple(p for p in state.pins if p != event.ref))
     return state
+
+
+_Membership = e.MemberJoined | e.MemberInvited | e.MemberRoleChanged | e.MemberLeft | e.MemberRemoved
+
+
+def _membership(members: Mapping[UserId, e.Role], event: _Membership) -> Mapping[UserId, e.Role]:
+    match event:
+        case e.MemberJoined():
+            return {event.author: "member", **members}
+        case e.MemberInvited():
+            return {event.user: event.role, **members}
+        case e.MemberRoleChanged():
+            return {**members, event.user: event.role}
+        case e.MemberLeft():
+            return _without(members, event.author)
+        case e.MemberRemoved():
+            return _without(members, event.user)
 
 
 def _created(event: e.ChannelCreated) -> ChannelState:

@@ -1,4 +1,4 @@
-"""Time as values: cores receive it, shells read it here. Microseconds since 1970, UTC, inside; RFC 3339 outside."""
+"""Time as values: cores receive it, shells read it here. Microseconds UTC inside, RFC 3339 outside."""
 
 from __future__ import annotations
 

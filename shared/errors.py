@@ -1,4 +1,4 @@
-"""The one tree of operating errors: each has a code, a sentence that says what to do, and whether a retry helps.
+"""The one tree of operating errors: a code, a sentence that says what to do, whether a retry helps.
 
 Codes are stable and documented in the README; texts are free to change (P11). Bugs are not in this
 tree: they assert.
@@ -10,7 +10,7 @@ from typing import ClassVar
 
 
 class ParleyError(Exception):
-    """An operating error. `retry_after_ms` is advice for the caller, `limit` names the bound that was hit."""
+    """An operating error; `retry_after_ms` is advice for the caller, `limit` names the bound that was hit."""
 
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False

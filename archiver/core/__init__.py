@@ -1,0 +1,1 @@
+"""What the archiver decides: rows, segments, manifests."""

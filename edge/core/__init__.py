@@ -1,0 +1,1 @@
+"""What the edge decides, without a clock or a socket."""

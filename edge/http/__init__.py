@@ -1,0 +1,1 @@
+"""HTTP routes: channels, history, messages."""

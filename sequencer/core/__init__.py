@@ -1,0 +1,1 @@
+"""What the sequencer decides: numbers and states of one partition."""

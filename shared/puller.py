@@ -1,0 +1,182 @@
+"""Following a stream with proof: every message from a position on, in order, each once, none missing.
+
+An ordered consumer loses messages silently after a slow-consumer drop (150 of 2,000 arrived, no reset), so
+this pulls: the server sends only what was asked for, and each message's sequence must be one above the last.
+Anything else (a hole, a lost consumer, silence) leads to a new consumer at the last proven position.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections import deque
+from typing import Self
+
+import orjson
+import structlog
+
+from shared.bus import Bus, BusError, Message, StoredMessage, Subscription
+from shared.errors import LogRegressed, Unavailable
+from shared.ids import StreamSeq
+from shared.retry import delays
+
+PULL_EXPIRES_S = 30
+HEARTBEAT_S = 1
+SILENCE_MAX_S = 3.5
+"""Idle heartbeats come every second while a pull is open; longer silence means a dead consumer."""
+
+_log = structlog.get_logger()
+
+
+class Follower:
+    """Iterate to get non-empty batches of consecutive messages, for ever.
+
+    `async with Follower(bus, "LOG_0", start) as follower: async for batch in follower: …`
+    Raises `LogRegressed` if the stream no longer holds `start` or has lost its end: numbers derived
+    from it would be wrong. At most twice `batch_max` messages are buffered.
+    """
+
+    def __init__(self, bus: Bus, stream: str, start: StreamSeq, *, batch_max: int = 500) -> None:
+        self._bus = bus
+        self._stream = stream
+        self._next = start
+        self._batch_max = batch_max
+        self._buffer: deque[StoredMessage] = deque(maxlen=4 * batch_max)
+        self._wake = asyncio.Event()
+        self._broken = False
+        self._asked = 0
+        self._consumer = ""
+        self._inbox: Subscription | None = None
+
+    @property
+    def position(self) -> StreamSeq:
+        """The sequence of the last message that was received."""
+        return StreamSeq(self._next - 1)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._abandon()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> list[StoredMessage]:
+        while True:
+            if self._buffer:
+                batch = [self._buffer.popleft() for _ in range(min(len(self._buffer), self._batch_max))]
+                await self._pull()
+                return batch
+            if self._broken or self._inbox is None:
+                await self._resync()
+            self._wake.clear()
+            await self._pull()
+            if self._buffer or self._broken:
+                continue
+            try:
+                async with asyncio.timeout(SILENCE_MAX_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                _log.warning("follower.fell_silent", stream=self._stream, position=self.position)
+                self._broken = True
+
+    async def _resync(self) -> None:
+        """A fresh consumer right behind the last proven position; retries until the server lets it."""
+        await self._abandon()
+        for delay_s in delays(first_s=0.05, cap_s=2.0):
+            try:
+                await self._create()
+                return
+            except (BusError, Unavailable) as error:
+                _log.warning("follower.resync_failed", stream=self._stream, error=error.message)
+                await asyncio.sleep(delay_s)
+
+    async def _create(self) -> None:
+        info = await self._bus.api(f"STREAM.INFO.{self._stream}", {})
+        state = info["state"]
+        assert isinstance(state, dict)
+        first, last = state["first_seq"], state["last_seq"]
+        if first > self._next or last < self._next - 1:
+            raise LogRegressed(f"{self._stream} holds {first}..{last}; its follower needs {self._next}")
+        self._consumer = f"follow_{secrets.token_hex(6)}"
+        config = {
+            "name": self._consumer,
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": self._next,
+            "ack_policy": "none",
+            "inactive_threshold": 60_000_000_000,
+            "mem_storage": True,
+            "num_replicas": 1,
+        }
+        await self._bus.api(
+            f"CONSUMER.CREATE.{self._stream}.{self._consumer}",
+            {"stream_name": self._stream, "config": config},
+        )
+        # The token keeps what an abandoned consumer still sends out of the new one's inbox.
+        self._inbox = await self._bus.subscribe(self._reply_subject(), self._receive)
+        self._broken = False
+        self._asked = 0
+        await self._pull()
+
+    async def _abandon(self) -> None:
+        if self._inbox is not None:
+            await self._inbox.unsubscribe()
+            self._inbox = None
+            with contextlib.suppress(BusError, Unavailable):
+                await self._bus.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{self._consumer}", b"")
+
+    async def _pull(self) -> None:
+        if self._broken or self._asked > self._batch_max // 2 or len(self._buffer) > self._batch_max:
+            return
+        request = {
+            "batch": self._batch_max,
+            "expires": PULL_EXPIRES_S * 1_000_000_000,
+            "idle_heartbeat": HEARTBEAT_S * 1_000_000_000,
+        }
+        self._asked += self._batch_max
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}"
+        try:
+            await self._bus.publish(subject, orjson.dumps(request), reply=self._reply_subject())
+        except Unavailable:
+            self._broken = True
+
+    def _reply_subject(self) -> str:
+        return f"{self._bus.inbox}_{self._consumer}"
+
+    def _receive(self, message: Message) -> None:
+        if not message.reply.startswith("$JS.ACK."):
+            self._on_status(message)
+            return
+        stored = _stored(message)
+        self._asked -= 1
+        if stored.stream_seq == self._next:
+            self._next = StreamSeq(self._next + 1)
+            self._buffer.append(stored)
+        elif stored.stream_seq > self._next:
+            _log.warning("follower.hole_found", stream=self._stream, wanted=self._next, got=stored.stream_seq)
+            self._broken = True
+        self._wake.set()
+
+    def _on_status(self, message: Message) -> None:
+        status = message.headers.get("Status")
+        if status in {"404", "408"}:  # a pull ended unfilled: ask again
+            unfilled = int(message.headers.get("Nats-Pending-Messages", self._batch_max))
+            self._asked = max(0, self._asked - unfilled)
+        elif status != "100":
+            self._broken = True
+        self._wake.set()
+
+
+def _stored(message: Message) -> StoredMessage:
+    """The position stands in the reply: `$JS.ACK[.domain.account].stream.consumer.n.seq.cseq.ns.…`."""
+    tokens = message.reply.split(".")
+    offset = 0 if len(tokens) == 9 else 2
+    return StoredMessage(
+        subject=message.subject,
+        body=message.body,
+        headers=message.headers,
+        stream_seq=StreamSeq(int(tokens[5 + offset])),
+        at_us=int(tokens[7 + offset]) // 1000,
+    )
