@@ -1,0 +1,60 @@
+"""Fixtures for everybody: a real NATS server, settings for it, and a bus connected to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.bus import Bus
+from shared.settings import CommonSettings
+from tests.support.nats import NatsServer
+
+
+@pytest.fixture(scope="module")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """One server for a module's tests, with JetStream: `.kill()`, `.start()`, `.restart()`, `.url`."""
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def fresh_nats_server(tmp_path: Path) -> Iterator[NatsServer]:
+    """A server of this test alone: no streams yet, every sequence from 1."""
+    server = NatsServer(tmp_path / "nats")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def settings(nats_server: NatsServer) -> CommonSettings:
+    """Settings for `nats_server`: two partitions, so that both the shared and the separate case are met."""
+    return _settings(nats_server)
+
+
+@pytest.fixture
+def fresh_settings(fresh_nats_server: NatsServer) -> CommonSettings:
+    """Settings for `fresh_nats_server`."""
+    return _settings(fresh_nats_server)
+
+
+@pytest.fixture
+async def bus(settings: CommonSettings) -> AsyncIterator[Bus]:
+    """A bus on `nats_server`. Streams are shared by the module: use channels of your own."""
+    async with Bus.connect(settings, "test") as connected:
+        yield connected
+
+
+@pytest.fixture
+async def fresh_bus(fresh_settings: CommonSettings) -> AsyncIterator[Bus]:
+    """A bus on `fresh_nats_server`: nobody else's streams are there."""
+    async with Bus.connect(fresh_settings, "test") as connected:
+        yield connected
+
+
+def _settings(server: NatsServer) -> CommonSettings:
+    return CommonSettings(nats_url=server.url, partitions=2)
