@@ -66,14 +66,15 @@ class Connection:
 
         async def on_reconnect() -> None:
             _log.info("bus.reconnected", server=str(client.connected_url and client.connected_url.netloc))
-            for callback in bus._reconnected if bus else ():
+            for callback in tuple(bus._reconnected) if bus else ():
                 callback()
 
         async def on_disconnect() -> None:
             _log.warning("bus.disconnected")
 
         async def on_error(error: Exception) -> None:
-            _log.warning("bus.failed", error=repr(error))
+            if not isinstance(error, OSError):  # a refused reconnect: on_disconnect has told already
+                _log.warning("bus.failed", error=repr(error))
             if isinstance(error, nats.errors.SlowConsumerError):
                 for callback in bus._troubled if bus else ():
                     callback()
@@ -113,9 +114,10 @@ class Connection:
         """Whether a server is connected right now."""
         return self._client.is_connected
 
-    def on_reconnect(self, callback: Callable[[], None]) -> None:
-        """Call after every reconnect: core messages may have been missed."""
+    def on_reconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call after every reconnect (core messages may have been missed); returns how to end that."""
         self._reconnected.append(callback)
+        return lambda: self._reconnected.remove(callback)
 
     def on_trouble(self, callback: Callable[[], None]) -> None:
         """Call when a subscription overflowed and dropped messages."""

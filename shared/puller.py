@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import deque
+from collections.abc import Callable
 from typing import Self
 
 import orjson
@@ -48,6 +49,7 @@ class Follower:
         self._asked = 0
         self._consumer = ""
         self._inbox: Subscription | None = None
+        self._forget: Callable[[], None] = lambda: None
 
     @property
     def position(self) -> StreamSeq:
@@ -55,9 +57,11 @@ class Follower:
         return StreamSeq(self._next - 1)
 
     async def __aenter__(self) -> Self:
+        self._forget = self._bus.on_reconnect(self._on_reconnect)
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._forget()
         await self._abandon()
 
     def __aiter__(self) -> Self:
@@ -81,6 +85,11 @@ class Follower:
             except TimeoutError:
                 _log.warning("follower.fell_silent", stream=self._stream, position=self.position)
                 self._broken = True
+
+    def _on_reconnect(self) -> None:
+        """The consumer lived in the memory of the server that we lost."""
+        self._broken = True
+        self._wake.set()
 
     async def _resync(self) -> None:
         """A fresh consumer right behind the last proven position; retries until the server lets it."""

@@ -20,17 +20,27 @@ class _Record(BaseModel):
 
 
 class Checkpoint(_Record):
-    """`CHECKPOINTS` value of a channel: its number, position and state at one point of the log."""
+    """`CHECKPOINTS` value of a channel: its number, position and state at one point of the log.
+
+    The state is None as long as every event was void (a log that does not begin with `channel.created`).
+    """
 
     seq: Seq
     stream_seq: StreamSeq
-    state: ChannelState
+    state: ChannelState | None
 
 
 class Position(_Record):
-    """`CHECKPOINTS` value of a partition."""
+    """`CHECKPOINTS` value of a partition: everything up to it is in the checkpoints and in the directory.
+
+    The rest is proof of that: the time of the log's event there (it is the same log), how many channels had
+    a checkpoint (none is missing), and which incarnation of the directory's bucket was complete.
+    """
 
     stream_seq: StreamSeq
+    at_us: int = 0
+    channels: int = 0
+    directory: str = ""
 
 
 class Belonging(_Record):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from typing import Literal
 
 from shared.errors import InvalidId
 from shared.ids import (
@@ -60,8 +61,8 @@ def message_id(key: ChannelKey, author: UserId, command: CommandId) -> str:
     return f"{key.channel}/{user_token(author)}/{command}"
 
 
-def heads_subject(partition: Partition) -> str:
-    """Where the sequencer broadcasts the heads of the channels that changed."""
+def heads_subject(partition: Partition | Literal["*"]) -> str:
+    """Where the sequencer broadcasts the heads of the channels that changed (`*`: every partition)."""
     return f"heads.{partition}"
 
 

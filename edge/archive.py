@@ -1,0 +1,92 @@
+"""Questions to the archiver: pages of history, known ids, counts. Its answers cover what we say they must."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from shared.bus import Bus
+from shared.errors import Unavailable
+from shared.events import Recorded, decode
+from shared.ids import ChannelKey, CommandId, Partition, Seq, StreamSeq, UserId
+from shared.records import (
+    CountReply,
+    CountRequest,
+    Failure,
+    HistoryEvent,
+    HistoryPage,
+    HistoryRequest,
+    IdsReply,
+    IdsRequest,
+    KnownId,
+)
+from shared.subjects import archive_subject, partition_of
+
+ANSWER_TIMEOUT_S = 5.0
+
+_Reply = TypeVar("_Reply", bound=BaseModel)
+
+
+class Archive:
+    """The archivers behind NATS, one per partition; every call raises `Unavailable` when theirs is away."""
+
+    def __init__(self, bus: Bus, partitions: int) -> None:
+        self._bus = bus
+        self._partitions = partitions
+
+    async def history(
+        self,
+        key: ChannelKey,
+        *,
+        before: Seq | None = None,
+        after: Seq | None = None,
+        limit: int,
+        applied: StreamSeq,
+    ) -> tuple[list[Recorded], bool]:
+        """Events in ascending order, and whether there are more in that direction.
+
+        `applied` is a position that the answer covers: nothing up to it is left out.
+        """
+        request = HistoryRequest(
+            workspace=key.workspace,
+            channel=key.channel,
+            before=before,
+            after=after,
+            limit=limit,
+            applied=applied,
+        )
+        page = await self._ask(key, "history", request, HistoryPage)
+        return [_recorded(key, event) for event in page.events], page.more
+
+    async def ids(
+        self, key: ChannelKey, ids: Sequence[tuple[UserId, CommandId]], applied: StreamSeq
+    ) -> list[KnownId | None]:
+        """Where these ids stand in the channel; None: nowhere up to `applied`."""
+        request = IdsRequest(workspace=key.workspace, channel=key.channel, applied=applied, ids=tuple(ids))
+        return list((await self._ask(key, "ids", request, IdsReply)).found)
+
+    async def count(self, key: ChannelKey, upto: Seq) -> int:
+        """How many messages the channel holds up to a seq."""
+        request = CountRequest(workspace=key.workspace, channel=key.channel, upto=upto)
+        return (await self._ask(key, "count", request, CountReply)).messages
+
+    async def _ask(self, key: ChannelKey, operation: str, request: BaseModel, reply: type[_Reply]) -> _Reply:
+        partition: Partition = partition_of(key, self._partitions)
+        body = await self._bus.request(
+            archive_subject(partition, operation),
+            request.model_dump_json().encode(),
+            timeout_s=ANSWER_TIMEOUT_S,
+        )
+        try:
+            return reply.model_validate_json(body)
+        except ValidationError:
+            failure = Failure.model_validate_json(body)
+        raise Unavailable(f"archive: {failure.message}", retry_after_ms=failure.retry_after_ms or 1000)
+
+
+def _recorded(key: ChannelKey, stored: HistoryEvent) -> Recorded:
+    return Recorded(
+        key, stored.seq, stored.stream_seq, stored.at_us, decode(stored.body.encode()), stored.void
+    )

@@ -1,0 +1,238 @@
+"""A feed: one channel as this edge sees it, contiguous and numbered, from the log to the sessions.
+
+The stream republishes committed messages; the feed applies the gap rule to each, folds it, encodes it once
+and hands it to the attached sinks, once per loop iteration. What republishing loses (every leader change
+can) is read from the log: `want(position)` is the one door for all who know of a position that the feed
+should have reached: the gap rule, heads, sweeps, and acks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Protocol
+
+import structlog
+
+from edge import metrics
+from edge.core.live import Place, place
+from edge.core.ring import Entry, Ring
+from shared.bus import Bus, Message, StoredMessage, Subscription, stored_from_headers
+from shared.channel import ChannelState, fold
+from shared.errors import NotFound, OutcomeUnknown, Unavailable
+from shared.events import Recorded, decode, wire
+from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq
+from shared.records import Checkpoint
+from shared.retry import delays
+from shared.subjects import channel_subject, live_subject, log_stream
+
+OWN_REPUBLISH_GRACE_S = 0.02
+"""The republish leaves before the ack, but another task may read it a moment later."""
+
+_log = structlog.get_logger()
+
+
+class Sink(Protocol):
+    """A session's presence in a channel."""
+
+    def on_entries(self, feed: Feed, entries: Sequence[Entry]) -> None:
+        """Consecutive events, each once, in order."""
+
+    def on_reset(self, feed: Feed, reason: str) -> None:
+        """The feed is dead: its numbers are worth nothing any more; activate the channel again."""
+
+
+class Feed:
+    """One channel. Created and activated by `Feeds`; everything but `open` and `settled` is synchronous."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        key: ChannelKey,
+        partition: Partition,
+        epoch: Epoch,
+        *,
+        ring_entries_max: int,
+        ring_bytes_max: int,
+        spawn: Callable[[Coroutine[object, object, None]], object],
+    ) -> None:
+        self.key = key
+        self.partition = partition
+        self.epoch = epoch
+        self.head = Seq(0)
+        self.stream_seq = StreamSeq(0)
+        self.sinks: set[Sink] = set()
+        self.closed = False
+        self._bus = bus
+        self._spawn = spawn
+        self._state: ChannelState | None = None
+        self._ring_entries_max = ring_entries_max
+        self._ring_bytes_max = ring_bytes_max
+        self.ring = self._new_ring()
+        self._unflushed: list[Entry] = []
+        self._wanted = StreamSeq(0)
+        self._repairing = True  # until `open` has brought the feed up
+        self._settling: dict[StreamSeq, list[asyncio.Future[Entry]]] = {}
+        self._subscription: Subscription | None = None
+
+    @property
+    def state(self) -> ChannelState:
+        """The channel's state at `head`; raises `NotFound` if the channel was never created."""
+        if self._state is None:
+            raise NotFound(f"no channel {self.key.channel}")
+        return self._state
+
+    @property
+    def exists(self) -> bool:
+        """Whether the channel was created."""
+        return self._state is not None
+
+    @property
+    def messages(self) -> int:
+        """How many messages were posted up to `head`."""
+        return self._state.messages if self._state else 0
+
+    async def subscribe(self) -> None:
+        """First step of activation: from here on live messages are noticed."""
+        subject = live_subject(self.partition, self.key)
+        self._subscription = await self._bus.subscribe(subject, self._on_live)
+
+    async def catch_up(self, checkpoint: Checkpoint | None) -> None:
+        """Second step: start from the checkpoint, read the tail behind it, join the live messages."""
+        if checkpoint is not None:
+            self.head, self.stream_seq = checkpoint.seq, checkpoint.stream_seq
+            self._state = checkpoint.state
+            self.ring = self._new_ring()
+        subject = channel_subject(self.partition, self.key)
+        stream = log_stream(self.partition)
+        async for batch in self._bus.scan(stream, subject, start=StreamSeq(self.stream_seq + 1)):
+            for stored in batch:
+                self._apply(stored)
+        await self._repair()
+
+    async def close(self) -> None:
+        """Stop listening; the feed is of no use afterwards."""
+        self.closed = True
+        if self._subscription is not None:
+            await self._subscription.unsubscribe()
+
+    def attach(self, sink: Sink) -> None:
+        """From now on `sink` receives what comes after `head`."""
+        self._flush()
+        self.sinks.add(sink)
+
+    def detach(self, sink: Sink) -> None:
+        """Receive nothing more."""
+        self.sinks.discard(sink)
+
+    def want(self, stream_seq: StreamSeq) -> None:
+        """Somebody knows that the log holds this position: get there, if we are not there yet."""
+        if stream_seq <= max(self.stream_seq, self._wanted) or self.closed:
+            return
+        self._wanted = stream_seq
+        if not self._repairing:
+            self._repairing = True
+            metrics.FEED_REPAIRS.inc()
+            self._spawn(self._repair())
+
+    def look(self) -> None:
+        """Ask the log whether it is ahead of us."""
+        self._spawn(self._look())
+
+    async def settled(self, stream_seq: StreamSeq, deadline_s: float) -> Entry | None:
+        """The event at this position, once the feed has it; None if it is older than the ring.
+
+        Raises `OutcomeUnknown` if the feed does not get there in time (the event itself is durable).
+        """
+        if stream_seq <= self.stream_seq:
+            return self.ring.find(stream_seq)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Entry] = loop.create_future()
+        self._settling.setdefault(stream_seq, []).append(future)
+        timer = loop.call_later(OWN_REPUBLISH_GRACE_S, self.want, stream_seq)
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await future
+        except TimeoutError as error:
+            raise OutcomeUnknown("recorded, but its number is not known yet", retry_after_ms=1000) from error
+        finally:
+            timer.cancel()
+            waiting = self._settling[stream_seq]
+            waiting.remove(future)
+            if not waiting:
+                del self._settling[stream_seq]
+
+    def _on_live(self, message: Message) -> None:
+        try:
+            stored = stored_from_headers(message)
+        except (KeyError, ValueError):
+            metrics.FEED_LIVE.labels("unreadable").inc()
+            return
+        if self._repairing:
+            self._wanted = max(self._wanted, stored.stream_seq)
+            return
+        where = place(self.stream_seq, stored.stream_seq, stored.last_seq or StreamSeq(0))
+        metrics.FEED_LIVE.labels(where.value).inc()
+        match where:
+            case Place.NEXT:
+                self._apply(stored)
+            case Place.HOLE:
+                self.want(stored.stream_seq)
+            case Place.TRIMMED | Place.REGRESSED:
+                self._reset(where.value)
+
+    async def _look(self) -> None:
+        stream = log_stream(self.partition)
+        newest = await self._bus.last(stream, channel_subject(self.partition, self.key))
+        if newest is not None:
+            self.want(newest.stream_seq)
+
+    async def _repair(self) -> None:
+        """Read from the log until everything that is known to exist has been applied."""
+        subject = channel_subject(self.partition, self.key)
+        stream = log_stream(self.partition)
+        waits = delays(first_s=0.05, cap_s=2.0)
+        while self.stream_seq < self._wanted and not self.closed:
+            try:
+                for stored in await self._bus.read_between(stream, subject, self.stream_seq, self._wanted):
+                    self._apply(stored)
+            except Unavailable as error:
+                _log.warning("feed.repair_failed", partition=self.partition, error=error.message)
+                await asyncio.sleep(next(waits))
+        self._repairing = False
+
+    def _apply(self, stored: StoredMessage) -> None:
+        """The next event of the log: number it, fold it, encode it; the sinks hear of it in a moment."""
+        assert stored.stream_seq > self.stream_seq
+        event = decode(stored.body)
+        self._state, void = fold(self._state, event)
+        self.head = Seq(self.head + 1)
+        self.stream_seq = stored.stream_seq
+        recorded = Recorded(self.key, self.head, stored.stream_seq, stored.at_us, event, void)
+        entry = Entry(recorded, wire(recorded), self.messages)
+        self.ring.append(entry)
+        if self.sinks:
+            if not self._unflushed:
+                asyncio.get_running_loop().call_soon(self._flush)
+            self._unflushed.append(entry)
+        for future in self._settling.get(stored.stream_seq, ()):
+            if not future.done():
+                future.set_result(entry)
+
+    def _flush(self) -> None:
+        if not self._unflushed:
+            return
+        entries, self._unflushed = self._unflushed, []
+        for sink in tuple(self.sinks):
+            sink.on_entries(self, entries)
+
+    def _reset(self, reason: str) -> None:
+        _log.error("feed.reset", partition=self.partition, reason=reason, seq=self.head)
+        metrics.FEED_RESETS.labels(reason).inc()
+        self._flush()
+        self.closed = True
+        for sink in tuple(self.sinks):
+            sink.on_reset(self, reason)
+
+    def _new_ring(self) -> Ring:
+        return Ring(self.head, entries_max=self._ring_entries_max, bytes_max=self._ring_bytes_max)

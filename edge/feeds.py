@@ -1,0 +1,247 @@
+"""All feeds of this edge: activation in batches, healing by heads and sweeps, closing what nobody uses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from pydantic import ValidationError
+
+from edge import metrics
+from edge.feed import Feed
+from shared.bus import Bus, BusError, Message, Subscription
+from shared.errors import Unavailable
+from shared.ids import ChannelKey
+from shared.records import Checkpoint, Heads
+from shared.streams import Layout, bucket_stream
+from shared.subjects import (
+    CHECKPOINTS,
+    LEADER_ELECTED,
+    channel_subject,
+    checkpoint_key,
+    heads_subject,
+    kv_subject,
+    log_stream,
+    partition_of,
+)
+
+SWEEP_INTERVAL_S = 45.0
+SWEEP_AFTER_ELECTION_S = (0.0, 1.0, 4.0)
+ACTIVATIONS_MAX = 32
+"""Tails that are read at once."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class FeedLimits:
+    """Bounds: active channels, idle seconds before one is closed, and each ring's entries and bytes."""
+
+    feeds_max: int = 20_000
+    linger_s: float = 60.0
+    ring_entries_max: int = 1_000
+    ring_bytes_max: int = 1_000_000
+
+
+class Feeds:
+    """Use as an async context; `get` and `activate` are the doors."""
+
+    def __init__(self, bus: Bus, layout: Layout, limits: FeedLimits) -> None:
+        self._bus = bus
+        self._layout = layout
+        self._limits = limits
+        self._feeds: dict[ChannelKey, Feed] = {}
+        self._starting: dict[ChannelKey, asyncio.Future[Feed | None]] = {}
+        self._idle_since: dict[ChannelKey, float] = {}
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._subscriptions: list[Subscription] = []
+        self._reading = asyncio.Semaphore(ACTIVATIONS_MAX)
+
+    async def __aenter__(self) -> Feeds:
+        self._subscriptions = [
+            await self._bus.subscribe(heads_subject("*"), self._on_heads),
+            await self._bus.subscribe(LEADER_ELECTED, self._on_election),
+        ]
+        self._bus.on_reconnect(lambda: self.sweep_soon("reconnect"))
+        self._bus.on_trouble(lambda: self.sweep_soon("overflow"))
+        self.spawn(self._keep())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for subscription in self._subscriptions:
+            await subscription.unsubscribe()
+        for feed in self._feeds.values():
+            await feed.close()
+
+    def spawn(self, work: Coroutine[object, object, object]) -> asyncio.Task[object]:
+        """Run something that ends with the feeds."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def get(self, key: ChannelKey) -> Feed | None:
+        """The feed of an active channel."""
+        feed = self._feeds.get(key)
+        return None if feed is None or feed.closed else feed
+
+    async def activate(self, keys: Sequence[ChannelKey]) -> dict[ChannelKey, Feed | None]:
+        """Bring channels up, many at once; None for those that do not exist.
+
+        Raises `Unavailable` if the log cannot be read, or if the edge holds `feeds_max` channels in use.
+        """
+        missing = [key for key in dict.fromkeys(keys) if self.get(key) is None and key not in self._starting]
+        if missing:
+            self._make_room(len(missing))
+            loop = asyncio.get_running_loop()
+            for key in missing:
+                self._starting[key] = loop.create_future()
+            # A task of its own: a caller who leaves must not take the others' activation along.
+            self.spawn(self._start(missing))
+        return {key: await self._ready(key) for key in dict.fromkeys(keys)}
+
+    async def _ready(self, key: ChannelKey) -> Feed | None:
+        starting = self._starting.get(key)
+        return await asyncio.shield(starting) if starting is not None else self.get(key)
+
+    async def _start(self, keys: list[ChannelKey]) -> None:
+        try:
+            feeds = [self._new_feed(key) for key in keys]
+            for feed in feeds:
+                await feed.subscribe()
+            checkpoints = await self._checkpoints(keys)
+            await asyncio.gather(*(self._catch_up(feed, checkpoints.get(feed.key)) for feed in feeds))
+        except (Unavailable, BusError) as error:
+            for key in keys:
+                self._settle(key, error)
+
+    async def _catch_up(self, feed: Feed, checkpoint: Checkpoint | None) -> None:
+        try:
+            async with self._reading:
+                await feed.catch_up(checkpoint)
+        except (Unavailable, BusError) as error:
+            await feed.close()
+            self._settle(feed.key, error)
+            return
+        if not feed.exists:
+            await feed.close()
+            self._settle(feed.key, None)
+            return
+        self._feeds[feed.key] = feed
+        metrics.FEEDS.set(len(self._feeds))
+        self._settle(feed.key, feed)
+
+    def _settle(self, key: ChannelKey, outcome: Feed | Unavailable | BusError | None) -> None:
+        future = self._starting.pop(key, None)
+        if future is None or future.done():
+            return
+        if isinstance(outcome, Exception):
+            future.set_exception(Unavailable(f"cannot read the log: {outcome}", retry_after_ms=1000))
+            future.exception()  # nobody may be waiting any more
+        else:
+            future.set_result(outcome)
+
+    def _new_feed(self, key: ChannelKey) -> Feed:
+        partition = partition_of(key, self._layout.partitions)
+        return Feed(
+            self._bus,
+            key,
+            partition,
+            self._layout.epochs[partition],
+            ring_entries_max=self._limits.ring_entries_max,
+            ring_bytes_max=self._limits.ring_bytes_max,
+            spawn=self.spawn,
+        )
+
+    async def _checkpoints(self, keys: Iterable[ChannelKey]) -> dict[ChannelKey, Checkpoint]:
+        """Checkpoints of the channels that have one; without the bucket nobody has (tails are longer)."""
+        subjects = {
+            kv_subject(CHECKPOINTS, checkpoint_key(partition_of(key, self._layout.partitions), key)): key
+            for key in keys
+        }
+        try:
+            stored = await self._bus.direct_last(bucket_stream(CHECKPOINTS), list(subjects))
+        except (Unavailable, BusError) as error:
+            _log.warning("feeds.checkpoints_missing", error=error.message)
+            return {}
+        found: dict[ChannelKey, Checkpoint] = {}
+        for subject, value in stored.items():
+            try:
+                found[subjects[subject]] = Checkpoint.model_validate_json(value.body)
+            except ValidationError:
+                _log.warning("feeds.checkpoint_unreadable", subject=subject)
+        return found
+
+    def _make_room(self, wanted: int) -> None:
+        if len(self._feeds) + len(self._starting) + wanted <= self._limits.feeds_max:
+            return
+        self._close_idle(older_than_s=0.0)
+        if len(self._feeds) + len(self._starting) + wanted > self._limits.feeds_max:
+            raise Unavailable("this edge holds too many channels", retry_after_ms=5000, limit="feeds_max")
+
+    def _close_idle(self, older_than_s: float) -> None:
+        now = asyncio.get_running_loop().time()
+        for key, feed in tuple(self._feeds.items()):
+            if feed.sinks and not feed.closed:
+                self._idle_since.pop(key, None)
+            elif feed.closed or now - self._idle_since.setdefault(key, now) >= older_than_s:
+                del self._feeds[key]
+                self._idle_since.pop(key, None)
+                self.spawn(feed.close())
+        metrics.FEEDS.set(len(self._feeds))
+
+    async def _keep(self) -> None:
+        """Close what is idle, and look after the heads from time to time."""
+        loop = asyncio.get_running_loop()
+        swept_at = loop.time()
+        while True:
+            await asyncio.sleep(min(5.0, self._limits.linger_s))
+            self._close_idle(self._limits.linger_s)
+            if loop.time() - swept_at >= SWEEP_INTERVAL_S:
+                swept_at = loop.time()
+                await self._sweep("interval", 0.0)
+
+    def sweep_soon(self, cause: str) -> None:
+        """Compare all feeds with the heads of the log now."""
+        self.spawn(self._sweep(cause, 0.0))
+
+    async def _sweep(self, cause: str, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        metrics.FEED_SWEEPS.labels(cause).inc()
+        by_stream: dict[str, dict[str, Feed]] = {}
+        for feed in tuple(self._feeds.values()):
+            subjects = by_stream.setdefault(log_stream(feed.partition), {})
+            subjects[channel_subject(feed.partition, feed.key)] = feed
+        for stream, feeds in by_stream.items():
+            try:
+                newest = await self._bus.direct_last(stream, list(feeds))
+            except (Unavailable, BusError) as error:
+                _log.warning("feeds.sweep_failed", stream=stream, error=error.message)
+                continue
+            for subject, stored in newest.items():
+                feeds[subject].want(stored.stream_seq)
+
+    def _on_heads(self, message: Message) -> None:
+        try:
+            heads = Heads.model_validate_json(message.body).heads
+        except ValidationError:
+            _log.warning("feeds.heads_unreadable")
+            return
+        for head in heads:
+            feed = self._feeds.get(ChannelKey(head.workspace, head.channel))
+            if feed is not None:
+                feed.want(head.stream_seq)
+
+    def _on_election(self, _: Message) -> None:
+        for delay_s in SWEEP_AFTER_ELECTION_S:
+            self.spawn(self._sweep("election", delay_s))
+
+    def _ended(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("feeds.task_failed", error=repr(error))

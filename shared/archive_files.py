@@ -1,0 +1,128 @@
+"""Opening an archive to read it: newest manifests, explicit files, and DuckDB with a view `events`.
+
+Anyone may do this while the archiver writes: segments are immutable, and a reader that pins one set of
+manifests sees each event up to their `hi` exactly once. A glob over a live archive does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from shared.archive_manifest import (
+    EMPTY_SEGMENT,
+    Manifest,
+    manifest_name,
+    partition_dir,
+    partition_of_dir,
+    version_of_name,
+)
+from shared.archive_rows import ROW_SQL, Row
+from shared.errors import Unavailable
+
+ARCHIVE_SQL = "archive.sql"
+READ_TRIES_MAX = 5
+FETCH_ROWS = 2_000
+
+_VIEW_SQL = """\
+-- The archive as one view `events`: start with `duckdb -init archive.sql`.
+-- Run this file again to see newer events: a session keeps the files that it pinned.
+-- If the folder has moved, say so first: SET VARIABLE archive = '/new/place';
+SET VARIABLE archive = coalesce(getvariable('archive'), '{directory}');
+SET VARIABLE manifests = (
+    SELECT list(newest ORDER BY newest) FROM (
+        SELECT max(file) AS newest FROM glob(getvariable('archive') || '/p*/manifest/*.json')
+        GROUP BY regexp_extract(file, '(p[0-9]+)/manifest/', 1)));
+SET VARIABLE archive_files = (
+    SELECT [getvariable('archive') || '/{empty}'] || coalesce(list(path ORDER BY path), []) FROM (
+        SELECT regexp_replace(filename, 'manifest/[0-9]+[.]json$', 'data/') || segment.path AS path
+        FROM (SELECT filename, unnest(segments) AS segment FROM read_json(getvariable('manifests'),
+            columns = {{segments: 'STRUCT(path VARCHAR)[]'}}, filename = true))));
+CREATE OR REPLACE TEMP VIEW events AS SELECT * FROM read_parquet(getvariable('archive_files'));
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """The newest manifests of an archive at one moment."""
+
+    directory: Path
+    manifests: tuple[Manifest, ...]
+
+    @property
+    def files(self) -> list[str]:
+        """Every live segment, and the empty one that makes the list valid for an empty archive."""
+        return [str(self.directory / EMPTY_SEGMENT)] + [
+            str(self.directory / partition_dir(manifest.partition) / "data" / segment.path)
+            for manifest in self.manifests
+            for segment in manifest.segments
+        ]
+
+
+def newest_manifest(directory: Path) -> Manifest | None:
+    """The manifest with the highest version in a partition's directory; None before the first.
+
+    Old versions are removed while we look: then a newer one exists, and we look again.
+    """
+    for _ in range(READ_TRIES_MAX):
+        names = _listed(directory / "manifest")
+        versions = [version for name in names if (version := version_of_name(name)) is not None]
+        if not versions:
+            return None
+        try:
+            return Manifest.model_validate_json(
+                (directory / "manifest" / manifest_name(max(versions))).read_bytes()
+            )
+        except FileNotFoundError:
+            continue
+    raise Unavailable(f"the manifests in {directory} change faster than they can be read")
+
+
+def pin(directory: Path) -> Pinned:
+    """The newest manifests of all partitions; raises `Unavailable` where no archive is."""
+    if not (directory / EMPTY_SEGMENT).exists():
+        raise Unavailable(f"no archive in {directory}: start the archiver once, or name another directory")
+    partitions = sorted(name for name in _listed(directory) if partition_of_dir(name) is not None)
+    manifests = (newest_manifest(directory / name) for name in partitions)
+    return Pinned(directory.absolute(), tuple(m for m in manifests if m is not None))
+
+
+def archive_sql(directory: Path) -> str:
+    """The script that gives plain DuckDB the view `events`."""
+    quoted = str(directory.absolute()).replace("'", "''")
+    return _VIEW_SQL.format(directory=quoted, empty=EMPTY_SEGMENT)
+
+
+def open_archive(directory: Path) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with a view `events` over the archive as it is now.
+
+    Call it again to see what was written later. Raises `Unavailable` where no archive is.
+    """
+    files = pin(directory).files
+    connection = duckdb.connect(config={"autoinstall_known_extensions": False})
+    # A prepared parameter cannot stand in a view, a variable can.
+    connection.execute("SET VARIABLE archive_files = ?", [files])
+    connection.execute("CREATE TEMP VIEW events AS SELECT * FROM read_parquet(getvariable('archive_files'))")
+    return connection
+
+
+def scan(directory: Path, *, workspace: str | None = None, channel: str | None = None) -> Iterator[Row]:
+    """The rows of the archive as it is now, ordered by workspace, channel, seq; bounded memory."""
+    clauses = [("workspace = ?", workspace), ("channel = ?", channel)]
+    wanted = [(sql, value) for sql, value in clauses if value is not None]
+    where = " AND ".join(sql for sql, _ in wanted) or "true"
+    query = f"SELECT {ROW_SQL} FROM events WHERE {where} ORDER BY workspace, channel, seq"  # noqa: S608
+    with open_archive(directory) as connection:
+        result = connection.execute(query, [value for _, value in wanted])
+        while found := result.fetchmany(FETCH_ROWS):
+            yield from map(Row._make, found)
+
+
+def _listed(directory: Path) -> list[str]:
+    try:
+        return [entry.name for entry in directory.iterdir()]
+    except FileNotFoundError:
+        return []

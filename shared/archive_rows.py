@@ -1,0 +1,128 @@
+"""One row of the archive and the event that it holds: there and back without loss.
+
+What people query has a column of its own; the rest of an event stands in `extras` as JSON. A body that
+the columns cannot give back byte for byte (another encoder, an unknown field, no event at all) stands in
+`extras` whole, as `body`, or as `body64` when it is not UTF-8; the columns then hold what could be read.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import NamedTuple
+
+import orjson
+
+from shared.events import Event, Recorded, Unreadable, decode, encode
+from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, WorkspaceId
+
+_COLUMN_FIELDS = ("kind", "author", "text", "ref", "thread", "id")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_INT64 = range(-(2**63), 2**63)
+
+
+class Row(NamedTuple):
+    """The columns of `events` in the order of the Parquet files; `ts_us` is the log's time."""
+
+    workspace: str
+    channel: str
+    seq: int
+    kind: str
+    author: str
+    ts_us: int
+    text: str | None
+    ref: int | None
+    thread: int | None
+    id: str | None
+    void: str | None
+    extras: str | None
+    stream_seq: int
+
+
+ROW_SQL = "workspace, channel, seq, kind, author, epoch_us(ts), text, ref, thread, id::VARCHAR, void, extras, stream_seq"
+"""What to select from `events` so that each result is a `Row`."""
+
+
+def row_of(recorded: Recorded, body: bytes) -> Row:
+    """The row of an event, given the body under which the log stores it."""
+    fields, extras = _split(recorded.event, body)
+    return Row(
+        workspace=recorded.key.workspace,
+        channel=recorded.key.channel,
+        seq=recorded.seq,
+        kind=recorded.event.kind,
+        author=recorded.event.author,
+        ts_us=recorded.at_us,
+        text=_text(fields.get("text")),
+        ref=_int64(fields.get("ref")),
+        thread=_int64(fields.get("thread")),
+        id=_uuid(recorded.event.id),
+        void=recorded.void,
+        extras=orjson.dumps(extras).decode() if extras else None,
+        stream_seq=recorded.stream_seq,
+    )
+
+
+def body_of(row: Row) -> bytes:
+    """The body that the log stores for this row, byte for byte."""
+    extras: dict[str, object] = orjson.loads(row.extras) if row.extras else {}
+    if "body64" in extras:
+        return base64.b64decode(str(extras["body64"]))
+    if "body" in extras:
+        return str(extras["body"]).encode()
+    columns = {name: value for name in _COLUMN_FIELDS if (value := getattr(row, name)) is not None}
+    event = decode(orjson.dumps(columns | extras))
+    assert not isinstance(event, Unreadable), f"row {row.channel}/{row.seq} does not hold its event"
+    return encode(event)
+
+
+def recorded_of(row: Row) -> Recorded:
+    """The event of a row at its position."""
+    return Recorded(
+        key=ChannelKey(WorkspaceId(row.workspace), ChannelId(row.channel)),
+        seq=Seq(row.seq),
+        stream_seq=StreamSeq(row.stream_seq),
+        at_us=row.ts_us,
+        event=decode(body_of(row)),
+        void=row.void,
+    )
+
+
+def body_text(body: bytes) -> str:
+    """A stored body as it travels inside JSON; one that is not UTF-8 becomes empty, and as unreadable."""
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return ""
+
+
+def _split(event: Event, body: bytes) -> tuple[dict[str, object], dict[str, object]]:
+    """The fields that have columns, and what goes into `extras`."""
+    if isinstance(event, Unreadable):
+        return {}, _whole(body)
+    fields: dict[str, object] = event.model_dump(mode="json", exclude={"v"}, exclude_none=True)
+    fits = _UUID.fullmatch(event.id) and all(
+        value in _INT64 for name in ("ref", "thread") if isinstance(value := fields.get(name), int)
+    )
+    if not fits or encode(event) != body:
+        return fields, _whole(body)
+    return fields, {name: value for name, value in fields.items() if name not in _COLUMN_FIELDS}
+
+
+def _whole(body: bytes) -> dict[str, object]:
+    try:
+        return {"body": body.decode()}
+    except UnicodeDecodeError:
+        return {"body64": base64.b64encode(body).decode()}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _int64(value: object) -> int | None:
+    return value if isinstance(value, int) and value in _INT64 else None
+
+
+def _uuid(text: str) -> str | None:
+    return text if _UUID.fullmatch(text) else None
