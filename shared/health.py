@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from shared.metrics import gauge
-
-_READY = gauge("parley_ready", "1 when this process takes work, else 0; /readyz says why not.")
+_READY = Gauge("parley_ready", "1 when this process takes work, else 0; /readyz says why not.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,15 @@ them for the README, and a test fails for a field without one.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.errors import Misconfigured
+
 ENV_PREFIX = "PARLEY_"
+S = TypeVar("S", bound=BaseSettings)
 
 
 class CommonSettings(BaseSettings):
@@ -59,11 +62,21 @@ class CommonSettings(BaseSettings):
     )
     trace_exporter: Literal["none", "console", "otlp"] = Field(
         "none",
-        description="Where finished spans go; otlp needs opentelemetry-exporter-otlp and OTEL_* variables.",
+        description="Where finished spans go; otlp needs the package opentelemetry-exporter-otlp-proto-http.",
     )
     trace_ratio: float = Field(
         0.01, ge=0.0, le=1.0, description="Share of new traces that are recorded; a caller's choice is kept."
     )
+
+
+def load(settings: type[S]) -> S:
+    """Read settings from the environment; raises `Misconfigured` that names every wrong variable."""
+    try:
+        return settings()
+    except ValidationError as error:
+        prefix = settings.model_config.get("env_prefix", "")
+        wrong = [f"{prefix}{part['loc'][0]}".upper() + f": {part['msg']}" for part in error.errors()]
+        raise Misconfigured("; ".join(wrong)) from error
 
 
 class Documented(NamedTuple):
