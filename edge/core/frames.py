@@ -131,20 +131,26 @@ class ImportedFrom(_Frame):
     author: User
 
 
-class _Writing(_Frame):
+class Writing(_Frame):
+    """Has an id for ever (P12); `imported` needs a scope."""
+
     id: Command
     imported: ImportedFrom | None = None
 
 
-class _InChannel(_Writing):
+class InChannel(Writing):
+    """Is about an existing channel."""
+
     channel: Channel
 
 
-class _OnTarget(_InChannel):
+class OnTarget(InChannel):
+    """Is about the message at `ref`."""
+
     ref: Position
 
 
-class Send(_InChannel):
+class Send(InChannel):
     """Post a message; `thread` is the seq of the message that it answers (P12)."""
 
     type: Literal["send"]
@@ -152,58 +158,58 @@ class Send(_InChannel):
     thread: Position | None = None
 
 
-class Edit(_OnTarget):
+class Edit(OnTarget):
     """Replace the text of one's own message."""
 
     type: Literal["edit"]
     text: Text
 
 
-class Delete(_OnTarget):
+class Delete(OnTarget):
     """Delete one's own message, or as an admin anybody's."""
 
     type: Literal["delete"]
 
 
-class React(_OnTarget):
+class React(OnTarget):
     """React to a message."""
 
     type: Literal["react"]
     emoji: Emoji
 
 
-class Unreact(_OnTarget):
+class Unreact(OnTarget):
     """Take a reaction back."""
 
     type: Literal["unreact"]
     emoji: Emoji
 
 
-class Pin(_OnTarget):
+class Pin(OnTarget):
     """Pin a message."""
 
     type: Literal["pin"]
 
 
-class Unpin(_OnTarget):
+class Unpin(OnTarget):
     """Unpin a message."""
 
     type: Literal["unpin"]
 
 
-class Join(_InChannel):
+class Join(InChannel):
     """Join a public channel."""
 
     type: Literal["join"]
 
 
-class Leave(_InChannel):
+class Leave(InChannel):
     """Leave a channel."""
 
     type: Literal["leave"]
 
 
-class Invite(_InChannel):
+class Invite(InChannel):
     """Make a user a member at once."""
 
     type: Literal["invite"]
@@ -211,14 +217,14 @@ class Invite(_InChannel):
     role: Role = "member"
 
 
-class Kick(_InChannel):
+class Kick(InChannel):
     """As an admin, remove a user."""
 
     type: Literal["kick"]
     user: User
 
 
-class SetRole(_InChannel):
+class SetRole(InChannel):
     """As an admin, give a member another role."""
 
     type: Literal["set_role"]
@@ -226,7 +232,7 @@ class SetRole(_InChannel):
     role: Role
 
 
-class CreateChannel(_Writing):
+class CreateChannel(Writing):
     """Create a channel: a public one has the `channel` id that its creator chose.
 
     A private one's id is derived from this command, a direct one's from its members; the ack names it.
@@ -240,7 +246,7 @@ class CreateChannel(_Writing):
     members: Annotated[list[User], Field(max_length=MEMBERS_OF_CREATION_MAX)] = Field(default_factory=list)
 
 
-class UpdateChannel(_InChannel):
+class UpdateChannel(InChannel):
     """Change exactly one of a channel's name, topic and archived state: each is one event."""
 
     type: Literal["update_channel"]

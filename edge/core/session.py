@@ -1,0 +1,125 @@
+"""The life of a session: when it is opened, pinged, and closed, and why (P5, P8, P9).
+
+    new ──hello──▶ open ──close──▶ closing
+     └───────────close────────────────┘
+
+New: the client has ten seconds for its `hello`. Open: the server pings once per interval; any frame from the
+client counts as life, and one and a half silent intervals end the session. A token carries the session to
+its expiry plus a grace, and `refresh` moves that. Closing: nothing is sent any more.
+
+Pure: seconds of one steady clock come in, and what to do comes out. A wrong transition raises and changes
+nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from edge.core import wire_errors
+from edge.core.wire_errors import CloseCode
+
+HELLO_DEADLINE_S = 10.0
+SILENCE_INTERVALS = 1.5
+TOKEN_GRACE_S = 25.0
+HEARTBEAT_MAX_S = 25.0
+
+
+class State(enum.Enum):
+    """Where a session stands."""
+
+    NEW = "new"
+    OPEN = "open"
+    CLOSING = "closing"
+
+
+class WrongTransition(AssertionError):
+    """A bug: this cannot happen in this state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The intervals of one server."""
+
+    heartbeat_s: float = 20.0
+    stall_limit_s: float = 30.0
+    hello_deadline_s: float = HELLO_DEADLINE_S
+    token_grace_s: float = TOKEN_GRACE_S
+
+    def __post_init__(self) -> None:
+        assert 0 < self.heartbeat_s <= HEARTBEAT_MAX_S, "P8: at least every 25 s"
+
+
+class Session:
+    """The state machine of one session."""
+
+    def __init__(self, now_s: float, timing: Timing) -> None:
+        self.state = State.NEW
+        self._timing = timing
+        self._born_s = now_s
+        self._heard_s = now_s
+        self._pinged_s = now_s
+        self._expires_s: float | None = None
+        self._stalled_s: float | None = None
+        self._held = False
+
+    def opened(self, now_s: float, expires_s: float | None) -> None:
+        """The hello was good. `expires_s`: when its token ends, None if it never does."""
+        self._expect(State.NEW)
+        self.state = State.OPEN
+        self._heard_s = self._pinged_s = now_s
+        self._expires_s = expires_s
+
+    def refreshed(self, expires_s: float | None) -> None:
+        """A newer token was accepted."""
+        self._expect(State.OPEN)
+        self._expires_s = expires_s
+
+    def closing(self) -> None:
+        """The close has begun, from whichever side. Repeating it is harmless."""
+        self.state = State.CLOSING
+
+    def heard(self, now_s: float) -> None:
+        """Something arrived from the client."""
+        self._heard_s = now_s
+
+    def held(self, now_s: float, *, held: bool) -> None:
+        """While the server does not read (a full lane), silence is its own and proves nothing."""
+        self._held = held
+        self._heard_s = now_s
+
+    def stalled(self, now_s: float) -> None:
+        """The socket takes no more bytes."""
+        if self._stalled_s is None:
+            self._stalled_s = now_s
+
+    def flowing(self) -> None:
+        """The socket took everything."""
+        self._stalled_s = None
+
+    def ping_due(self, now_s: float) -> bool:
+        """Whether a heartbeat has to be sent now; True counts as sent."""
+        if self.state is not State.OPEN or now_s - self._pinged_s < self._timing.heartbeat_s:
+            return False
+        self._pinged_s = now_s
+        return True
+
+    def verdict(self, now_s: float) -> CloseCode | None:
+        """Why the session has to be closed now, if it has to."""
+        if self.state is State.NEW:
+            late = now_s - self._born_s >= self._timing.hello_deadline_s
+            return wire_errors.HELLO_TIMEOUT if late else None
+        if self.state is State.CLOSING:
+            return None
+        if self._expires_s is not None and now_s >= self._expires_s + self._timing.token_grace_s:
+            return wire_errors.TOKEN_EXPIRED
+        if self._stalled_s is not None and now_s - self._stalled_s >= self._timing.stall_limit_s:
+            return wire_errors.LAGGING
+        silence_s = now_s - self._heard_s
+        if not self._held and silence_s >= SILENCE_INTERVALS * self._timing.heartbeat_s:
+            return wire_errors.HEARTBEAT_TIMEOUT
+        return None
+
+    def _expect(self, state: State) -> None:
+        if self.state is not state:
+            raise WrongTransition(f"needs {state.value}, is {self.state.value}")
