@@ -1,0 +1,59 @@
+"""The ring: consecutive entries, bounded, found by seq and by position."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.core.ring import Entry, Ring
+from shared.events import Recorded, Unreadable
+from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, WorkspaceId
+
+KEY = ChannelKey(WorkspaceId("w"), ChannelId("c"))
+
+
+def entry(seq: int, size: int = 10) -> Entry:
+    """An entry whose position in the stream is three times its seq."""
+    return Entry(Recorded(KEY, Seq(seq), StreamSeq(3 * seq), 0, Unreadable()), b"x" * size, seq)
+
+
+@given(st.integers(0, 50), st.lists(st.integers(1, 40), max_size=60), st.integers(-1, 70))
+def test_since_gives_everything_or_says_that_it_cannot(head: int, sizes: list[int], after: int) -> None:
+    """`since` is exactly the events above the cursor, or None when any of them has left."""
+    ring = Ring(Seq(head), entries_max=20, bytes_max=300)
+    for index, size in enumerate(sizes):
+        ring.append(entry(head + 1 + index, size))
+    newest = head + len(sizes)
+    found = ring.since(Seq(after))
+    if after + 1 < ring.floor:
+        assert found is None
+    else:
+        assert found is not None
+        assert [one.seq for one in found] == list(range(max(after, 0) + 1, newest + 1))
+
+
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=60))
+def test_bounds_hold(sizes: list[int]) -> None:
+    """Never more entries or bytes than allowed, but always the newest entry."""
+    ring = Ring(Seq(0), entries_max=10, bytes_max=250)
+    for index, size in enumerate(sizes):
+        ring.append(entry(index + 1, size))
+    held = ring.since(Seq(ring.floor - 1))
+    assert held is not None
+    assert 1 <= len(held) <= 10
+    assert len(held) == 1 or sum(len(one.body) for one in held) <= 250
+
+
+def test_get_and_find() -> None:
+    """Entries are found by seq and by stream position; what is not held is None."""
+    ring = Ring(Seq(4), entries_max=3, bytes_max=1000)
+    for seq in range(5, 10):
+        ring.append(entry(seq))
+    assert ring.floor == 7
+    assert ring.get(Seq(6)) is None
+    assert ring.get(Seq(10)) is None
+    seventh = ring.get(Seq(7))
+    assert seventh is not None
+    assert ring.find(StreamSeq(21)) is seventh
+    assert ring.find(StreamSeq(22)) is None
+    assert ring.find(StreamSeq(3)) is None

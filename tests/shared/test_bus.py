@@ -1,0 +1,162 @@
+"""The bus against a real server: commits that are durable once, reads that reach what they must."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from shared.bus import Bus, BusError
+from shared.errors import OutcomeUnknown, Unavailable, WrongLastSequence
+from shared.ids import StreamSeq
+from shared.records import Failure
+from shared.settings import CommonSettings
+from shared.streams import ensure_streams
+from tests.support.nats import NatsServer
+from tests.support.waiting import eventually
+
+LOG = "LOG_0"
+
+
+@pytest.fixture
+async def log(fresh_bus: Bus, fresh_settings: CommonSettings) -> Bus:
+    """A bus whose streams exist."""
+    await ensure_streams(fresh_bus, fresh_settings)
+    return fresh_bus
+
+
+async def test_same_message_id_is_stored_once(log: Bus) -> None:
+    """A repeated id is answered with the first position and stores nothing."""
+    first = await log.commit("channel.0.w.c", b"a", msg_id="c/1")
+    again = await log.commit("channel.0.w.c", b"a", msg_id="c/1")
+    assert (again.stream_seq, again.duplicate, first.duplicate) == (first.stream_seq, True, False)
+
+
+async def test_expected_last_sequence_guards(log: Bus) -> None:
+    """A commit on a condition that no longer holds is refused and leaves no trace."""
+    ack = await log.commit("channel.0.w.c", b"a", expect_last=StreamSeq(0))
+    with pytest.raises(WrongLastSequence):
+        await log.commit("channel.0.w.c", b"b", expect_last=StreamSeq(0))
+    newest = await log.last(LOG, "channel.0.w.c")
+    assert newest is not None
+    assert newest.stream_seq == ack.stream_seq
+
+
+async def test_condition_is_checked_before_the_message_id(log: Bus) -> None:
+    """JetStream answers a conditional repeat with "wrong last sequence": callers must look the id up."""
+    await log.commit("channel.0.w.c", b"a", msg_id="c/1", expect_last=StreamSeq(0))
+    with pytest.raises(WrongLastSequence):
+        await log.commit("channel.0.w.c", b"a", msg_id="c/1", expect_last=StreamSeq(0))
+
+
+async def test_commit_survives_a_killed_server(
+    log: Bus, fresh_nats_server: NatsServer
+) -> None:
+    """A commit that runs while the server dies and comes back is stored exactly once (AT-70)."""
+    fresh_nats_server.kill()
+    waiting = asyncio.create_task(log.commit("channel.0.w.c", b"a", msg_id="c/1"))
+    fresh_nats_server.start()
+    ack = await waiting
+    again = await log.commit("channel.0.w.c", b"a", msg_id="c/1")
+    assert again.stream_seq == ack.stream_seq == 1
+
+
+async def test_commit_without_a_server_is_refused(log: Bus, fresh_nats_server: NatsServer) -> None:
+    """While nobody can be reached a commit fails as not recorded, and is not sent later."""
+    fresh_nats_server.kill()
+    await eventually(lambda: not log.connected)
+    with pytest.raises(Unavailable):
+        await log.commit("channel.0.w.c", b"a", msg_id="c/1")
+    fresh_nats_server.start()
+    await eventually(lambda: log.connected)
+    assert await log.last(LOG, "channel.0.w.c") is None
+
+
+async def test_paused_server_leaves_the_outcome_unknown(
+    log: Bus, fresh_nats_server: NatsServer
+) -> None:
+    """No answer within the deadline is never called a failure: it may be stored."""
+    fresh_nats_server.pause()
+    try:
+        with pytest.raises(OutcomeUnknown):
+            await log.commit("channel.0.w.c", b"a", msg_id="c/1", deadline_s=0.8)
+    finally:
+        fresh_nats_server.unpause()
+    ack = await log.commit("channel.0.w.c", b"a", msg_id="c/1")
+    assert ack.stream_seq == 1
+
+
+async def test_read_between_is_exact(log: Bus) -> None:
+    """A hole is filled with every message of the subject and no other, over several batches."""
+    for number in range(600):
+        await log.commit(f"channel.0.w.c{number % 2}", b"x", msg_id=f"m/{number}")
+    found = await log.read_between(LOG, "channel.0.w.c0", StreamSeq(11), StreamSeq(599))
+    assert [stored.stream_seq for stored in found] == list(range(13, 600, 2))
+
+
+async def test_read_between_refuses_what_is_not_there(log: Bus) -> None:
+    """A position that the log does not hold is an error, not a shorter answer."""
+    await log.commit("channel.0.w.c", b"x")
+    with pytest.raises(Unavailable):
+        await log.read_between(LOG, "channel.0.w.c", StreamSeq(0), StreamSeq(5))
+
+
+async def test_last_and_scan(log: Bus) -> None:
+    """`direct_last` returns the newest of each subject that exists; `scan` enumerates them all."""
+    for number in range(1200):
+        await log.commit(f"$KV.READS.w.u{number % 700}.c", str(number).encode(), msg_id=f"m/{number}")
+    subjects = [f"$KV.READS.w.u{number}.c" for number in range(710)]
+    newest = await log.direct_last("KV_READS", subjects)
+    assert len(newest) == 700
+    assert newest["$KV.READS.w.u3.c"].body == b"703"
+    scanned = [stored.subject async for batch in log.scan("KV_READS", "$KV.READS.w.>") for stored in batch]
+    assert sorted(scanned) == sorted(subjects[:700])
+
+
+async def test_stored_asks_the_leader_last(log: Bus) -> None:
+    """A message is found by position with its headers; one that was never stored is None."""
+    ack = await log.commit("channel.0.w.c", b"x", msg_id="c/9")
+    stored = await log.stored(LOG, ack.stream_seq)
+    assert stored is not None
+    assert (stored.body, stored.headers["Nats-Msg-Id"]) == (b"x", "c/9")
+    from_leader = await log._from_leader(LOG, {"seq": ack.stream_seq})
+    assert from_leader is not None
+    assert (from_leader.body, from_leader.at_us) == (stored.body, stored.at_us)
+    assert from_leader.headers["Nats-Msg-Id"] == "c/9"
+    assert await log.stored(LOG, StreamSeq(77)) is None
+
+
+async def test_request_to_nobody_is_unavailable(log: Bus) -> None:
+    """A request without a server of it fails at once, not after its time-out."""
+    async with asyncio.timeout(2):
+        with pytest.raises(Unavailable):
+            await log.request("archive.0.history", b"{}", timeout_s=30)
+
+
+async def test_serve_answers_errors_and_refuses_the_excess(log: Bus) -> None:
+    """A handler's error becomes a `Failure`; more requests at once than allowed are refused, not queued."""
+    release = asyncio.Event()
+
+    async def handler(body: bytes) -> bytes:
+        if body == b"bad":
+            raise Unavailable("away", retry_after_ms=7)
+        await release.wait()
+        return b"done"
+
+    await log.serve("archive.0.test", handler, concurrency_max=2)
+    bad = Failure.model_validate_json(await log.request("archive.0.test", b"bad", timeout_s=2))
+    assert (bad.error, bad.retry_after_ms) == ("unavailable", 7)
+    slow = [asyncio.create_task(log.request("archive.0.test", b"", timeout_s=5)) for _ in range(2)]
+    await eventually(lambda: len(log._serving) == 2)
+    excess = json.loads(await log.request("archive.0.test", b"", timeout_s=2))
+    assert excess["error"] == "unavailable"
+    release.set()
+    assert [await task for task in slow] == [b"done", b"done"]
+
+
+async def test_api_errors_carry_their_number(log: Bus) -> None:
+    """JetStream's refusals are told apart by their own number."""
+    with pytest.raises(BusError) as caught:
+        await log.api("STREAM.INFO.NOPE", {})
+    assert caught.value.err_code == 10059
