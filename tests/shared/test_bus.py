@@ -50,9 +50,7 @@ async def test_condition_is_checked_before_the_message_id(log: Bus) -> None:
         await log.commit("channel.0.w.c", b"a", msg_id="c/1", expect_last=StreamSeq(0))
 
 
-async def test_commit_survives_a_killed_server(
-    log: Bus, fresh_nats_server: NatsServer
-) -> None:
+async def test_commit_survives_a_killed_server(log: Bus, fresh_nats_server: NatsServer) -> None:
     """A commit that runs while the server dies and comes back is stored exactly once (AT-70)."""
     fresh_nats_server.kill()
     waiting = asyncio.create_task(log.commit("channel.0.w.c", b"a", msg_id="c/1"))
@@ -73,9 +71,7 @@ async def test_commit_without_a_server_is_refused(log: Bus, fresh_nats_server: N
     assert await log.last(LOG, "channel.0.w.c") is None
 
 
-async def test_paused_server_leaves_the_outcome_unknown(
-    log: Bus, fresh_nats_server: NatsServer
-) -> None:
+async def test_paused_server_leaves_the_outcome_unknown(log: Bus, fresh_nats_server: NatsServer) -> None:
     """No answer within the deadline is never called a failure: it may be stored."""
     fresh_nats_server.pause()
     try:

@@ -27,9 +27,7 @@ async def log(fresh_bus: Bus, fresh_settings: CommonSettings) -> Bus:
 async def fill(bus: Bus, first: int, last: int) -> None:
     """Store messages whose body is their number."""
     numbers = range(first, last + 1)
-    await asyncio.gather(
-        *(bus.commit("channel.0.w.c", str(n).encode(), msg_id=f"m/{n}") for n in numbers)
-    )
+    await asyncio.gather(*(bus.commit("channel.0.w.c", str(n).encode(), msg_id=f"m/{n}") for n in numbers))
 
 
 async def collect(follower: Follower, upto: int) -> list[int]:

@@ -14,27 +14,21 @@ from shared.streams import ensure_streams, read_epoch
 from tests.support.waiting import eventually
 
 
-async def test_services_that_start_together_agree(
-    fresh_bus: Bus, fresh_settings: CommonSettings
-) -> None:
+async def test_services_that_start_together_agree(fresh_bus: Bus, fresh_settings: CommonSettings) -> None:
     """Whoever creates a stream decides its epoch; all others read it."""
     layouts = await asyncio.gather(*(ensure_streams(fresh_bus, fresh_settings) for _ in range(5)))
     assert all(layout == layouts[0] for layout in layouts)
     assert await read_epoch(fresh_bus, Partition(1), 2) == layouts[0].epochs[Partition(1)]
 
 
-async def test_partitions_are_fixed_at_first_start(
-    fresh_bus: Bus, fresh_settings: CommonSettings
-) -> None:
+async def test_partitions_are_fixed_at_first_start(fresh_bus: Bus, fresh_settings: CommonSettings) -> None:
     """Another number of partitions would send channels to other logs: refused with both numbers."""
     await ensure_streams(fresh_bus, fresh_settings)
     with pytest.raises(Misconfigured, match="2 partitions"):
         await ensure_streams(fresh_bus, fresh_settings.model_copy(update={"partitions": 4}))
 
 
-async def test_committed_messages_are_republished(
-    fresh_bus: Bus, fresh_settings: CommonSettings
-) -> None:
+async def test_committed_messages_are_republished(fresh_bus: Bus, fresh_settings: CommonSettings) -> None:
     """The live subject carries the message with its sequence and its predecessor's, and no duplicates."""
     await ensure_streams(fresh_bus, fresh_settings)
     live: list[Message] = []
