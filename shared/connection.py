@@ -24,6 +24,7 @@ from shared.envelope import Message
 from shared.errors import ParleyError, Unavailable
 from shared.records import Failure
 from shared.settings import CommonSettings
+from shared.subjects import inbox_prefix
 
 PENDING_MSGS_MAX = 262_144
 PENDING_BYTES_MAX = 128 * 1024 * 1024
@@ -84,6 +85,7 @@ class Connection:
             name=name,
             user=settings.nats_user or None,
             password=settings.nats_password or None,
+            inbox_prefix=inbox_prefix(settings.nats_user),
             max_reconnect_attempts=-1,
             reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds to sleep
             connect_timeout=2,

@@ -109,3 +109,8 @@ def public_directory_key(workspace: WorkspaceId, channel: ChannelId) -> str:
 def read_key(workspace: WorkspaceId, user: UserId, channel: ChannelId) -> str:
     """`READS` key: how far this user has read in this channel."""
     return f"{workspace}.{user_token(user)}.{channel}"
+
+
+def inbox_prefix(user: str) -> str:
+    """Where a service's replies arrive: its own user's inboxes, which no other user may subscribe to."""
+    return f"_INBOX_{user}" if user else "_INBOX"

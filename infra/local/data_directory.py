@@ -1,0 +1,77 @@
+"""The data directory (`.parley/` by default): its paths, and how to get at the system that runs in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.local.credentials import Credentials, load
+from infra.local.run_file import Run, held
+from infra.nats.permissions import OPERATOR
+from shared.errors import Unavailable
+from shared.settings import CommonSettings
+
+DEFAULT = Path(".parley")
+
+
+@dataclass(frozen=True, slots=True)
+class DataDirectory:
+    """Paths below one directory; all of them can be deleted together and nothing else exists."""
+
+    path: Path
+
+    @property
+    def credentials_file(self) -> Path:
+        """Passwords and the token secret, mode 0600."""
+        return self.path / "credentials.json"
+
+    @property
+    def lock(self) -> Path:
+        """Locked by the supervisor for as long as it lives."""
+        return self.path / "lock"
+
+    @property
+    def run_file(self) -> Path:
+        """What runs: see `Run`."""
+        return self.path / "run.json"
+
+    @property
+    def logs(self) -> Path:
+        """One file per child."""
+        return self.path / "logs"
+
+    @property
+    def nats(self) -> Path:
+        """Configuration and store of each NATS server."""
+        return self.path / "nats"
+
+    @property
+    def archive(self) -> Path:
+        """The Parquet archive."""
+        return self.path / "archive"
+
+    @property
+    def running(self) -> bool:
+        """Whether a supervisor lives here."""
+        return held(self.lock)
+
+    def credentials(self) -> Credentials:
+        """Raises `Misconfigured` before the first start."""
+        return load(self.credentials_file)
+
+    def run(self) -> Run:
+        """What runs here; raises `Unavailable` if nothing does."""
+        if not self.running or not self.run_file.exists():
+            raise Unavailable(f"Parley does not run in {self.path}: start it with `parley up`")
+        return Run.model_validate_json(self.run_file.read_bytes())
+
+    def operator_settings(self) -> CommonSettings:
+        """Settings for a bus as the operator: may read everything and publish no event."""
+        run = self.run()
+        return CommonSettings(
+            nats_url=run.nats_url,
+            nats_user=OPERATOR,
+            nats_password=self.credentials().nats[OPERATOR],
+            partitions=run.partitions,
+            replicas=run.replicas,
+        )

@@ -1,0 +1,99 @@
+"""Who may say and hear what on NATS: one user per service, and only the subjects that it needs.
+
+Derived from `shared.subjects` and `shared.streams`; whatever is not listed is refused by the server. What
+matters most: an edge, the only service that strangers talk to, cannot write what the sequencer derives
+(checkpoints, directory, heads), cannot forge what the stream republishes (`live`), and cannot touch a
+stream's configuration. Nobody but the edges can publish events, not even the operator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared import subjects
+from shared.ids import Partition
+from shared.streams import BUCKETS, bucket_stream
+
+EDGE = "edge"
+SEQUENCER = "sequencer"
+ARCHIVER = "archiver"
+OPERATOR = "operator"
+USERS = (EDGE, SEQUENCER, ARCHIVER, OPERATOR)
+
+# A subject wildcard stands for a whole token, so `STREAM.INFO.LOG_*` cannot be said: reading is allowed on
+# every stream, changing only by name.
+_READ = ("$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>")
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """Subjects that a user may publish to and subscribe to; `answers`: may reply to requests it receives."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+    answers: bool = False
+
+
+def permissions(partitions: int) -> dict[str, Permissions]:
+    """The permissions of every user for this number of partitions."""
+    return {
+        EDGE: Permissions(
+            publish=(
+                "channel.*.*.*",
+                "ephemeral.*.*.*",
+                "user.*.*.read",
+                f"$KV.{subjects.READS}.>",
+                *(f"archive.*.{operation}" for operation in ("history", "ids", "count", "status")),
+                *_READ,
+            ),
+            subscribe=(
+                *_inbox(EDGE),
+                "live.>",
+                "heads.*",
+                "ephemeral.*.*.*",
+                "user.*.*.*",
+                subjects.LEADER_ELECTED,
+            ),
+        ),
+        SEQUENCER: Permissions(
+            publish=(
+                "heads.*",
+                "user.*.*.membership",
+                f"$KV.{subjects.CHECKPOINTS}.>",
+                f"$KV.{subjects.DIRECTORY}.>",
+                *(f"$JS.API.STREAM.CREATE.{stream}" for stream in _streams(partitions)),
+                *_READ,
+                *_follow(partitions),
+            ),
+            subscribe=_inbox(SEQUENCER),
+        ),
+        ARCHIVER: Permissions(
+            publish=(*_READ, *_follow(partitions)),
+            subscribe=(*_inbox(ARCHIVER), "archive.*.*"),
+            answers=True,
+        ),
+        OPERATOR: Permissions(
+            publish=("$JS.API.>", "$JS.ACK.>", "archive.*.*"),
+            subscribe=(">",),
+        ),
+    }
+
+
+def _inbox(user: str) -> tuple[str, ...]:
+    """Each user has inboxes of its own, so that nobody hears the answers that others get."""
+    return (f"{subjects.inbox_prefix(user)}.>",)
+
+
+def _follow(partitions: int) -> tuple[str, ...]:
+    """Consumers on the logs: create, pull, acknowledge, remove; on no other stream."""
+    logs = [subjects.log_stream(Partition(number)) for number in range(partitions)]
+    operations = ("CREATE", "DURABLE.CREATE", "INFO", "MSG.NEXT", "DELETE")
+    return (
+        *(f"$JS.API.CONSUMER.{operation}.{log}.>" for log in logs for operation in operations),
+        *(f"$JS.ACK.{log}.>" for log in logs),
+    )
+
+
+def _streams(partitions: int) -> list[str]:
+    logs = [subjects.log_stream(Partition(number)) for number in range(partitions)]
+    return logs + [bucket_stream(bucket) for bucket in BUCKETS]
