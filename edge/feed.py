@@ -17,6 +17,7 @@ import structlog
 from edge import metrics
 from edge.core.live import Place, place
 from edge.core.ring import Entry, Ring
+from shared import telemetry
 from shared.bus import Bus, Message, StoredMessage, Subscription, stored_from_headers
 from shared.channel import ChannelState, fold
 from shared.errors import NotFound, OutcomeUnknown, Unavailable
@@ -175,7 +176,8 @@ class Feed:
         metrics.FEED_LIVE.labels(where.value).inc()
         match where:
             case Place.NEXT:
-                self._apply(stored)
+                with telemetry.span("edge.deliver", stored.headers):  # one per edge, none per recipient
+                    self._apply(stored)
             case Place.HOLE:
                 self.want(stored.stream_seq)
             case Place.TRIMMED | Place.REGRESSED:

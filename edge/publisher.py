@@ -16,8 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from opentelemetry import trace
-
 from edge import metrics
 from edge.archive import Archive
 from edge.core.ring import Entry
@@ -45,8 +43,6 @@ from shared.subjects import channel_subject, log_stream, message_id, partition_o
 FRESH_MS = DUPLICATE_WINDOW_S * 1000 // 2
 SETTLE_DEADLINE_S = 10.0
 LANES_MAX = 10_000
-
-_tracer = trace.get_tracer("parley.edge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +77,7 @@ class Publisher:
         path: Literal["fresh", "late"] = "late" if self.is_late(event) else "fresh"
         if command_time_ms(event.id) > now_us() // 1000 + FRESH_MS:
             raise ClockSkew(f"the id is from the future; server time is {rfc3339(now_us())}")
-        with _tracer.start_as_current_span("edge.record", attributes={"parley.path": path}):
+        with telemetry.span("edge.record", attributes={"parley.path": path}):
             try:
                 recording = await (self._late(feed, event) if path == "late" else self._fresh(feed, event))
             except ParleyError as error:
@@ -105,7 +101,7 @@ class Publisher:
                 encode(event),
                 msg_id=message_id(key, event.author, event.id),
                 expect_last=StreamSeq(0),
-                headers=telemetry.inject({}),
+                headers=_trace_headers(),
             )
             duplicate = ack.duplicate and not ack.retried
         except WrongLastSequence:
@@ -181,8 +177,14 @@ class Publisher:
             encode(event),
             msg_id=message_id(feed.key, event.author, event.id),
             expect_last=expect_last,
-            headers=telemetry.inject({}),
+            headers=_trace_headers(),
         )
+
+
+def _trace_headers() -> dict[str, str]:
+    headers: dict[str, str] = {}
+    telemetry.inject(headers)
+    return headers
 
 
 def known_recording(known: KnownId, event: KnownEvent) -> Recording:
