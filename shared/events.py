@@ -13,13 +13,27 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from shared.clock import rfc3339
-from shared.ids import ChannelKey, CommandId, Seq, StreamSeq, UserId
+from shared.errors import InvalidId
+from shared.ids import SEQ_MAX, ChannelKey, CommandId, Seq, StreamSeq, UserId, user_id
 
 Role = Literal["admin", "member"]
 ChannelKind = Literal["public", "private", "direct"]
+
+
+def _checked_user(text: UserId) -> UserId:
+    try:
+        return user_id(text)
+    except InvalidId as error:
+        raise ValueError(error.message) from error
+
+
+User = Annotated[UserId, AfterValidator(_checked_user)]
+"""Checked when read, too: each becomes a token in a key, and a bad key would stop a reader for good."""
+
+Ref = Annotated[Seq, Field(ge=1, le=SEQ_MAX)]
 
 
 class Imported(BaseModel):
@@ -27,7 +41,7 @@ class Imported(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    by: UserId
+    by: User
     at: str
     """RFC 3339."""
 
@@ -37,17 +51,17 @@ class _Base(BaseModel):
 
     v: Literal[1] = 1
     id: CommandId
-    author: UserId
+    author: User
     imported: Imported | None = None
 
 
 class _Targeted(_Base):
-    ref: Seq
+    ref: Ref
     """The seq of the message that this event is about."""
 
 
 class _Authored(_Targeted):
-    ref_author: UserId
+    ref_author: User
     """Who wrote that message: it can never change, so the edge looks it up before it publishes."""
 
 
@@ -58,7 +72,7 @@ class ChannelCreated(_Base):
     channel_kind: ChannelKind
     name: str
     topic: str = ""
-    members: tuple[UserId, ...] = ()
+    members: tuple[User, ...] = ()
 
 
 class MessagePosted(_Base):
@@ -66,7 +80,7 @@ class MessagePosted(_Base):
 
     kind: Literal["message.posted"] = "message.posted"
     text: str
-    thread: Seq | None = None
+    thread: Ref | None = None
 
 
 class MessageEdited(_Authored):
@@ -112,7 +126,7 @@ class MemberInvited(_Base):
     """`author` adds `user`, who is a member from here on."""
 
     kind: Literal["member.invited"] = "member.invited"
-    user: UserId
+    user: User
     role: Role = "member"
 
 
@@ -120,14 +134,14 @@ class MemberRemoved(_Base):
     """`author`, an admin, removes `user` (the command is `kick`)."""
 
     kind: Literal["member.removed"] = "member.removed"
-    user: UserId
+    user: User
 
 
 class MemberRoleChanged(_Base):
     """`author`, an admin, gives `user` another role."""
 
     kind: Literal["member.role_changed"] = "member.role_changed"
-    user: UserId
+    user: User
     role: Role
 
 

@@ -11,6 +11,7 @@ import hashlib
 import re
 import secrets
 import uuid
+from collections.abc import Sequence
 from typing import NamedTuple, NewType
 
 from shared.errors import InvalidId
@@ -23,6 +24,8 @@ Epoch = NewType("Epoch", str)
 Partition = NewType("Partition", int)
 Seq = NewType("Seq", int)
 """Position in a channel's log, gapless from 1; 0 means "before the first"."""
+SEQ_MAX = 2**53 - 1
+"""The largest integer that every client can hold (P2)."""
 StreamSeq = NewType("StreamSeq", int)
 """JetStream's sequence; never leaves the servers."""
 
@@ -30,6 +33,7 @@ USER_BYTES_MAX = 255
 PRIVATE_PREFIX = "p_"
 DIRECT_PREFIX = "d_"
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TOKEN_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 _TOKEN = re.compile(r"(?:[A-Za-z0-9_-]|=[0-9A-F]{2})+")
@@ -68,7 +72,7 @@ def user_id(text: str) -> UserId:
         raise InvalidId(f"user id is not valid Unicode at position {error.start}") from error
     if not 1 <= size <= USER_BYTES_MAX:
         raise InvalidId(f"user id has {size} bytes; 1 to {USER_BYTES_MAX} are allowed")
-    if any(ord(char) < 32 or ord(char) == 127 for char in text):
+    if _CONTROL.search(text):
         raise InvalidId("user id holds a control character")
     return UserId(text)
 
@@ -92,8 +96,7 @@ def new_command_id(now_ms: int) -> CommandId:
 
 def derived_command_id(time_ms: int, *parts: str) -> CommandId:
     """The UUIDv7 that belongs to this input for ever: same time and parts, same id (imports)."""
-    digest = hashlib.blake2b("\x00".join(parts).encode(), digest_size=10).digest()
-    return _uuid7(time_ms, digest)
+    return _uuid7(time_ms, _hash(parts, 10))
 
 
 def private_channel_id(author: UserId, command: CommandId) -> ChannelId:
@@ -117,9 +120,12 @@ def user_from_token(token: str) -> UserId:
         raise InvalidId(f"not a user token: {token!r}")
     raw = re.sub(rb"=([0-9A-F]{2})", lambda m: bytes([int(m[1], 16)]), token.encode())
     try:
-        return user_id(raw.decode())
+        user = user_id(raw.decode())
     except UnicodeDecodeError as error:
         raise InvalidId(f"not a user token: {token!r}") from error
+    if user_token(user) != token:  # `=41` for `A`: one user would have two names
+        raise InvalidId(f"not a user token: {token!r}")
+    return user
 
 
 def _named(text: str, what: str) -> str:
@@ -129,7 +135,13 @@ def _named(text: str, what: str) -> str:
 
 
 def _digest(*parts: str) -> str:
-    return hashlib.blake2b("\x00".join(parts).encode(), digest_size=12).hexdigest()
+    return _hash(parts, 12).hex()
+
+
+def _hash(parts: Sequence[str], size: int) -> bytes:
+    """Lengths keep `ab, c` and `a, bc` apart; input from elsewhere may hold lone surrogates."""
+    counted = "".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.blake2b(counted.encode(errors="surrogatepass"), digest_size=size).digest()
 
 
 def _uuid7(time_ms: int, random: bytes) -> CommandId:

@@ -1,0 +1,170 @@
+"""Events: one definition, one stored form, one form for clients; what cannot be read is void, not fatal."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared import events as e
+from shared.channel import judge
+from shared.ids import ChannelId, ChannelKey, CommandId, Seq, StreamSeq, UserId, WorkspaceId
+from tests.support.events import KINDS, any_event, example
+
+KEY = ChannelKey(WorkspaceId("w"), ChannelId("general"))
+ID = CommandId("01001d1b-f800-70cb-9ab0-c5e6d6983312")
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+)
+
+
+def recorded(event: e.Event, void: str | None = None) -> e.Recorded:
+    """`event` at a position."""
+    return e.Recorded(KEY, Seq(7), StreamSeq(99), 1_764_043_200_123_456, event, void)
+
+
+def test_every_kind_of_the_protocol_is_defined() -> None:
+    """P14's kinds, no more and no less."""
+    assert {kind.model_fields["kind"].default for kind in KINDS} == {
+        "channel.created", "channel.renamed", "channel.topic_set", "channel.archived", "channel.unarchived",
+        "message.posted", "message.edited", "message.deleted", "reaction.added", "reaction.removed",
+        "member.joined", "member.left", "member.invited", "member.removed", "member.role_changed",
+        "pin.added", "pin.removed",
+    }  # fmt: skip
+
+
+@given(any_event())
+def test_every_event_survives_storage(event: e.KnownEvent) -> None:
+    """Stored and read back it is the same event, and stored again the same bytes."""
+    body = e.encode(event)
+    assert e.decode(body) == event
+    assert e.encode(event) == body
+
+
+@given(st.binary(max_size=60))
+def test_arbitrary_bytes_are_unreadable(body: bytes) -> None:
+    """No body can make `decode` raise."""
+    assert isinstance(e.decode(body), e.Unreadable)
+
+
+@given(JSON, st.sampled_from(KINDS))
+def test_arbitrary_json_never_raises(value: object, kind: type[e.KnownEvent]) -> None:
+    """JSON of any shape, even with the fields of a kind, is an event or unreadable, and can be shown."""
+    fields = dict.fromkeys(kind.model_fields, value) | {"kind": kind.model_fields["kind"].default, "v": 1}
+    for body in (json.dumps(value), json.dumps(fields), json.dumps(fields | {"id": ID, "author": "a"})):
+        event = e.decode(body.encode())
+        assert e.wire(recorded(event))
+        assert e.fingerprint(event)
+
+
+BAD_FIELDS: list[dict[str, object]] = [
+    {"v": 2},
+    {"kind": "message.shouted"},
+    {"text": "\ud800"},
+    {"text": None},
+    {"author": ""},
+    {"author": "a\x00b"},
+    {"author": "x" * 256},
+    {"thread": 0},
+    {"thread": -1},
+    {"thread": 2**53},
+    {"thread": 10**30},
+    {"imported": {"by": "", "at": "2004-11-09T00:00:00Z"}},
+]
+
+
+@pytest.mark.parametrize("fields", BAD_FIELDS, ids=str)
+def test_a_bad_field_makes_an_event_unreadable(fields: dict[str, object]) -> None:
+    """Another version, an unknown kind, a user who has no token, a number no client can hold: void."""
+    good = {"v": 1, "kind": "message.posted", "id": ID, "author": "alice", "text": "hi"}
+    assert isinstance(e.decode(json.dumps(good).encode()), e.MessagePosted)
+    assert isinstance(e.decode(json.dumps(good | fields).encode()), e.Unreadable)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_missing_field_makes_an_event_unreadable(kind: type[e.KnownEvent]) -> None:
+    """Every field that a kind needs is needed when it is read."""
+    whole = json.loads(e.encode(example(kind)))
+    for name, field in kind.model_fields.items():
+        if field.is_required() or name == "kind":
+            less = {key: value for key, value in whole.items() if key != name}
+            assert isinstance(e.decode(json.dumps(less).encode()), e.Unreadable), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_unknown_field_is_ignored(kind: type[e.KnownEvent]) -> None:
+    """A later version may add fields without blinding this one."""
+    event = example(kind)
+    body = json.dumps(json.loads(e.encode(event)) | {"added_later": [1]}).encode()
+    assert e.decode(body) == event
+
+
+def test_an_unreadable_event_is_void() -> None:
+    """Every fold says so, with and without a state."""
+    assert judge(None, e.Unreadable()) == "unreadable"
+
+
+@given(any_event(), any_event())
+def test_fingerprints_tell_events_apart(one: e.KnownEvent, other: e.KnownEvent) -> None:
+    """Equal content, equal fingerprint, across storage; other content, another one (P12)."""
+    assert e.fingerprint(one) == e.fingerprint(e.decode(e.encode(one)))
+    same = one.model_dump(exclude={"ref_author"}) == other.model_dump(exclude={"ref_author"})
+    assert (e.fingerprint(one) == e.fingerprint(other)) == same
+
+
+def test_a_fingerprint_sees_every_field_but_what_the_edge_looks_up() -> None:
+    """`ref_author` is no part of what the sender said; each other field is."""
+    edit = e.MessageEdited(id=ID, author=UserId("a"), ref=Seq(3), ref_author=UserId("b"), text="x")
+    same = edit.model_copy(update={"ref_author": UserId("c")})
+    assert e.fingerprint(edit) == e.fingerprint(same)
+    for change in ({"text": "y"}, {"ref": 4}, {"author": "b"}, {"id": ID[:-1] + "3"}):
+        assert e.fingerprint(edit) != e.fingerprint(edit.model_copy(update=change)), change
+
+
+@given(any_event())
+def test_the_wire_form_is_whole_and_stable(event: e.KnownEvent) -> None:
+    """Every recipient, now or later, gets the same bytes, with position and content (P19, P20)."""
+    body = e.wire(recorded(event))
+    assert body == e.wire(recorded(e.decode(e.encode(event))))
+    shown = json.loads(body)
+    assert (shown["type"], shown["channel"], shown["seq"]) == ("event", "general", 7)
+    assert shown["ts"] == "2025-11-25T04:00:00.123Z"
+    content = event.model_dump(mode="json", exclude={"v", "ref_author"}, exclude_none=True)
+    assert shown == shown | content
+    assert set(shown) == {"type", "channel", "seq", "ts", *content}
+
+
+@given(any_event())
+def test_the_wire_form_keeps_servers_secrets(event: e.KnownEvent) -> None:
+    """Stream sequences and the workspace never leave the servers."""
+    shown = json.loads(e.wire(recorded(event)))
+    assert not {"stream_seq", "workspace", "ref_author", "v"} & set(shown)
+
+
+@given(any_event())
+def test_a_void_event_shows_no_content(event: e.KnownEvent) -> None:
+    """What was not allowed is shown as a number with its author, nothing else."""
+    shown = json.loads(e.wire(recorded(event, void="author is not a member")))
+    assert shown == {
+        "type": "event",
+        "channel": "general",
+        "seq": 7,
+        "ts": "2025-11-25T04:00:00.123Z",
+        "kind": "void",
+        "author": event.author,
+        "id": event.id,
+    }
+
+
+def test_an_unreadable_event_shows_as_void() -> None:
+    """Clients see a number without content, not an error."""
+    assert json.loads(e.wire(recorded(e.Unreadable())))["kind"] == "void"
+
+
+def test_events_are_frozen() -> None:
+    """A fact does not change after it was made."""
+    with pytest.raises(ValueError, match="frozen"):
+        example(e.MessagePosted).author = UserId("mallory")  # type: ignore[misc]
