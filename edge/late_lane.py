@@ -3,29 +3,34 @@
 An id whose own time is outside the duplicate window is new only if neither the hot log nor the archive
 holds it. The archiver answers that for everything up to a head; the publish is conditional on that same
 head, and its success makes our own event the next head. So one question serves a whole queue, and only a
-stranger's event in between (the condition fails) costs another.
+stranger's event in between (the condition fails) costs a look at our own feed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 from edge.archive import Archive
+from edge.core.ring import Entry
 from edge.feed import Feed
 from shared.bus import PubAck
 from shared.errors import ParleyError, Unavailable, WrongLastSequence
-from shared.events import KnownEvent
+from shared.events import KnownEvent, fingerprint
 from shared.ids import CommandId, StreamSeq, UserId
 from shared.records import KnownId
+from shared.retry import Deadline, delays
 
 QUEUE_MAX = 1_000
 LOOKUP_MAX = 256
-CONTENTION_TRIES_MAX = 20
+CONTENTION_TRIES_MAX = 50
+FOLLOW_MAX_S = 2.0
 
 Commit = Callable[[Feed, KnownEvent, StreamSeq | None], Awaitable[PubAck]]
 Outcome = PubAck | KnownId
+_Name = tuple[UserId, CommandId]
 _Waiting = tuple[KnownEvent, "asyncio.Future[Outcome]"]
 
 
@@ -71,41 +76,62 @@ class LateLane:
             self.busy = False
 
     async def _serve(self, waiting: list[_Waiting]) -> None:
-        for _ in range(CONTENTION_TRIES_MAX):
-            waiting = await self._look_up_and_publish(waiting)
-            if not waiting:
-                return
-        self._fail(waiting, Unavailable("others write too fast", retry_after_ms=500, limit="late"))
+        """Ask the archive for all of them, then publish what it does not know, one behind the other."""
+        while waiting:
+            head = self._head = max(self._head, self.feed.stream_seq)
+            answers = await self._archive.ids(self.feed.key, _ids(waiting), head)
+            known = {
+                name: answer
+                for name, answer in zip(_ids(waiting), answers, strict=True)
+                if answer is not None
+            }
+            waiting = await self._publish(waiting, known)
 
-    async def _look_up_and_publish(self, waiting: list[_Waiting]) -> list[_Waiting]:
-        """Serve them up to the first whose condition failed; what is left comes back."""
-        head = self._head = max(self._head, self.feed.stream_seq)
-        found = await self._archive.ids(self.feed.key, _ids(waiting), head)
-        done: dict[tuple[UserId, CommandId], Outcome] = {}
-        for index, ((event, future), known) in enumerate(zip(waiting, found, strict=True)):
+    async def _publish(self, waiting: list[_Waiting], known: dict[_Name, KnownId]) -> list[_Waiting]:
+        """Serve them in order; those before which the archive has to be asked again come back."""
+        published: set[_Name] = set()
+        for index, (event, future) in enumerate(waiting):
             name = (event.author, event.id)
-            if known is None and name in done:  # the same id twice in one batch
+            if name in published:  # the same id twice in one batch
                 return waiting[index:]
-            if known is not None:
-                _answer(future, known)
-                continue
-            try:
-                ack = await self._commit(self.feed, event, head)
-            except WrongLastSequence:
-                await self._follow(head)
-                return waiting[index:]
-            head = self._head = ack.stream_seq
-            done[name] = ack
-            _answer(future, ack)
+            for delay_s in itertools.islice(delays(first_s=0.001, cap_s=0.05), CONTENTION_TRIES_MAX):
+                if name in known:
+                    _answer(future, known[name])
+                    break
+                try:
+                    ack = await self._commit(self.feed, event, self._head)
+                except WrongLastSequence:
+                    strangers = await self._strangers()
+                    if strangers is None:
+                        return waiting[index:]
+                    known |= strangers
+                    await asyncio.sleep(delay_s)
+                    continue
+                self._head = ack.stream_seq
+                published.add(name)
+                _answer(future, ack)
+                break
+            else:
+                raise Unavailable("others write too fast", retry_after_ms=500, limit="late")
         return []
 
-    async def _follow(self, head: StreamSeq) -> None:
-        """Somebody else's event came first: look again from where the log is now."""
+    async def _strangers(self) -> dict[_Name, KnownId] | None:
+        """What came behind our head: our own feed tells, so the archive need not be asked again.
+
+        Moves the head. None if the ring no longer holds all of it, or the feed does not get there.
+        """
         self.feed.look()
-        for _ in range(50):
-            if self.feed.stream_seq > head:
-                return
-            await asyncio.sleep(0.01)
+        deadline = Deadline.after(FOLLOW_MAX_S)
+        while self.feed.stream_seq <= self._head:
+            if deadline.passed:
+                return None
+            await asyncio.sleep(0.002)
+        ours = self.feed.ring.find(self._head)
+        entries = self.feed.ring.since(ours.seq) if ours is not None else None
+        if entries is None:
+            return None
+        self._head = self.feed.stream_seq
+        return {(entry.recorded.event.author, entry.recorded.event.id): _known(entry) for entry in entries}
 
     def _fail(self, waiting: Sequence[_Waiting], error: ParleyError) -> None:
         for _, future in waiting:
@@ -113,10 +139,21 @@ class LateLane:
                 future.set_exception(error)
 
 
-def _ids(waiting: Sequence[_Waiting]) -> list[tuple[UserId, CommandId]]:
+def _ids(waiting: Sequence[_Waiting]) -> list[_Name]:
     return [(event.author, event.id) for event, _ in waiting]
 
 
 def _answer(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
     if not future.done():
         future.set_result(outcome)
+
+
+def _known(entry: Entry) -> KnownId:
+    recorded = entry.recorded
+    return KnownId(
+        seq=recorded.seq,
+        stream_seq=recorded.stream_seq,
+        at_us=recorded.at_us,
+        fingerprint=fingerprint(recorded.event),
+        void=recorded.void,
+    )

@@ -1,0 +1,313 @@
+"""One id, one message, for ever: fresh ids by the duplicate window, late ids by log and archive."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from edge.archive import Archive
+from edge.core.ring import Entry
+from edge.feed import Feed
+from edge.feeds import FeedLimits, Feeds
+from edge.publisher import FRESH_MS, Publisher
+from edge.replayer import Replayer
+from shared.bus import Bus
+from shared.errors import ClockSkew, Conflict, Forbidden, Unavailable
+from shared.events import ChannelCreated, MemberLeft, MessagePosted, encode
+from shared.ids import (
+    ChannelId,
+    ChannelKey,
+    CommandId,
+    Seq,
+    StreamSeq,
+    UserId,
+    WorkspaceId,
+    derived_command_id,
+    direct_channel_id,
+    new_command_id,
+)
+from shared.settings import CommonSettings
+from shared.streams import ensure_streams
+from shared.subjects import channel_subject
+from tests.support.nats import NatsServer
+from tests.support.services import ServiceProcess
+
+ANN, BOB = UserId("ann"), UserId("bob")
+LONG_AGO_MS = 1_100_000_000_000
+
+
+def now_ms() -> int:
+    """The wall clock."""
+    return time.time_ns() // 1_000_000
+
+
+def posted(text: str, id_: CommandId | None = None) -> MessagePosted:
+    """A message of Ann's."""
+    return MessagePosted(id=id_ or new_command_id(now_ms()), author=ANN, text=text)
+
+
+def old_id(*parts: str) -> CommandId:
+    """An id from long before the duplicate window."""
+    return derived_command_id(LONG_AGO_MS, *parts)
+
+
+@dataclass
+class Edge:
+    """What an edge uses to record."""
+
+    bus: Bus
+    feeds: Feeds
+    archive: Archive
+    publisher: Publisher
+
+    async def channel(self, name: str) -> Feed:
+        """A fresh public channel of Ann's."""
+        key = ChannelKey(WorkspaceId("w"), ChannelId(name))
+        created = ChannelCreated(id=new_command_id(now_ms()), author=ANN, channel_kind="public", name=name)
+        feed, recording = await self.publisher.create(key, created)
+        assert (recording.seq, recording.duplicate) == (1, False)
+        return feed
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def archiver(
+    nats_server: NatsServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[ServiceProcess]:
+    """A real archiver for the module."""
+    folder: Path = tmp_path_factory.mktemp("archive")
+    process = ServiceProcess(
+        "archiver",
+        folder / "archiver.log",
+        PARLEY_NATS_URL=nats_server.url,
+        PARLEY_PARTITIONS="2",
+        PARLEY_ARCHIVE_DIR=str(folder / "archive"),
+        PARLEY_FLUSH_INTERVAL_S="0.5",
+    )
+    await process.start()
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+async def edge(bus: Bus, settings: CommonSettings) -> AsyncIterator[Edge]:
+    """An edge's publishing side; tests of the late path also ask for `archiver`."""
+    layout = await ensure_streams(bus, settings)
+    async with Feeds(bus, layout, FeedLimits(ring_entries_max=30)) as feeds:
+        archive = Archive(bus, layout.partitions)
+        yield Edge(bus, feeds, archive, Publisher(bus, feeds, archive, layout.partitions))
+
+
+async def test_record_returns_number_and_time(edge: Edge) -> None:
+    """Consecutive events get consecutive numbers and the log's time."""
+    feed = await edge.channel("numbers")
+    first = await edge.publisher.record(feed, posted("a"))
+    second = await edge.publisher.record(feed, posted("b"))
+    assert (first.seq, second.seq) == (2, 3)
+    assert abs(second.at_us / 1000 - now_ms()) < 5_000
+    assert not first.duplicate
+
+
+async def test_fresh_id_again_is_the_same_message(edge: Edge) -> None:
+    """Same id, same body: the original number, marked as duplicate, nothing stored (P12, AT-17)."""
+    feed = await edge.channel("again")
+    event = posted("a")
+    first = await edge.publisher.record(feed, event)
+    again = await edge.publisher.record(feed, event)
+    assert (again.seq, again.at_us, again.duplicate) == (first.seq, first.at_us, True)
+    assert feed.head == 2
+
+
+async def test_fresh_id_with_another_body_is_a_conflict(edge: Edge) -> None:
+    """Same id, other body: `conflict`, and the first one stands (AT-18)."""
+    feed = await edge.channel("conflict")
+    event = posted("a")
+    await edge.publisher.record(feed, event)
+    with pytest.raises(Conflict):
+        await edge.publisher.record(feed, posted("b", event.id))
+    assert feed.head == 2
+
+
+@pytest.mark.usefixtures("archiver")
+async def test_duplicate_older_than_the_ring(edge: Edge) -> None:
+    """A duplicate within the window whose original left the ring still gets its number, from the archive."""
+    feed = await edge.channel("older")
+    event = posted("a")
+    first = await edge.publisher.record(feed, event)
+    for number in range(40):
+        await edge.publisher.record(feed, posted(str(number)))
+    assert feed.ring.floor > first.seq
+    again = await edge.publisher.record(feed, event)
+    assert (again.seq, again.duplicate) == (first.seq, True)
+    with pytest.raises(Conflict):
+        await edge.publisher.record(feed, posted("b", event.id))
+
+
+async def test_id_from_the_future_is_refused(edge: Edge) -> None:
+    """An id ahead of the server by more than half the window is refused and leaves no trace."""
+    feed = await edge.channel("future")
+    with pytest.raises(ClockSkew):
+        await edge.publisher.record(feed, posted("a", new_command_id(now_ms() + FRESH_MS + 5_000)))
+    assert feed.head == 1
+
+
+async def test_void_event_is_forbidden(edge: Edge) -> None:
+    """An event that lost a race against its author's removal is recorded as void: the sender hears so."""
+    feed = await edge.channel("void")
+    await edge.publisher.record(feed, MemberLeft(id=new_command_id(now_ms()), author=ANN))
+    with pytest.raises(Forbidden, match="not a member"):
+        await edge.publisher.record(feed, posted("too late"))
+    assert feed.head == 3
+
+
+@pytest.mark.usefixtures("archiver")
+async def test_creation_again(edge: Edge) -> None:
+    """The same creation is a duplicate; another one under the same id is a conflict."""
+    key = ChannelKey(WorkspaceId("w"), ChannelId("taken"))
+    creation = ChannelCreated(id=new_command_id(now_ms()), author=ANN, channel_kind="public", name="x")
+    feed, first = await edge.publisher.create(key, creation)
+    for number in range(40):
+        await edge.publisher.record(feed, posted(str(number)))
+    _, again = await edge.publisher.create(key, creation)
+    assert (again.seq, again.at_us, again.duplicate) == (1, first.at_us, True)
+    other = creation.model_copy(update={"id": new_command_id(now_ms())})
+    with pytest.raises(Conflict):
+        await edge.publisher.create(key, other)
+
+
+async def test_direct_channel_is_one_whoever_opens_it(edge: Edge) -> None:
+    """Both members may create the channel between them; both get the same one."""
+    members = frozenset({ANN, BOB})
+    key = ChannelKey(WorkspaceId("w"), direct_channel_id(members))
+    for author, duplicate in ((ANN, False), (BOB, True)):
+        creation = ChannelCreated(
+            id=new_command_id(now_ms()),
+            author=author,
+            channel_kind="direct",
+            name="",
+            members=tuple(sorted(members)),
+        )
+        _, recording = await edge.publisher.create(key, creation)
+        assert (recording.seq, recording.duplicate) == (1, duplicate)
+
+
+@pytest.mark.usefixtures("archiver")
+async def test_late_ids_are_stored_once_and_in_order(edge: Edge) -> None:
+    """Ids older than the window, handed over together: each once, in order; again: the same numbers."""
+    feed = await edge.channel("late")
+    events = [posted(f"t{n}", old_id("late", str(n))) for n in range(600)]
+    assert edge.publisher.is_late(events[0])
+    first = await asyncio.gather(*(edge.publisher.record(feed, event) for event in events))
+    assert [recording.seq for recording in first] == list(range(2, 602))
+    assert not any(recording.duplicate for recording in first)
+    again = await asyncio.gather(*(edge.publisher.record(feed, event) for event in events))
+    assert [recording.seq for recording in again] == list(range(2, 602))
+    assert all(recording.duplicate for recording in again)
+    assert feed.head == 601
+
+
+@pytest.mark.usefixtures("archiver")
+async def test_late_id_with_another_body_is_a_conflict(edge: Edge) -> None:
+    """Idempotence does not end with the window, and neither does `conflict` (AT-19)."""
+    feed = await edge.channel("lateconflict")
+    event = posted("a", old_id("lc"))
+    await edge.publisher.record(feed, event)
+    with pytest.raises(Conflict):
+        await edge.publisher.record(feed, posted("b", event.id))
+    assert feed.head == 2
+
+
+@pytest.mark.usefixtures("archiver")
+async def test_late_id_twice_at_once(edge: Edge) -> None:
+    """The same late id twice in one batch is one message."""
+    feed = await edge.channel("latetwice")
+    event = posted("a", old_id("twice"))
+    results = await asyncio.gather(*(edge.publisher.record(feed, event) for _ in range(5)))
+    assert {recording.seq for recording in results} == {2}
+    assert sorted(recording.duplicate for recording in results) == [False, True, True, True, True]
+
+
+@pytest.mark.usefixtures("archiver")
+async def test_late_ids_against_other_writers(edge: Edge) -> None:
+    """Two edges writing the same late ids while somebody else talks: every id is one message."""
+    feed = await edge.channel("contended")
+    async with Feeds(edge.bus, edge.feeds._layout, FeedLimits()) as other_feeds:
+        other_feed = (await other_feeds.activate([feed.key]))[feed.key]
+        assert other_feed is not None
+        other = Publisher(edge.bus, other_feeds, edge.archive, 2)
+        events = [posted(f"t{n}", old_id("contended", str(n))) for n in range(40)]
+
+        async def talk() -> None:
+            for n in range(40):
+                await edge.publisher.record(feed, posted(f"live {n}"))
+
+        mine, theirs, _ = await asyncio.gather(
+            asyncio.gather(*(edge.publisher.record(feed, event) for event in events)),
+            asyncio.gather(*(other.record(other_feed, event) for event in events)),
+            talk(),
+        )
+    assert [recording.seq for recording in mine] == [recording.seq for recording in theirs]
+    assert len({recording.seq for recording in mine}) == 40
+    position = await edge.bus.last(f"LOG_{feed.partition}", channel_subject(feed.partition, feed.key))
+    assert position is not None
+    await feed.settled(position.stream_seq, 5)
+    assert feed.head == 81
+
+
+async def test_late_path_survives_a_killed_archiver(edge: Edge, archiver: ServiceProcess) -> None:
+    """Without the archiver old ids are refused as not recorded; when it is back, nothing is doubled."""
+    feed = await edge.channel("noarchiver")
+    event = posted("a", old_id("noarchiver"))
+    first = await edge.publisher.record(feed, event)
+    archiver.kill()
+    with pytest.raises(Unavailable):
+        await edge.publisher.record(feed, event)
+    assert (await edge.publisher.record(feed, posted("fresh ids go on"))).seq == 3
+    await archiver.start()
+    again = await edge.publisher.record(feed, event)
+    assert (again.seq, again.duplicate) == (first.seq, True)
+
+
+@pytest.mark.usefixtures("archiver")
+async def test_replay_joins_archive_and_ring(edge: Edge) -> None:
+    """From any cursor a replay is every event above it, once, in order, the bytes that live clients saw."""
+    feed = await edge.channel("replay")
+    live: dict[int, bytes] = {}
+
+    class Tap:
+        def on_entries(self, _: Feed, entries: list[Entry]) -> None:
+            live.update({entry.seq: entry.body for entry in entries})
+
+        def on_reset(self, _: Feed, reason: str) -> None:
+            raise AssertionError(reason)
+
+    feed.attach(Tap())
+    for number in range(120):
+        await edge.publisher.record(feed, posted(f"é {number}"))
+    replayer = Replayer(edge.archive)
+    for after in (0, 1, 60, 89, 90, 91, 120, 121):
+        pages = [page async for page in replayer.pages(feed, Seq(after))]
+        replayed = [one for page in pages for one in page]
+        assert [one.seq for one in replayed] == list(range(after + 1, 122))
+        assert all(live[one.seq] == one.body for one in replayed if one.seq > 1)
+
+
+@pytest.mark.usefixtures("archiver")
+async def test_garbage_does_not_block_late_ids(edge: Edge) -> None:
+    """A body that is no event is numbered by the archive as by the feed, and late ids go on behind it."""
+    feed = await edge.channel("lategarbage")
+    subject = channel_subject(feed.partition, feed.key)
+    await edge.bus.commit(subject, b"\x00\xff{", msg_id="garbage")
+    await edge.bus.commit(subject, encode(posted("direct")), msg_id="direct")
+    recording = await edge.publisher.record(feed, posted("a", old_id("garbage")))
+    assert recording.seq == 4
+    events, more = await edge.archive.history(
+        feed.key, after=Seq(0), limit=10, applied=StreamSeq(feed.stream_seq)
+    )
+    assert [one.void for one in events] == [None, "unreadable", None, None]
+    assert not more
