@@ -69,7 +69,7 @@ def judge(state: ChannelState | None, event: e.Event) -> str | None:
     if isinstance(event, e.Unreadable):
         return "unreadable"
     if isinstance(event, e.ChannelCreated):
-        return "already created" if state is not None else None
+        return "already created" if state is not None else _uncreatable(event)
     if state is None:
         return "no such channel"
     if state.archived and event.kind not in WHILE_ARCHIVED:
@@ -77,11 +77,15 @@ def judge(state: ChannelState | None, event: e.Event) -> str | None:
     if event.imported is not None:
         return _impossible(state, event)
     if isinstance(event, e.MemberJoined):
-        return None if state.kind == "public" else "channel is not public"
+        return _impossible(state, event) if state.kind == "public" else "channel is not public"
     role = state.members.get(event.author)
     if role is None:
         return "author is not a member"
     return _unauthorized(state, event, role) or _impossible(state, event)
+
+
+def _uncreatable(event: e.ChannelCreated) -> str | None:
+    return "channel is full" if len({event.author, *event.members}) > MEMBERS_MAX else None
 
 
 def _unauthorized(state: ChannelState, event: e.KnownEvent, role: e.Role) -> str | None:
@@ -107,7 +111,7 @@ def _impossible(state: ChannelState, event: e.KnownEvent) -> str | None:
             return "no such member"
         case e.MemberJoined() | e.MemberInvited() if len(state.members) >= MEMBERS_MAX:
             return "channel is full"
-        case e.PinAdded() if len(state.pins) >= PINS_MAX:
+        case e.PinAdded() if len(state.pins) >= PINS_MAX and event.ref not in state.pins:
             return "too many pins"
     return None
 

@@ -48,7 +48,7 @@ def command_ids() -> st.SearchStrategy[CommandId]:
 
 def any_event(authors: st.SearchStrategy[UserId] | None = None) -> st.SearchStrategy[e.KnownEvent]:
     """Any event; a few authors make memberships overlap."""
-    people = authors or users()
+    people = users() if authors is None else authors
     text = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
     imported = st.builds(e.Imported, by=people, at=text)
     refs = st.integers(1, 2**53 - 1).map(Seq)
