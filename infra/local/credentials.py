@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from infra.nats.permissions import USERS
 from shared.errors import Misconfigured
@@ -19,9 +19,9 @@ class Credentials(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    nats: dict[str, str]
-    cluster: str
-    jwt: str
+    nats: dict[str, str] = Field(repr=False)
+    cluster: str = Field(repr=False)
+    jwt: str = Field(repr=False)
 
 
 def load_or_create(path: Path) -> Credentials:

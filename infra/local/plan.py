@@ -1,0 +1,183 @@
+"""From options to processes: which run, with which command line and environment, in which order.
+
+Pure: ports and secrets come in as values.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from infra.local.credentials import Credentials
+from infra.local.data_directory import DataDirectory
+from infra.local.options import Options
+from infra.nats.config import Config, NatsNode, server_config
+from infra.nats.permissions import ARCHIVER, EDGE, SEQUENCER
+
+Kind = Literal["nats", "sequencer", "archiver", "edge"]
+
+STOP_ORDER: tuple[Kind, ...] = ("edge", "archiver", "sequencer", "nats")
+"""Clients are moved away first; what they sent is then archived and numbered; the log goes last."""
+
+_STOP_DEADLINE_S: dict[Kind, float] = {"edge": 15.0, "archiver": 20.0, "sequencer": 10.0, "nats": 15.0}
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """One process to keep alive."""
+
+    name: str
+    kind: Kind
+    command: tuple[str, ...]
+    env: dict[str, str]
+    url: str
+    ready_path: str
+    log: Path
+
+    @property
+    def stop_deadline_s(self) -> float:
+        """Seconds between SIGTERM and SIGKILL."""
+        return _STOP_DEADLINE_S[self.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """One per process and purpose, free when they were chosen."""
+
+    edges: tuple[int, ...]
+    nats: tuple[int, ...]
+    nats_monitor: tuple[int, ...]
+    nats_cluster: tuple[int, ...]
+    sequencer: int
+    archiver: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that will run, and the files that it needs first."""
+
+    children: tuple[ChildSpec, ...]
+    configs: tuple[tuple[Path, Config], ...]
+    nats_url: str
+    replicas: Literal[1, 3]
+    edges: tuple[str, ...]
+
+
+def plan(
+    options: Options, directory: DataDirectory, credentials: Credentials, ports: Ports, binary: Path
+) -> Plan:
+    """The processes of a local system, in the order in which they start; `binary` is nats-server's."""
+    nodes = _nodes(options, directory, ports)
+    nats_url = ",".join(f"nats://127.0.0.1:{node.port}" for node in nodes)
+    services = _Services(directory, credentials, _common_env(options, nats_url))
+    return Plan(
+        children=(
+            *(_nats_child(node, directory, binary) for node in nodes),
+            services.sequencer(ports.sequencer),
+            services.archiver(ports.archiver),
+            *(services.edge(number + 1, options.host, port) for number, port in enumerate(ports.edges)),
+        ),
+        configs=tuple(
+            (
+                _config_path(directory, node),
+                server_config(
+                    node,
+                    passwords=credentials.nats,
+                    route_password=credentials.cluster,
+                    partitions=options.partitions,
+                    durability=options.durability,
+                    peers=nodes,
+                ),
+            )
+            for node in nodes
+        ),
+        nats_url=nats_url,
+        replicas=options.nats,
+        edges=tuple(f"http://{_reachable(options.host)}:{port}" for port in ports.edges),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Services:
+    """The Python services: each with the user, the port and the settings of its own."""
+
+    directory: DataDirectory
+    credentials: Credentials
+    env: dict[str, str]
+
+    def sequencer(self, port: int) -> ChildSpec:
+        return self._service("sequencer", "sequencer", SEQUENCER, port, {"PARLEY_METRICS_PORT": str(port)})
+
+    def archiver(self, port: int) -> ChildSpec:
+        env = {
+            "PARLEY_METRICS_PORT": str(port),
+            "PARLEY_ARCHIVE_DIR": str(self.directory.archive.absolute()),
+        }
+        return self._service("archiver", "archiver", ARCHIVER, port, env)
+
+    def edge(self, number: int, host: str, port: int) -> ChildSpec:
+        env = {"PARLEY_HOST": host, "PARLEY_PORT": str(port), "PARLEY_JWT_SECRET": self.credentials.jwt}
+        return self._service(f"edge-{number}", "edge", EDGE, port, env, _reachable(host))
+
+    def _service(
+        self, name: str, kind: Kind, user: str, port: int, env: dict[str, str], host: str = "127.0.0.1"
+    ) -> ChildSpec:
+        secret = {"PARLEY_NATS_USER": user, "PARLEY_NATS_PASSWORD": self.credentials.nats[user]}
+        return ChildSpec(
+            name=name,
+            kind=kind,
+            command=(sys.executable, "-m", kind),
+            env=self.env | secret | env,
+            url=f"http://{host}:{port}",
+            ready_path="/readyz",
+            log=self.directory.logs / f"{name}.log",
+        )
+
+
+def _common_env(options: Options, nats_url: str) -> dict[str, str]:
+    return {
+        "PYTHONUNBUFFERED": "1",
+        "PARLEY_NATS_URL": nats_url,
+        "PARLEY_PARTITIONS": str(options.partitions),
+        "PARLEY_REPLICAS": str(options.nats),
+        "PARLEY_DURABILITY": options.durability,
+        "PARLEY_LOG_LEVEL": options.log_level,
+        "PARLEY_LOG_FORMAT": "json",
+        **(options.env or {}),
+    }
+
+
+def _nodes(options: Options, directory: DataDirectory, ports: Ports) -> list[NatsNode]:
+    return [
+        NatsNode(
+            name=f"nats-{number + 1}",
+            port=ports.nats[number],
+            monitor_port=ports.nats_monitor[number],
+            cluster_port=ports.nats_cluster[number],
+            store=directory.nats.absolute() / f"nats-{number + 1}",
+        )
+        for number in range(options.nats)
+    ]
+
+
+def _config_path(directory: DataDirectory, node: NatsNode) -> Path:
+    return directory.nats / f"{node.name}.conf"
+
+
+def _nats_child(node: NatsNode, directory: DataDirectory, binary: Path) -> ChildSpec:
+    return ChildSpec(
+        name=node.name,
+        kind="nats",
+        command=(str(binary), "-c", str(_config_path(directory, node))),
+        env={},
+        url=f"http://127.0.0.1:{node.monitor_port}",
+        ready_path="/healthz",
+        log=directory.logs / f"{node.name}.log",
+    )
+
+
+def _reachable(host: str) -> str:
+    """An address for a browser on this machine."""
+    return "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104  # compared, not bound

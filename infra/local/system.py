@@ -1,0 +1,71 @@
+"""`parley up` and `python -m infra.local`: from options to a running system, and what the person is told."""
+
+from __future__ import annotations
+
+import asyncio
+
+from rich.console import Console
+from rich.markup import escape
+
+from infra.local.credentials import load_or_create
+from infra.local.data_directory import DataDirectory
+from infra.local.lifeline import free_ports, port_is_free
+from infra.local.options import Options
+from infra.local.plan import Plan, Ports, plan
+from infra.local.run_file import hold
+from infra.local.supervisor import Supervisor
+from infra.local.tokens import mint
+from infra.nats.binary import nats_server_binary
+from shared.errors import Misconfigured
+
+_FIRST_USERS = ("ada", "grace")
+"""Two people, so that one person with two windows can see a conversation."""
+
+
+def run(options: Options) -> None:
+    """Run the system until it is stopped. Raises `ParleyError` if it cannot start."""
+    directory = DataDirectory(options.data)
+    console = Console(highlight=False)
+
+    def say(name: str, text: str) -> None:
+        console.print(f"[dim]{name:>9}[/] {escape(text)}", soft_wrap=True)
+
+    with hold(directory.lock):
+        credentials = load_or_create(directory.credentials_file)
+        planned = plan(options, directory, credentials, _ports(options), nats_server_binary())
+        supervisor = Supervisor(planned, directory, options.partitions, say=say, verbose=options.verbose)
+        asyncio.run(supervisor.run(lambda took_s: _greet(console, planned, directory, took_s)))
+    say("parley", "stopped; everything acknowledged is in " + str(directory.path))
+
+
+def _greet(console: Console, planned: Plan, directory: DataDirectory, took_s: float) -> None:
+    secret = directory.credentials().jwt
+    console.print(f"\n[bold]Parley is ready[/] after {took_s:.1f} s; data in {directory.path}/")
+    for address in planned.edges:
+        console.print(f"  page      {address}/")
+    for user in _FIRST_USERS:
+        console.print(f"  as {user:7}{planned.edges[0]}/#token={mint(secret, user)}", soft_wrap=True)
+    console.print("  stop      Ctrl-C\n")
+
+
+def _ports(options: Options) -> Ports:
+    """The ports asked for, and free ones for the rest. Raises `Misconfigured` for a taken edge port."""
+    if options.port == 0:
+        edges = free_ports(options.edges)
+    else:
+        edges = tuple(range(options.port, options.port + options.edges))
+        for port in edges:
+            if not port_is_free(port, options.host):
+                raise Misconfigured(f"port {port} is taken: choose another with --port, or 0 for any")
+    nats = tuple(range(options.nats_port, options.nats_port + options.nats))
+    if options.nats_port == 0 or not all(port_is_free(port) for port in nats):
+        nats = free_ports(options.nats)
+    free = free_ports(2 + 2 * options.nats)
+    return Ports(
+        edges=edges,
+        nats=nats,
+        sequencer=free[0],
+        archiver=free[1],
+        nats_monitor=free[2 : 2 + options.nats],
+        nats_cluster=free[2 + options.nats :],
+    )
