@@ -33,7 +33,9 @@ from shared.settings import CommonSettings
 TRACEPARENT = "traceparent"
 
 _OTLP = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
-_SAMPLED = "-01"
+_SAMPLED = tuple("13579bdf")
+"""The lowest bit of the flags, which end a traceparent; other bits may be set beside it."""
+
 _propagator = TraceContextTextMapPropagator()
 
 Attributes = Mapping[str, str | int | float | bool]
