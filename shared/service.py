@@ -17,7 +17,7 @@ import structlog
 import uvicorn
 
 from shared import logs, telemetry
-from shared.errors import Misconfigured, ParleyError
+from shared.errors import Misconfigured
 from shared.health import Health
 from shared.http_server import serving
 from shared.retry import Deadline
@@ -79,30 +79,29 @@ class Service:
         if not asked:
             self.stop()
         deadline = Deadline.after(self.settings.stop_deadline_s)
-        in_order = await self._bounded(self._run_callbacks(), deadline)
+        in_order = True
+        while self._callbacks:
+            step = self._callbacks.pop()
+            in_order &= await self._bounded(step(), getattr(step, "__qualname__", repr(step)), deadline)
         self._stopped.set()
-        in_time = await self._bounded(_ended(task), deadline)
-        if not in_time:
+        in_order &= await self._bounded(_ended(task), "main", deadline)
+        if not task.done():
             task.cancel()
             await asyncio.wait({task}, timeout=_GRACE_S)
-        return _exit_code(task, in_order=in_order and in_time)
+        return _exit_code(task, in_order=in_order)
 
-    async def _run_callbacks(self) -> None:
-        while self._callbacks:
-            callback = self._callbacks.pop()
-            try:
-                await callback()
-            except ParleyError as error:
-                _log.error("service.stop_failed", step=callback.__qualname__, error=error.message)
-
-    async def _bounded(self, work: Awaitable[None], deadline: Deadline) -> bool:
-        """Whether `work` ended before the deadline and before a second signal; cancelled if not."""
+    async def _bounded(self, work: Awaitable[None], step: str, deadline: Deadline) -> bool:
+        """Whether `work` ended well before the deadline and before a second signal; cancelled if not."""
         task = asyncio.ensure_future(work)
         hurry = asyncio.ensure_future(self._hurry.wait())
         await asyncio.wait({task, hurry}, timeout=deadline.left_s, return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
         if task.done():
-            return task.exception() is None
+            error = asyncio.CancelledError() if task.cancelled() else task.exception()
+            if error is not None:
+                _log.error("service.step_failed", step=step, exc_info=error)
+            return error is None
+        _log.error("service.step_cancelled", step=step)
         task.cancel()
         await asyncio.wait({task}, timeout=_GRACE_S)
         return False
