@@ -113,7 +113,7 @@ class Checkpoints:
                 f"{stream} begins at {first}, its checkpoints end at {ledger.position}: numbers cannot be "
                 "derived from the rest; restore the bucket CHECKPOINTS or the log from a backup"
             )
-        if first <= ledger.position:
+        if max(first, 1) <= ledger.position:  # an empty stream says 0
             stored = await self._bus.stored(stream, ledger.position)
             if stored is None or stored.at_us != ledger.at_us:
                 raise LogRegressed(

@@ -1,0 +1,120 @@
+"""Bucket values only move forward, whoever writes, whatever was remembered."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sequencer import bucket as bucket_module
+from sequencer.bucket import Bucket, Value
+from shared.bus import Bus
+from shared.errors import Unavailable
+from shared.ids import StreamSeq
+from shared.records import Position
+from shared.streams import bucket_stream
+from shared.subjects import kv_subject
+
+NAME = "FORWARD"
+
+
+def value(key: str, stream_seq: int, writer: str = "") -> Value:
+    body = Position(stream_seq=StreamSeq(stream_seq), directory=writer).model_dump_json().encode()
+    return Value(key, StreamSeq(stream_seq), body)
+
+
+async def opened(bus: Bus, name: str = NAME) -> Bucket:
+    bucket = Bucket(bus, name, replicas=1, in_flight_max=16)
+    await bucket.refresh()
+    return bucket
+
+
+async def stored(bus: Bus, key: str, name: str = NAME) -> Position:
+    found = await bus.last(bucket_stream(name), kv_subject(name, key))
+    assert found is not None
+    return Position.model_validate_json(found.body)
+
+
+async def test_a_stale_writer_cannot_overwrite_a_newer_one(bus: Bus) -> None:
+    """Neither one that read the key before, nor one that has never seen it."""
+    slow, fast = await opened(bus), await opened(bus)
+    assert await slow.write([value("stale", 5)]) == ["written"]
+    assert await fast.write([value("stale", 9)]) == ["written"]
+    assert await slow.write([value("stale", 7)]) == ["newer"]
+    assert await (await opened(bus)).write([value("stale", 8)]) == ["newer"]
+    assert (await stored(bus, "stale")).stream_seq == 9
+    assert await slow.write([value("stale", 9)]) == ["present"]
+    assert await slow.write([value("stale", 10)]) == ["written"]
+
+
+async def test_racing_writers_leave_the_newest(bus: Bus) -> None:
+    """Many writers at once on few keys: each key ends at the highest position that anybody wrote."""
+    buckets = [await opened(bus) for _ in range(4)]
+
+    async def race(bucket: Bucket, offset: int) -> None:
+        for step in range(25):
+            await bucket.write([value(f"race{k}", 4 * step + offset + 1) for k in range(3)])
+
+    await asyncio.gather(*(race(bucket, offset) for offset, bucket in enumerate(buckets)))
+    assert [(await stored(bus, f"race{k}")).stream_seq for k in range(3)] == [100] * 3
+
+
+async def test_outcomes_come_in_the_order_of_the_values(bus: Bus) -> None:
+    """Also when there are more values than writes under way."""
+    bucket = await opened(bus)
+    await bucket.write([value(f"many{n}", 5) for n in range(0, 300, 2)])
+    outcomes = await bucket.write([value(f"many{n}", 5) for n in range(300)])
+    assert outcomes == ["present", "written"] * 150
+
+
+async def test_unreadable_values_are_overwritten(bus: Bus) -> None:
+    """What is no value of ours counts as older than everything."""
+    bucket = await opened(bus)
+    await bus.commit(kv_subject(NAME, "garbage"), b"\x00", deadline_s=2)
+    assert await bucket.write([value("garbage", 1)]) == ["written"]
+    assert (await stored(bus, "garbage")).stream_seq == 1
+
+
+async def test_forgotten_revisions_are_read_again(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory of revisions is bounded; a key that fell out of it is still compared first."""
+    monkeypatch.setattr(bucket_module, "KNOWN_MAX", 3)
+    bucket = await opened(bus)
+    await bucket.write([value(f"few{n}", 5) for n in range(10)])
+    assert len(bucket._known) == 3
+    assert await bucket.write([value(f"few{n}", 4 + n % 3) for n in range(10)]) == [
+        ("newer", "present", "written")[n % 3] for n in range(10)
+    ]
+
+
+async def test_a_recreated_bucket_is_another_one(bus: Bus) -> None:
+    """Revisions of the old bucket are not used on the new one: the write is refused until `refresh`."""
+    name = "RECREATED"
+    bucket = await opened(bus, name)
+    before = bucket.incarnation
+    await bucket.write([value("key", 5)])
+    await bus.api(f"STREAM.DELETE.{bucket_stream(name)}", {})
+    await opened(bus, name)
+    with pytest.raises(Unavailable, match="recreated"):
+        await bucket.write([value("key", 6)])
+    assert await bucket.refresh() != before
+    assert await bucket.write([value("key", 5)]) == ["written"]
+
+
+async def test_a_missing_bucket_is_created(bus: Bus) -> None:
+    """A write without a bucket fails; `refresh` makes one."""
+    name = "MISSING"
+    bucket = Bucket(bus, name, replicas=1, in_flight_max=4)
+    with pytest.raises(Unavailable):
+        await bucket.write([value("key", 1)])
+    await bucket.refresh()
+    assert await bucket.write([value("key", 1)]) == ["written"]
+
+
+async def test_read_all_gives_every_key(bus: Bus) -> None:
+    """Every key once, in ascending revisions, also over several batches."""
+    name = "WHOLE"
+    bucket = await opened(bus, name)
+    await bucket.write([value(f"k{n}", n + 1) for n in range(250)])
+    found = [(key, item.stream_seq) async for key, item in bucket.read_all()]
+    assert {key for key, _ in found} == {f"k{n}" for n in range(250)}
+    assert [revision for _, revision in found] == sorted(revision for _, revision in found)
