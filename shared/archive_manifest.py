@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from shared.ids import Epoch, Partition, StreamSeq
 
 EMPTY_SEGMENT = "schema.parquet"
-"""Holds no row, only the columns: every list of files begins with it, so that no archive is too empty to query."""
+"""No rows, only the columns: every list of files begins with it, so that an empty archive can be queried."""
 
 _PARTITION_DIR = re.compile(r"p(\d{2,})")
 _MANIFEST_NAME = re.compile(r"(\d{20})\.json")

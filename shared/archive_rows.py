@@ -39,7 +39,10 @@ class Row(NamedTuple):
     stream_seq: int
 
 
-ROW_SQL = "workspace, channel, seq, kind, author, epoch_us(ts), text, ref, thread, id::VARCHAR, void, extras, stream_seq"
+ROW_SQL = (
+    "workspace, channel, seq, kind, author, epoch_us(ts), text, ref, thread, id::VARCHAR, void, extras,"
+    " stream_seq"
+)
 """What to select from `events` so that each result is a `Row`."""
 
 

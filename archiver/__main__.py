@@ -1,0 +1,29 @@
+"""`python -m archiver`: the service that remembers. Configured by `PARLEY_…` variables."""
+
+from __future__ import annotations
+
+import sys
+
+from archiver.app import Archiver
+from archiver.settings import ArchiverSettings
+from shared.bus import Bus
+from shared.service import Service, run, settings_or_exit
+from shared.streams import ensure_streams
+
+
+def main() -> int:
+    """Run the archiver until it is told to stop; the exit code."""
+    settings = settings_or_exit(ArchiverSettings)
+
+    async def archive(service: Service) -> None:
+        async with Bus.connect(settings, "archiver") as bus:
+            layout = await ensure_streams(bus, settings)
+            archiver = Archiver(bus, layout, settings, service.health)
+            service.on_stop(archiver.stop)
+            await archiver.run()
+
+    return run("archiver", archive, settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

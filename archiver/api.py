@@ -1,0 +1,134 @@
+"""What the archiver answers on NATS, per partition: `history`, `ids`, `count`, `status`.
+
+A request that names a position in the log is answered only once that position is applied, so "absent" means
+absent up to there. Several archivers may answer one partition: each of them would say the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from archiver.core.hot import HotEvent
+from archiver.history import History
+from archiver.ingest import Ingest
+from archiver.metrics import REQUESTS
+from archiver.threads import Threads
+from shared.bus import Bus, Subscription
+from shared.errors import BadRequest
+from shared.events import fingerprint
+from shared.ids import ChannelKey
+from shared.records import (
+    ArchiveStatus,
+    CountReply,
+    CountRequest,
+    HistoryRequest,
+    IdsReply,
+    IdsRequest,
+    KnownId,
+)
+from shared.subjects import archive_subject
+
+QUEUE = "archive"
+REQUESTS_MAX = 256
+"""Requests that one process answers at once; more are answered `unavailable`."""
+
+IDS_MAX = 5_000
+M = TypeVar("M", bound=BaseModel)
+
+
+class Api:
+    """Answers for one partition."""
+
+    def __init__(self, ingest: Ingest, history: History, lookups: Threads) -> None:
+        self._ingest = ingest
+        self._archive = ingest.archive
+        self._history = history
+        self._lookups = lookups
+
+    async def serve(self, bus: Bus) -> list[Subscription]:
+        """Begin to answer."""
+        operations: dict[str, Callable[[bytes], Awaitable[BaseModel]]] = {
+            "history": self.history,
+            "ids": self.ids,
+            "count": self.count,
+            "status": self.status,
+        }
+        return await asyncio.gather(
+            *(self._serve(bus, operation, answer) for operation, answer in operations.items())
+        )
+
+    async def history(self, body: bytes) -> BaseModel:
+        """A page of a channel's events."""
+        request = _parsed(HistoryRequest, body)
+        if request.limit < 1:
+            raise BadRequest("limit must be at least 1")
+        await self._ingest.applied(request.applied)
+        return await self._history.page(request)
+
+    async def ids(self, body: bytes) -> BaseModel:
+        """Where ids stand in a channel. Hot events are looked at before the cache: nothing slips between."""
+        request = _parsed(IdsRequest, body)
+        if len(request.ids) > IDS_MAX:
+            raise BadRequest(f"at most {IDS_MAX} ids in one request")
+        await self._ingest.applied(request.applied)
+        key = ChannelKey(request.workspace, request.channel)
+        hot = [self._archive.hot.known(key, author, command) for author, command in request.ids]
+        return await self._lookups.run(self._known, key, request, hot)
+
+    async def count(self, body: bytes) -> BaseModel:
+        """How many messages a channel holds up to a seq."""
+        request = _parsed(CountRequest, body)
+        key = ChannelKey(request.workspace, request.channel)
+        return CountReply(messages=await self._history.count(key, request.upto))
+
+    async def status(self, _: bytes) -> BaseModel:
+        """How far this partition is."""
+        manifest = self._archive.manifest
+        return ArchiveStatus(
+            partition=manifest.partition,
+            watermark=manifest.hi,
+            applied=self._archive.hot.applied,
+            segments=len(manifest.segments),
+            manifest=manifest.version,
+        )
+
+    def _known(self, key: ChannelKey, request: IdsRequest, hot: Sequence[HotEvent | None]) -> IdsReply:
+        cold = self._archive.cache.known(key, request.ids)
+        # An id that stands twice in a log means its first event: the older one is in the cache.
+        return IdsReply(found=tuple(c or _known_of(h) for c, h in zip(cold, hot, strict=True)))
+
+    async def _serve(
+        self, bus: Bus, operation: str, answer: Callable[[bytes], Awaitable[BaseModel]]
+    ) -> Subscription:
+        counted = REQUESTS.labels(operation)
+
+        async def handle(body: bytes) -> bytes:
+            counted.inc()
+            return (await answer(body)).model_dump_json().encode()
+
+        subject = archive_subject(self._archive.partition, operation)
+        return await bus.serve(subject, handle, queue=QUEUE, concurrency_max=REQUESTS_MAX)
+
+
+def _parsed(model: type[M], body: bytes) -> M:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise BadRequest(f"not a {model.__name__}: {error.errors()[0]['msg']}") from error
+
+
+def _known_of(hot: HotEvent | None) -> KnownId | None:
+    if hot is None:
+        return None
+    at = hot.recorded
+    return KnownId(
+        seq=at.seq,
+        stream_seq=at.stream_seq,
+        at_us=at.at_us,
+        fingerprint=fingerprint(at.event),
+        void=at.void,
+    )

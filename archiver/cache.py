@@ -1,0 +1,206 @@
+"""The derived index of one partition: heads and states of channels, ids, where runs of events lie.
+
+Everything in it follows from the segments, and its position is written in the same transaction: whatever
+happens to it, the archive is not touched, and deleting the file rebuilds it. It is never ahead of the
+manifest, because a batch enters after its manifest is published.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from archiver.core.hot import NOTHING_YET, Batch, Head, HotEvent
+from archiver.manifest_store import Fenced
+from archiver.parquet import Reached
+from shared.channel import dump_state, load_state
+from shared.events import Unreadable, fingerprint
+from shared.ids import ChannelKey, CommandId, Epoch, Seq, StreamSeq, UserId
+from shared.records import KnownId
+
+FORMAT = 1
+BUSY_TIMEOUT_S = 10.0
+
+_SCHEMA = """
+CREATE TABLE position (format INTEGER NOT NULL, epoch TEXT NOT NULL, stream_seq INTEGER NOT NULL);
+CREATE TABLE channels (
+    no INTEGER PRIMARY KEY, workspace TEXT NOT NULL, channel TEXT NOT NULL,
+    seq INTEGER NOT NULL, stream_seq INTEGER NOT NULL, state BLOB, UNIQUE (workspace, channel));
+CREATE TABLE ids (
+    channel INTEGER NOT NULL, author TEXT NOT NULL, id TEXT NOT NULL, seq INTEGER NOT NULL,
+    stream_seq INTEGER NOT NULL, at_us INTEGER NOT NULL, fingerprint TEXT NOT NULL, void TEXT,
+    PRIMARY KEY (channel, author, id)) WITHOUT ROWID;
+CREATE TABLE runs (
+    channel INTEGER NOT NULL, seq_lo INTEGER NOT NULL, seq_hi INTEGER NOT NULL,
+    stream_lo INTEGER NOT NULL, stream_hi INTEGER NOT NULL,
+    PRIMARY KEY (channel, seq_lo)) WITHOUT ROWID;
+"""
+
+
+class Cache:
+    """One writer and one reader connection, each behind a lock: call it from any thread, off the loop."""
+
+    def __init__(self, path: Path, epoch: Epoch, hi: StreamSeq, reached: Reached = lambda _: None) -> None:
+        """Open or create; what is unusable, of another epoch or ahead of the manifest begins anew."""
+        self._path = path
+        self._reached = reached
+        self._lock = threading.Lock()
+        self._read_lock = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._writer = self._open(epoch)
+            usable = self._usable(epoch, hi)
+        except sqlite3.DatabaseError:
+            usable = False
+        if not usable:
+            self._remove()
+            self._writer = self._open(epoch)
+        self._reader = self._connect()
+
+    def close(self) -> None:
+        """Close both connections."""
+        with self._lock, self._read_lock:
+            self._writer.close()
+            self._reader.close()
+
+    @property
+    def position(self) -> StreamSeq:
+        """Every event up to here is in the cache."""
+        with self._read_lock:
+            return StreamSeq(self._reader.execute("SELECT stream_seq FROM position").fetchone()[0])
+
+    def heads(self, keys: Iterable[ChannelKey]) -> dict[ChannelKey, Head]:
+        """Where these channels stand at `position`; a channel without events has an empty head."""
+        query = "SELECT seq, stream_seq, state FROM channels WHERE workspace = ? AND channel = ?"
+        with self._read_lock:
+            return {key: _head(self._reader.execute(query, key).fetchone()) for key in dict.fromkeys(keys)}
+
+    def known(self, key: ChannelKey, ids: Sequence[tuple[UserId, CommandId]]) -> list[KnownId | None]:
+        """What the channel holds under each (author, id) up to `position`."""
+        query = (
+            "SELECT seq, stream_seq, at_us, fingerprint, void FROM ids"
+            " WHERE channel = ? AND author = ? AND id = ?"
+        )
+        with self._read_lock:
+            number = _number(self._reader, key)
+            found = [self._reader.execute(query, (number, *pair)).fetchone() for pair in ids]
+        return [_known(row) for row in found]
+
+    def stream_span(self, key: ChannelKey, first: Seq, last: Seq) -> tuple[StreamSeq, StreamSeq] | None:
+        """Between which stream sequences these events of the channel lie; None if it has none of them."""
+        query = (
+            "SELECT min(stream_lo), max(stream_hi) FROM runs"
+            " WHERE channel = ? AND seq_lo <= ? AND seq_lo >= coalesce("
+            "(SELECT max(seq_lo) FROM runs WHERE channel = ? AND seq_lo <= ?), 0)"
+        )
+        with self._read_lock:
+            number = _number(self._reader, key)
+            lo, hi = self._reader.execute(query, (number, last, number, first)).fetchone()
+        return None if lo is None else (StreamSeq(lo), StreamSeq(hi))
+
+    def record(self, batch: Batch) -> None:
+        """Take in a batch that is archived; raises `Fenced` if somebody else moved the position."""
+        with self._lock, _transaction(self._writer) as writer:
+            moved = writer.execute(
+                "UPDATE position SET stream_seq = ? WHERE stream_seq = ?", (batch.hi, batch.lo - 1)
+            )
+            if moved.rowcount != 1:
+                raise Fenced(f"{self._path} is not at {batch.lo - 1}: another archiver writes it")
+            for key, head, events in batch.channels:
+                _record_channel(writer, key, head, events)
+            self._reached("cache-recording")
+
+    def _open(self, epoch: Epoch) -> sqlite3.Connection:
+        connection = self._connect()
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            with _transaction(connection):
+                for statement in _SCHEMA.split(";"):
+                    connection.execute(statement)
+                connection.execute("INSERT INTO position VALUES (?, ?, 0)", (FORMAT, epoch))
+        return connection
+
+    def _usable(self, epoch: Epoch, hi: StreamSeq) -> bool:
+        found = self._writer.execute("SELECT format, epoch, stream_seq FROM position").fetchall()
+        return len(found) == 1 and found[0][:2] == (FORMAT, epoch) and found[0][2] <= hi
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S
+        )
+
+    def _remove(self) -> None:
+        with contextlib.suppress(AttributeError):
+            self._writer.close()
+        for suffix in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+
+
+def _record_channel(
+    writer: sqlite3.Connection, key: ChannelKey, head: Head, events: Sequence[HotEvent]
+) -> None:
+    state = None if head.state is None else dump_state(head.state)
+    number = writer.execute(
+        "INSERT INTO channels (workspace, channel, seq, stream_seq, state) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET seq = excluded.seq, stream_seq = excluded.stream_seq,"
+        " state = excluded.state RETURNING no",
+        (*key, head.seq, head.stream_seq, state),
+    ).fetchone()[0]
+    first, last = events[0].recorded, events[-1].recorded
+    writer.execute(
+        "INSERT INTO runs VALUES (?, ?, ?, ?, ?)",
+        (number, first.seq, last.seq, first.stream_seq, last.stream_seq),
+    )
+    # The first of two events with one id is the one that counts, for ever.
+    writer.executemany(
+        "INSERT OR IGNORE INTO ids VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        ((number, *row) for row in _id_rows(events)),
+    )
+
+
+def _id_rows(events: Sequence[HotEvent]) -> Iterator[tuple[str, str, int, int, int, str, str | None]]:
+    for hot in events:
+        at = hot.recorded
+        if not isinstance(at.event, Unreadable):
+            yield (
+                at.event.author,
+                at.event.id,
+                at.seq,
+                at.stream_seq,
+                at.at_us,
+                fingerprint(at.event),
+                at.void,
+            )
+
+
+def _number(reader: sqlite3.Connection, key: ChannelKey) -> int:
+    row = reader.execute("SELECT no FROM channels WHERE workspace = ? AND channel = ?", key).fetchone()
+    return int(row[0]) if row else -1
+
+
+def _head(row: tuple[int, int, bytes | None] | None) -> Head:
+    if row is None:
+        return NOTHING_YET
+    return Head(Seq(row[0]), StreamSeq(row[1]), None if row[2] is None else load_state(row[2]))
+
+
+def _known(row: tuple[int, int, int, str, str | None] | None) -> KnownId | None:
+    if row is None:
+        return None
+    seq, stream_seq, at_us, digest, void = row
+    return KnownId(seq=Seq(seq), stream_seq=StreamSeq(stream_seq), at_us=at_us, fingerprint=digest, void=void)
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

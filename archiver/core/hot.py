@@ -1,0 +1,153 @@
+"""The hot events of one partition: numbered and folded here, not yet in Parquet.
+
+A channel is *resident* from the moment when its position in the archive has been loaded until all its
+events are in Parquet. `add` numbers one message of the stream; `cut` freezes what is there for a segment;
+`drop` forgets it once the segment is committed. Between `cut` and `drop` the events stay visible, so a
+reader that looks first here and then at the manifest sees each event once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from shared.channel import ChannelState, fold
+from shared.events import Recorded, Unreadable, decode
+from shared.ids import ChannelId, ChannelKey, CommandId, Seq, StreamSeq, UserId, WorkspaceId
+
+EVENT_OVERHEAD_BYTES = 600
+"""What an event costs in memory beyond its body, roughly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a channel stands: its newest event, and the state after it. `seq` 0: nothing yet."""
+
+    seq: Seq
+    stream_seq: StreamSeq
+    state: ChannelState | None
+
+    @property
+    def messages(self) -> int:
+        """How many messages the channel holds."""
+        return self.state.messages if self.state else 0
+
+
+NOTHING_YET = Head(Seq(0), StreamSeq(0), None)
+
+
+@dataclass(frozen=True, slots=True)
+class HotEvent:
+    """An event at its position, the stored body, and the channel's count of messages up to it."""
+
+    recorded: Recorded
+    body: bytes
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Hot events for one segment: all up to `hi`, per channel in order of seq, with the heads after them."""
+
+    lo: StreamSeq
+    hi: StreamSeq
+    channels: tuple[tuple[ChannelKey, Head, tuple[HotEvent, ...]], ...]
+
+
+@dataclass(slots=True)
+class _Channel:
+    head: Head
+    events: list[HotEvent] = field(default_factory=list)
+
+
+IdKey = tuple[ChannelKey, UserId, CommandId]
+
+
+class Hot:
+    """What a partition's archive knows beyond its manifest. `hi` is the manifest's end."""
+
+    def __init__(self, hi: StreamSeq) -> None:
+        self._floor = hi
+        self.applied = hi
+        self.bytes = 0
+        self._channels: dict[ChannelKey, _Channel] = {}
+        self._ids: dict[IdKey, HotEvent] = {}
+
+    def __len__(self) -> int:
+        return self.applied - self._floor
+
+    def missing(self, keys: Iterable[ChannelKey]) -> list[ChannelKey]:
+        """Which of these channels are not resident, each once."""
+        return [key for key in dict.fromkeys(keys) if key not in self._channels]
+
+    def load(self, key: ChannelKey, head: Head) -> None:
+        """Make a channel resident at its position in the archive."""
+        self._channels.setdefault(key, _Channel(head))
+
+    def add(self, key: ChannelKey, stream_seq: StreamSeq, at_us: int, body: bytes) -> HotEvent:
+        """Number and fold the stream's next message; its channel must be resident."""
+        assert stream_seq == self.applied + 1, f"{stream_seq} does not follow {self.applied}"
+        channel = self._channels[key]
+        event = decode(body)
+        state, void = fold(channel.head.state, event)
+        channel.head = Head(Seq(channel.head.seq + 1), stream_seq, state)
+        recorded = Recorded(key, channel.head.seq, stream_seq, at_us, event, void)
+        hot = HotEvent(recorded, body, channel.head.messages)
+        channel.events.append(hot)
+        if not isinstance(event, Unreadable):
+            self._ids.setdefault((key, event.author, event.id), hot)
+        self.applied = stream_seq
+        self.bytes += len(body) + EVENT_OVERHEAD_BYTES
+        return hot
+
+    def head(self, key: ChannelKey) -> Head | None:
+        """The channel's position, if it has hot events."""
+        channel = self._channels.get(key)
+        return channel.head if channel and channel.events else None
+
+    def floor(self, key: ChannelKey) -> Seq | None:
+        """The seq of the channel's first hot event; below it, everything is in Parquet."""
+        channel = self._channels.get(key)
+        return channel.events[0].recorded.seq if channel and channel.events else None
+
+    def between(self, key: ChannelKey, first: Seq, last: Seq) -> Sequence[HotEvent]:
+        """The channel's hot events with these seqs, both inclusive: consecutive."""
+        floor = self.floor(key)
+        if floor is None:
+            return ()
+        return tuple(self._channels[key].events[max(0, first - floor) : max(0, last - floor + 1)])
+
+    def known(self, key: ChannelKey, author: UserId, command: CommandId) -> HotEvent | None:
+        """The hot event with this id."""
+        return self._ids.get((key, author, command))
+
+    def cut(self) -> Batch:
+        """Everything hot, for the next segment."""
+        filled = [(key, channel) for key, channel in sorted(self._channels.items()) if channel.events]
+        channels = tuple((key, channel.head, tuple(channel.events)) for key, channel in filled)
+        return Batch(StreamSeq(self._floor + 1), self.applied, channels)
+
+    def drop(self, batch: Batch) -> None:
+        """Forget a batch that is committed now; channels without hot events are resident no more."""
+        self._floor = batch.hi
+        for key, _, events in batch.channels:
+            channel = self._channels[key]
+            del channel.events[: len(events)]
+            if not channel.events:
+                del self._channels[key]
+            for hot in events:
+                self.bytes -= len(hot.body) + EVENT_OVERHEAD_BYTES
+                event = hot.recorded.event
+                if self._ids.get((key, event.author, event.id)) is hot:
+                    del self._ids[key, event.author, event.id]
+
+
+def key_of_subject(subject: str) -> ChannelKey:
+    """The channel of a stored message, whatever its subject: numbering may stop at nothing.
+
+    The edge validates ids; a subject that some other publisher made up still belongs to some channel.
+    """
+    tokens = subject.split(".")
+    if len(tokens) == 4:
+        return ChannelKey(WorkspaceId(tokens[2]), ChannelId(tokens[3]))
+    return ChannelKey(WorkspaceId(""), ChannelId(subject))

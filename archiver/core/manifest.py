@@ -1,0 +1,85 @@
+"""The next manifest: pure steps between versions, each checked so that none loses or doubles an event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from operator import attrgetter
+
+from shared.archive_manifest import Manifest, RowKey, Segment
+from shared.errors import ParleyError
+from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq
+
+
+class BrokenManifest(ParleyError):
+    """A manifest, or a step to the next one, would not hold every event exactly once."""
+
+    code = "broken_manifest"
+
+
+def first(partition: Partition, epoch: Epoch, writer: str, now_us: int) -> Manifest:
+    """Version 1: an archive of this log that holds nothing yet."""
+    return Manifest(
+        partition=partition, epoch=epoch, version=1, writer=writer, written_us=now_us, hi=StreamSeq(0)
+    )
+
+
+def claimed(manifest: Manifest, writer: str, now_us: int) -> Manifest:
+    """The same archive one version on: whoever wrote it before finds its next version taken."""
+    return _next(manifest, writer, now_us)
+
+
+def extended(manifest: Manifest, segment: Segment, writer: str, now_us: int) -> Manifest:
+    """The next version, with one more level-0 segment right above `hi`."""
+    if segment.lo != manifest.hi + 1:
+        raise BrokenManifest(f"segment begins at {segment.lo}, the archive ends at {manifest.hi}")
+    if segment.rows != segment.hi - segment.lo + 1:
+        raise BrokenManifest(f"segment {segment.lo}..{segment.hi} has {segment.rows} rows")
+    return _next(manifest, writer, now_us).model_copy(
+        update={"hi": segment.hi, "segments": (*manifest.segments, segment)}
+    )
+
+
+def check(manifest: Manifest) -> None:
+    """Raise `BrokenManifest` unless the ranges tile 1..hi and hold as many rows as that has events."""
+    reached = 0
+    for (lo, hi), parts in ranges(manifest.segments):
+        if lo != reached + 1:
+            raise BrokenManifest(f"version {manifest.version} jumps from {reached} to {lo}")
+        if sum(part.rows for part in parts) != hi - lo + 1:
+            raise BrokenManifest(f"version {manifest.version} has not {hi - lo + 1} rows in {lo}..{hi}")
+        reached = hi
+    if reached != manifest.hi:
+        raise BrokenManifest(f"version {manifest.version} ends at {reached}, not at {manifest.hi}")
+
+
+def ranges(segments: Iterable[Segment]) -> list[tuple[tuple[StreamSeq, StreamSeq], list[Segment]]]:
+    """Segments grouped by their range of stream sequences, in order; a range's parts are in order of key."""
+    ordered = sorted(segments, key=attrgetter("lo", "hi", "min_key"))
+    return [(span, list(parts)) for span, parts in groupby(ordered, key=attrgetter("lo", "hi"))]
+
+
+def covering(
+    manifest: Manifest, key: ChannelKey, seqs: tuple[Seq, Seq], stream: tuple[StreamSeq, StreamSeq]
+) -> list[Segment]:
+    """The segments that can hold the channel's events `seqs`, which lie in `stream` (both inclusive)."""
+    lowest, highest = RowKey(*key, seqs[0]), RowKey(*key, seqs[1])
+    return [
+        segment
+        for segment in manifest.segments
+        if segment.lo <= stream[1]
+        and segment.hi >= stream[0]
+        and segment.min_key <= highest
+        and segment.max_key >= lowest
+    ]
+
+
+def expired_versions(versions: Iterable[int], keep: int) -> list[int]:
+    """All but the `keep` newest versions."""
+    return sorted(versions)[:-keep]
+
+
+def _next(manifest: Manifest, writer: str, now_us: int) -> Manifest:
+    return manifest.model_copy(
+        update={"version": manifest.version + 1, "writer": writer, "written_us": now_us}
+    )

@@ -1,0 +1,85 @@
+"""DuckDB, disciplined: one cursor a query, off the event loop, bounded in threads, memory, waiting and time.
+
+An interrupt that arrives before the query has begun is lost, so it is repeated until the query has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import duckdb
+
+from archiver.metrics import QUERY_SECONDS
+from shared.errors import Unavailable
+
+INTERRUPT_EVERY_S = 0.02
+Parameters = Mapping[str, object]
+Rows = list[tuple[object, ...]]
+
+
+class FilesGone(Exception):
+    """A file of the list does not exist any more: take the newest manifest and ask once more."""
+
+
+class Duck:
+    """A pool of threads over one in-memory DuckDB. Each query runs on one thread of its own."""
+
+    def __init__(self, *, workers: int, memory_limit: str, waiting_max: int) -> None:
+        self._db = duckdb.connect(
+            config={
+                "threads": 1,  # two workers with one thread each beat one with two (285 to 218 pages/s)
+                "memory_limit": memory_limit,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            }
+        )
+        self._db.execute("SET parquet_metadata_cache = true")  # safe: no path is ever written twice
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="duckdb")
+        self._waiting_max = waiting_max
+        self._running: set[Future[Rows]] = set()
+
+    async def rows(self, sql: str, parameters: Parameters, *, timeout_s: float) -> Rows:
+        """All rows of one query. Raises `Unavailable` when too many wait or time is up, and `FilesGone`."""
+        if len(self._running) >= self._waiting_max:
+            raise Unavailable("too many archive queries wait", retry_after_ms=500, limit="archive_queries")
+        cursor = self._db.cursor()
+        job = self._pool.submit(_fetch, cursor, sql, parameters)
+        self._running.add(job)
+        job.add_done_callback(self._running.discard)
+        try:
+            with QUERY_SECONDS.time():
+                async with asyncio.timeout(timeout_s):
+                    return await asyncio.shield(asyncio.wrap_future(job))
+        except TimeoutError:
+            raise Unavailable(
+                f"an archive query took longer than {timeout_s} s", retry_after_ms=1000
+            ) from None
+        finally:
+            if not job.done():
+                await _interrupt(job, cursor)
+
+    def close(self) -> None:
+        """Wait for what runs, then close."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._db.close()
+
+
+def _fetch(cursor: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters) -> Rows:
+    try:
+        return cursor.execute(sql, dict(parameters)).fetchall()
+    except duckdb.IOException as error:
+        raise FilesGone(str(error)) from error
+    except duckdb.InterruptException:
+        return []  # nobody waits for it any more
+    finally:
+        cursor.close()
+
+
+async def _interrupt(job: Future[Rows], cursor: duckdb.DuckDBPyConnection) -> None:
+    while not job.cancel() and not job.done():
+        with contextlib.suppress(duckdb.ConnectionException):  # closed between the question and the call
+            cursor.interrupt()
+        await asyncio.sleep(INTERRUPT_EVERY_S)

@@ -1,0 +1,151 @@
+"""History pages and counts: the hot tail where it covers, Parquet below it, one seamless answer.
+
+Heads come from memory or the cache, and only after that the manifest and the hot events are read, in one
+step: so every event up to the head is in exactly one of the two. What is older is asked from the files that
+the manifest pinned in that step can hold it in; if they were replaced meanwhile, from the newest ones, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from archiver.core.hot import Head, HotEvent
+from archiver.core.manifest import covering
+from archiver.core.page import Span, page_of, span_of
+from archiver.duck import Duck, FilesGone, Rows
+from archiver.partition import PartitionArchive
+from archiver.threads import Threads
+from shared.archive_manifest import Manifest
+from shared.archive_rows import ROW_SQL, Row, body_of, body_text
+from shared.errors import Unavailable
+from shared.ids import ChannelKey, Seq, StreamSeq
+from shared.records import HistoryEvent, HistoryPage, HistoryRequest
+
+_RANGE_SQL = (
+    "FROM read_parquet($files) WHERE workspace = $workspace AND channel = $channel"
+    " AND seq BETWEEN $first AND $last"
+)
+_PAGE_SQL = f"SELECT {ROW_SQL} {_RANGE_SQL} ORDER BY seq"
+_COUNT_SQL = f"SELECT count(*) {_RANGE_SQL} AND kind = 'message.posted' AND void IS NULL"
+
+
+class History:
+    """Reads one partition's archive."""
+
+    def __init__(self, archive: PartitionArchive, duck: Duck, lookups: Threads, timeout_s: float) -> None:
+        self._archive = archive
+        self._duck = duck
+        self._lookups = lookups
+        self._timeout_s = timeout_s
+
+    async def page(self, request: HistoryRequest) -> HistoryPage:
+        """The events that a request asks for, as of now; raises `Unavailable`."""
+        key = ChannelKey(request.workspace, request.channel)
+        head = await self._head(key)
+        span = span_of(request, head.seq)
+        if span.empty:
+            return HistoryPage(events=(), more=False)
+        manifest, hot = self._archive.manifest, self._archive.hot.between(key, span.first, span.last)
+        cold_last = hot[0].recorded.seq - 1 if hot else span.last
+        rows: Rows = []
+        if span.first <= cold_last:
+            rows = await self._cold(_PAGE_SQL, key, span.first, Seq(cold_last), manifest)
+        return await self._lookups.run(_page_of, span, rows, hot)
+
+    async def count(self, key: ChannelKey, upto: Seq) -> int:
+        """How many messages the channel holds up to a seq."""
+        head = await self._head(key)
+        if upto <= 0:
+            return 0
+        if upto >= head.seq:
+            return head.messages
+        manifest, floor = self._archive.manifest, self._archive.hot.floor(key)
+        if floor is not None and upto >= floor:
+            return self._archive.hot.between(key, upto, upto)[0].messages
+        return await self._count_cold(key, upto, head, floor, manifest)
+
+    async def _count_cold(
+        self, key: ChannelKey, upto: Seq, head: Head, floor: Seq | None, manifest: Manifest
+    ) -> int:
+        """From whichever end of the Parquet files is nearer."""
+        if floor is None:
+            last, total = head.seq, head.messages
+        else:
+            first_hot = self._archive.hot.between(key, floor, floor)[0]
+            last, total = Seq(floor - 1), first_hot.messages - _is_message(first_hot)
+        if upto == last:
+            return total
+        if upto <= last - upto:
+            return _number(await self._cold(_COUNT_SQL, key, Seq(1), upto, manifest))
+        return total - _number(await self._cold(_COUNT_SQL, key, Seq(upto + 1), last, manifest))
+
+    async def _head(self, key: ChannelKey) -> Head:
+        head = self._archive.hot.head(key)
+        if head is None:
+            found = await self._lookups.run(self._archive.cache.heads, (key,))
+            head = self._archive.hot.head(key) or found[key]
+        return head
+
+    async def _cold(self, sql: str, key: ChannelKey, first: Seq, last: Seq, manifest: Manifest) -> Rows:
+        """Run a query over the files that can hold these events."""
+        stream = await self._lookups.run(self._archive.cache.stream_span, key, first, last)
+        assert stream is not None, f"{key} {first}..{last} is archived, but the cache has no run of it"
+        try:
+            return await self._ask(sql, key, first, last, stream, manifest)
+        except FilesGone:
+            manifest = self._archive.manifest
+        try:
+            return await self._ask(sql, key, first, last, stream, manifest)
+        except FilesGone as error:
+            raise Unavailable(f"archive files are missing: {error}", retry_after_ms=1000) from error
+
+    async def _ask(
+        self,
+        sql: str,
+        key: ChannelKey,
+        first: Seq,
+        last: Seq,
+        stream: tuple[StreamSeq, StreamSeq],
+        manifest: Manifest,
+    ) -> Rows:
+        segments = await self._lookups.run(covering, manifest, key, (first, last), stream)
+        parameters = {
+            "files": [str(self._archive.data / segment.path) for segment in segments],
+            "workspace": key.workspace,
+            "channel": key.channel,
+            "first": first,
+            "last": last,
+        }
+        return await self._duck.rows(sql, parameters, timeout_s=self._timeout_s)
+
+
+def _page_of(span: Span, rows: Rows, hot: Sequence[HotEvent]) -> HistoryPage:
+    cold = [_from_row(Row._make(row)) for row in rows]
+    return page_of(span, cold + [_from_hot(event) for event in hot])
+
+
+def _from_row(row: Row) -> HistoryEvent:
+    return HistoryEvent(
+        seq=Seq(row.seq),
+        stream_seq=StreamSeq(row.stream_seq),
+        at_us=row.ts_us,
+        body=body_text(body_of(row)),
+        void=row.void,
+    )
+
+
+def _from_hot(hot: HotEvent) -> HistoryEvent:
+    at = hot.recorded
+    return HistoryEvent(
+        seq=at.seq, stream_seq=at.stream_seq, at_us=at.at_us, body=body_text(hot.body), void=at.void
+    )
+
+
+def _is_message(hot: HotEvent) -> bool:
+    return hot.recorded.event.kind == "message.posted" and hot.recorded.void is None
+
+
+def _number(rows: Rows) -> int:
+    value = rows[0][0]
+    assert isinstance(value, int)
+    return value

@@ -1,0 +1,26 @@
+"""What the archiver measures. Labels are partitions and operations, never channels or users."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+EVENTS = Counter(
+    "parley_archive_events", "Events that are in Parquet since this process began", ["partition"]
+)
+WATERMARK = Gauge("parley_archive_watermark", "Newest stream sequence that is in Parquet", ["partition"])
+APPLIED = Gauge("parley_archive_applied", "Newest stream sequence that the archiver knows", ["partition"])
+SEGMENTS = Gauge("parley_archive_segments", "Live Parquet files", ["partition"])
+HOT_BYTES = Gauge("parley_archive_hot_bytes", "Memory of events that are not in Parquet yet", ["partition"])
+PAUSES = Counter("parley_archive_pauses", "Times that ingest paused at its memory bound", ["partition"])
+FLUSH_SECONDS = Histogram(
+    "parley_archive_flush_seconds",
+    "Time to write and publish a segment",
+    buckets=(0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+)
+FLUSH_FAILURES = Counter("parley_archive_flush_failures", "Segments that the disk refused", ["partition"])
+QUERY_SECONDS = Histogram(
+    "parley_archive_query_seconds",
+    "Time of a DuckDB query, waiting included",
+    buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 5.0),
+)
+REQUESTS = Counter("parley_archive_requests", "Requests answered", ["operation"])

@@ -1,0 +1,39 @@
+"""Settings of the archiver, read once from the environment (`PARLEY_…`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from shared.settings import CommonSettings
+
+
+class ArchiverSettings(CommonSettings):
+    """Where the archive is, and how large its bounds are."""
+
+    archive_dir: Path = Field(Path(".parley/archive"), description="Directory of the archive.")
+    flush_events: int = Field(
+        50_000,
+        ge=1,
+        description="Events of a partition after which a segment is written; ingest pauses at twice.",
+    )
+    flush_bytes: int = Field(
+        32 * 1024 * 1024,
+        ge=1,
+        description="Memory of its hot events after which a segment is written; ingest pauses at twice.",
+    )
+    flush_interval_s: float = Field(
+        5.0, gt=0, description="Seconds after which a segment is written even if it is small."
+    )
+    orphan_grace_s: float = Field(
+        900.0, ge=0, description="Age at which a file that no manifest names is removed."
+    )
+    query_timeout_s: float = Field(
+        5.0, gt=0, description="Seconds after which an archive query is interrupted."
+    )
+    query_memory: str = Field("512MB", description="Memory limit of DuckDB.")
+    query_workers: int = Field(2, ge=1, le=64, description="Archive queries that run at once.")
+    applied_wait_s: float = Field(
+        2.0, gt=0, description="Seconds that a request waits for the log's position that it names."
+    )

@@ -1,0 +1,248 @@
+"""The commit protocol under SIGKILL: whatever line the process dies on, every event is there exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from archiver.cache import Cache
+from shared.archive_files import open_archive, pin, scan
+from shared.archive_manifest import partition_dir
+from shared.archive_rows import body_of, recorded_of
+from shared.bus import Bus
+from shared.events import encode
+from shared.settings import CommonSettings
+from shared.streams import ensure_streams
+from tests.support.archive import archiver_settings, created, key_of, posted, read_logs, running, store, taken
+from tests.support.nats import NatsServer
+from tests.support.waiting import eventually
+
+POINTS = [
+    # The first pass of each manifest point is the takeover of a partition at the start.
+    ("manifest-written", 1),
+    ("manifest-linked", 2),
+    ("data-written", 1),
+    ("data-synced", 2),
+    ("data-renamed", 1),
+    ("data-directory-synced", 3),
+    ("manifest-written", 4),
+    ("manifest-linked", 3),
+    ("manifest-directory-synced", 5),
+    ("cache-recording", 1),
+    ("cache-recording", 3),
+    ("cache-recorded", 2),
+]
+CHANNELS = [key_of(name) for name in ("tea", "rust", "go", "p_1", "d_2", "news")]
+
+
+class Reader(threading.Thread):
+    """Reads snapshots of the archive as fast as it can, and keeps what was wrong with any of them."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(daemon=True)
+        self.directory = directory
+        self.snapshots = 0
+        self.wrong: list[str] = []
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        while not self.ended.wait(0.02):
+            pinned = pin(self.directory)
+            with open_archive(pinned) as db:
+                total, distinct = db.sql(
+                    "SELECT count(*), count(DISTINCT (workspace, channel, seq)) FROM events"
+                ).fetchall()[0]
+                sparse = db.sql(
+                    "SELECT channel FROM events GROUP BY workspace, channel"
+                    " HAVING min(seq) <> 1 OR max(seq) <> count(*)"
+                ).fetchall()
+            expected = sum(manifest.hi for manifest in pinned.manifests)
+            self.snapshots += 1
+            if (total, distinct, sparse) != (expected, expected, []):
+                self.wrong.append(f"{total} rows, {distinct} distinct, {expected} in manifests, {sparse}")
+
+
+@contextlib.contextmanager
+def reading(directory: Path) -> Iterator[Reader]:
+    """A reader beside the block; fails if it saw anything wrong."""
+    reader = Reader(directory)
+    reader.start()
+    yield reader
+    reader.ended.set()
+    reader.join(10)
+    assert reader.wrong == []
+    assert reader.snapshots > 0
+
+
+class Child:
+    """The archiver as a process."""
+
+    def __init__(self, server: NatsServer, directory: Path, **env: str) -> None:
+        self.env = {
+            **os.environ,
+            "PARLEY_NATS_URL": server.url,
+            "PARLEY_PARTITIONS": "2",
+            "PARLEY_ARCHIVE_DIR": str(directory),
+            "PARLEY_FLUSH_EVENTS": "25",
+            "PARLEY_FLUSH_INTERVAL_S": "0.1",
+            "PARLEY_LOG_LEVEL": "warning",
+            **env,
+        }
+        self.process: asyncio.subprocess.Process
+
+    async def start(self) -> Child:
+        """Start the interpreter, which takes longest; the archiver waits for `go`."""
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.support.archiver_child",
+            env=self.env,
+            stdin=asyncio.subprocess.PIPE,
+        )
+        return self
+
+    def go(self, point: str = "", nth: int = 1) -> None:
+        """Begin; die at the nth pass of this point."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{point} {nth}\n".encode())
+
+    async def ended(self) -> int:
+        """The exit code, negative for a signal."""
+        async with asyncio.timeout(30):
+            return await self.process.wait()
+
+    async def stop(self) -> int:
+        """SIGTERM, then the exit code."""
+        self.process.terminate()
+        return await self.ended()
+
+    def kill(self) -> None:
+        """SIGKILL if it still runs."""
+        if self.process.returncode is None:
+            self.process.kill()
+
+
+@pytest.fixture
+async def archived(fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path) -> Path:
+    """An archive that exists and is empty, of logs that exist."""
+    await ensure_streams(fresh_bus, fresh_settings)
+    directory = tmp_path / "archive"
+    async with running(fresh_bus, archiver_settings(fresh_settings, directory)):
+        pass
+    return directory
+
+
+async def publish(bus: Bus, rng: random.Random, events: int) -> None:
+    """Messages into random channels, some of them garbage."""
+    for number in range(events):
+        body = encode(posted(f"{number} \x00 ☕")) if rng.random() < 0.9 else b"\xff garbage"
+        await store(bus, rng.choice(CHANNELS), [body])
+
+
+async def caught_up(bus: Bus, directory: Path) -> None:
+    """Wait until everything in the logs is in manifests."""
+    logged = await read_logs(bus)
+    await eventually(lambda: sum(m.hi for m in pin(directory).manifests) == logged.total, within_s=20)
+
+
+async def check_exactly_once(bus: Bus, directory: Path) -> None:
+    """The archive holds the logs: every event once, byte for byte, with the same numbers and verdicts."""
+    logged = await read_logs(bus)
+    rows = list(scan(directory))
+    assert len(rows) == logged.total
+    archived: dict[tuple[str, str], int] = {}
+    for row in rows:
+        recorded = recorded_of(row)
+        archived[recorded.key] = archived.get(recorded.key, 0) + 1
+        assert recorded.seq == archived[recorded.key]
+        assert recorded == logged.events[recorded.key][recorded.seq - 1]
+        assert body_of(row) == logged.bodies[recorded.key][recorded.seq - 1]
+    check_cache(directory)
+
+
+def check_cache(directory: Path) -> None:
+    """No cache is ahead of its manifest, and each has exactly the ids and heads up to its position."""
+    for manifest in pin(directory).manifests:
+        path = directory / "cache" / f"{partition_dir(manifest.partition)}.sqlite"
+        cache = Cache(path, manifest.epoch, manifest.hi)
+        assert cache.position == manifest.hi
+        cache.close()
+
+
+async def test_death_at_every_point_of_the_protocol(
+    fresh_bus: Bus, fresh_nats_server: NatsServer, archived: Path
+) -> None:
+    """Killed at each named point, the archive is right for every reader, and complete at the end."""
+    rng = random.Random(20261125)
+    for key in CHANNELS:
+        await store(fresh_bus, key, [encode(created())])
+    with reading(archived):
+        child = await Child(fresh_nats_server, archived).start()
+        for point, nth in POINTS:
+            child.go(point, nth)
+            publishing = asyncio.create_task(publish(fresh_bus, rng, 250))
+            following = await Child(fresh_nats_server, archived).start()
+            try:
+                assert await child.ended() == -signal.SIGKILL, f"{point} was not reached {nth} times"
+                await publishing
+            finally:
+                child.kill()
+            child = following
+        child.go()
+        try:
+            await caught_up(fresh_bus, archived)
+            assert await child.stop() == 0
+        finally:
+            child.kill()
+    await check_exactly_once(fresh_bus, archived)
+
+
+async def test_death_at_random_moments(fresh_bus: Bus, fresh_nats_server: NatsServer, archived: Path) -> None:
+    """Killed at any moment, also while it recovers, the archive loses and doubles nothing."""
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    with reading(archived):
+        for _ in range(4):
+            child = await Child(fresh_nats_server, archived).start()
+            child.go()
+            publishing = asyncio.create_task(publish(fresh_bus, rng, 200))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(child.process.wait(), rng.uniform(0.3, 2.0))
+            child.kill()
+            assert await child.ended() == -signal.SIGKILL
+            await publishing
+        child = await Child(fresh_nats_server, archived).start()
+        child.go()
+        try:
+            await caught_up(fresh_bus, archived)
+            assert await child.stop() == 0
+        finally:
+            child.kill()
+    await check_exactly_once(fresh_bus, archived)
+
+
+async def test_sigterm_commits_what_is_hot(
+    fresh_bus: Bus, fresh_nats_server: NatsServer, archived: Path
+) -> None:
+    """An orderly stop leaves nothing in memory, however long the flush interval is."""
+    env = {"PARLEY_FLUSH_INTERVAL_S": "600", "PARLEY_FLUSH_EVENTS": "1000000"}
+    child = await Child(fresh_nats_server, archived, **env).start()
+    child.go()
+    try:
+        await publish(fresh_bus, random.Random(1), 100)
+        await taken(fresh_bus)
+        assert sum(manifest.hi for manifest in pin(archived).manifests) == 0
+        assert await child.stop() == 0
+    finally:
+        child.kill()
+    await check_exactly_once(fresh_bus, archived)
