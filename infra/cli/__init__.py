@@ -19,6 +19,7 @@ _COMMANDS = (
     "infra.cli.status:status",
     "infra.cli.token:token",
     "infra.cli.nats_env:nats_env",
+    "infra.cli.bench:bench",
 )
 
 app = cyclopts.App(name="parley", help="Durable, ordered, gap-free chat channels. Start with `parley up`.")

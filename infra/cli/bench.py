@@ -1,0 +1,29 @@
+"""`parley bench`: the benchmarks of the source tree."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from shared.errors import Misconfigured
+
+_ROOT = Path(__file__).parents[2]
+
+
+def bench(
+    *names: Annotated[str, Parameter(help="fold, archive, path, late, idle; all if none is named.")],
+    json: Annotated[bool, Parameter(help="JSON lines instead of a table.")] = False,
+    repetitions: Annotated[int, Parameter(help="Of every case; medians are reported.")] = 5,
+) -> None:
+    """Measure latency, throughput and cost of a system of its own on this machine."""
+    if not (_ROOT / "tests" / "bench" / "__main__.py").exists():
+        raise Misconfigured(
+            f"there is no tests/bench in {_ROOT}: the benchmarks come with the source tree; "
+            "run `uv run parley bench` in a clone of the repository"
+        )
+    command = [sys.executable, "-m", "tests.bench", *names, "--repetitions", str(repetitions)]
+    sys.exit(subprocess.run([*command, *(["--json"] if json else [])], cwd=_ROOT, check=False).returncode)

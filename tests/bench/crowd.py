@@ -1,0 +1,166 @@
+"""Many load clients in a process of their own, so that receiving costs the sender no time.
+
+`python -m tests.bench.crowd` takes a JSON object a line and answers each with one:
+
+    {"open": [[token, [channel, …]], …], "url", "batch"}   connect; wait until all are in their channels
+    {"reset": true}                                        count anew
+    {"report": expected, "within_s": …}                    wait for so many events, then tell what came
+
+The end of the input is the end of the process. `Crowd` is the other side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import orjson
+from pydantic import TypeAdapter
+
+from infra.local.lifeline import die_with_parent
+from tests.bench.load_client import LoadClient, open_session
+from tests.bench.loop import run
+from tests.bench.measure import percentile
+from tests.bench.report import ROOT
+
+CONNECTING_MAX = 50
+OPEN_DEADLINE_S = 60.0
+_LINE_BYTES_MAX = 4 * 1024 * 1024
+
+Member = tuple[str, Sequence[str]]
+"""A token, and the channels that its user is a member of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a crowd received: events, holes in their numbers, and how late they were, by share of events."""
+
+    events: int
+    gaps: int
+    closed: int
+    late_ms: dict[str, float]
+
+
+_RECEIVED = TypeAdapter(Received)
+SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
+
+
+class Crowd:
+    """A crowd in a child process."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """Its process, whose CPU belongs to the load and not to the system."""
+        return self._process.pid
+
+    async def open(self, url: str, members: Sequence[Member], *, batch: bool = True) -> None:
+        """Connect them all."""
+        await self._ask({"open": members, "url": url, "batch": batch}, OPEN_DEADLINE_S)
+
+    async def reset(self) -> None:
+        """Count anew."""
+        await self._ask({"reset": True}, 10.0)
+
+    async def report(self, expected: int, *, within_s: float = 10.0) -> Received:
+        """What came since the last `reset`, once it is `expected` events or `within_s` have passed."""
+        answer = await self._ask({"report": expected, "within_s": within_s}, within_s + 10.0)
+        return _RECEIVED.validate_python(answer)
+
+    async def _ask(self, question: dict[str, object], within_s: float) -> dict[str, object]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(orjson.dumps(question) + b"\n")
+        await self._process.stdin.drain()
+        async with asyncio.timeout(within_s):
+            line = await self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the crowd has ended; see its traceback above")
+        answer: dict[str, object] = orjson.loads(line)
+        return answer
+
+
+@contextlib.asynccontextmanager
+async def crowd() -> AsyncIterator[Crowd]:
+    """A crowd without members yet; its process ends with the context."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.bench.crowd",
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        limit=_LINE_BYTES_MAX,
+        preexec_fn=die_with_parent(),
+    )
+    try:
+        yield Crowd(process)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+
+
+class _Members:
+    """The other side: the clients, and what they received together."""
+
+    def __init__(self) -> None:
+        self.clients: list[LoadClient] = []
+
+    async def obey(self, question: dict[str, object]) -> dict[str, object]:
+        if "open" in question:
+            await self._open(question)
+            return {"opened": len(self.clients)}
+        if "reset" in question:
+            for client in self.clients:
+                client.reset()
+            return {}
+        return await self._report(int(str(question["report"])), float(str(question["within_s"])))
+
+    async def _open(self, question: dict[str, object]) -> None:
+        gate = asyncio.Semaphore(CONNECTING_MAX)
+        members = question["open"]
+        assert isinstance(members, list)
+
+        async def enter(token: str, channels: list[str]) -> LoadClient:
+            async with gate:
+                client = await open_session(str(question["url"]), token, batch=bool(question["batch"]))
+                await client.until_member(set(channels))
+                return client
+
+        self.clients += await asyncio.gather(*(enter(token, channels) for token, channels in members))
+
+    async def _report(self, expected: int, within_s: float) -> dict[str, object]:
+        deadline = asyncio.get_running_loop().time() + within_s
+        while self._events() < expected and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        late = sorted(value for client in self.clients for value in client.delivery_ns)
+        return {
+            "events": self._events(),
+            "gaps": sum(client.gaps for client in self.clients),
+            "closed": sum(client.closed.done() for client in self.clients),
+            "late_ms": {name: percentile(late, share) / 1e6 for name, share in SHARES.items()}
+            if late
+            else {},
+        }
+
+    def _events(self) -> int:
+        return sum(client.events for client in self.clients)
+
+
+async def _serve() -> None:
+    members = _Members()
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        answer = await members.obey(orjson.loads(line))
+        os.write(1, orjson.dumps(answer) + b"\n")
+
+
+if __name__ == "__main__":
+    run(_serve())

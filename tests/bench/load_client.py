@@ -1,0 +1,256 @@
+"""A cheap WebSocket client that speaks the real protocol: a few microseconds a frame, everything counted.
+
+A client library costs more per frame than the edge does, so a benchmark through one measures the library.
+Here frames are cut out of each read in one pass, and of an event only channel, seq and the stamp in its text
+are read. Nothing is skipped for speed that a client owes: heartbeats are answered, and the number of every
+event is held against the one before (P19).
+
+A stamp is the monotonic clock in nanoseconds at which a message was due, twenty digits at the start of its
+text; the clock is the same for all processes of a machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import re
+import secrets
+import time
+from array import array
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import orjson
+
+from shared.clock import now_us
+from shared.ids import CommandId, new_command_id
+from tests.bench.frames import CLOSE, PING, PONG, TEXT, FrameScanner, masked_frame
+
+STAMP_DIGITS = 20
+WAIT_S = 20.0
+_PATH = "/v1/ws"
+_ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_EVENT = re.compile(
+    rb'\{"type":"event","channel":"([^"]+)","seq":(\d+),(?:[^{}]*?"text":"(\d{%d}))?' % STAMP_DIGITS
+)
+_PONG = b'{"type":"pong"}'
+
+
+class Refused(Exception):
+    """The server answered a command, or the connection itself, with an error."""
+
+
+def stamped(due_ns: int, text: str) -> str:
+    """`text` with its first characters replaced by the stamp."""
+    return f"{due_ns:0{STAMP_DIGITS}d}{text[STAMP_DIGITS:]}"
+
+
+class LoadClient(asyncio.Protocol):
+    """One session. Open it with `open_session`; the figures are plain attributes, reset by `reset`."""
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.gaps = 0
+        self.acks = 0
+        self.errors = 0
+        self.delivery_ns = array("q")
+        self.ack_ns = array("q")
+        self.last_error = ""
+        self.closed_with: int | None = None
+        self.channels: set[str] = set()
+        self._seqs: dict[bytes, int] = {}
+        self._scanner = FrameScanner()
+        self._transport: asyncio.Transport | None = None
+        self._head = b""
+        self._accept = b""
+        self._upgraded = False
+        self._sent_ns: dict[str, int] = {}
+        self._answers: dict[str, asyncio.Future[dict[str, object]]] = {}
+        self._heard: asyncio.Future[None] | None = None
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def reset(self) -> None:
+        """Begin to count anew; what was sent before is forgotten."""
+        self.events = self.gaps = self.acks = self.errors = 0
+        self.delivery_ns = array("q")
+        self.ack_ns = array("q")
+        self._sent_ns.clear()
+
+    # ------------------------------------------------------------ sending
+
+    def send_message(self, channel: str, text: str) -> None:
+        """Post a message without waiting; its ack is timed from here."""
+        command = fresh_id()
+        frame = orjson.dumps({"type": "send", "id": command, "channel": channel, "text": text})
+        self._sent_ns[command] = time.monotonic_ns()
+        self.write(frame)
+
+    async def ask(self, frame: dict[str, object]) -> dict[str, object]:
+        """Send a command and wait for its ack. Raises `Refused`."""
+        command = str(frame.setdefault("id", fresh_id()))
+        future = self._answers[command] = asyncio.get_running_loop().create_future()
+        self.write(orjson.dumps(frame))
+        async with asyncio.timeout(WAIT_S):
+            answer: dict[str, object] = await future
+        if answer["type"] == "error":
+            raise Refused(f"{answer['code']}: {answer['message']}")
+        return answer
+
+    def submit(self, frame: dict[str, object]) -> asyncio.Future[dict[str, object]]:
+        """Send a command; its answer, ack or error, as a future."""
+        future = self._answers[str(frame["id"])] = asyncio.get_running_loop().create_future()
+        self.write(orjson.dumps(frame))
+        return future
+
+    def write(self, payload: bytes) -> None:
+        """Send one text frame."""
+        assert self._transport is not None
+        self._transport.write(masked_frame(TEXT, payload))
+
+    def close(self) -> None:
+        """Leave, with a close frame."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(masked_frame(CLOSE, (1000).to_bytes(2, "big")))
+            self._transport.close()
+
+    async def until(self, condition: Callable[[], bool], *, within_s: float = WAIT_S) -> None:
+        """Wait for something that bytes from the server make true. Raises TimeoutError."""
+        async with asyncio.timeout(within_s):
+            while not condition():
+                self._heard = asyncio.get_running_loop().create_future()
+                await self._heard
+
+    async def until_member(self, channels: set[str]) -> None:
+        """Wait until the server has said that this user is a member of all of them."""
+        await self.until(lambda: channels <= self.channels)
+
+    # ------------------------------------------------------------ receiving
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask for the upgrade."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        key = base64.b64encode(secrets.token_bytes(16))
+        self._accept = base64.b64encode(hashlib.sha1(key + _ACCEPT_GUID).digest())
+        host, port = transport.get_extra_info("peername")[:2]
+        transport.write(
+            f"GET {_PATH} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key.decode()}\r\n\r\n".encode()
+        )
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes arrived: the answer to the upgrade first, then frames."""
+        if not self._upgraded:
+            self._head += data
+            head, found, data = self._head.partition(b"\r\n\r\n")
+            if not found:
+                return
+            self._answered(head)
+        if not data:
+            return
+        now_ns = time.monotonic_ns()
+        for opcode, payload in self._scanner.feed(data):
+            if opcode == TEXT:
+                self._text(payload, now_ns)
+            elif opcode == PING and self._transport is not None:
+                self._transport.write(masked_frame(PONG, payload))
+            elif opcode == CLOSE:
+                self.closed_with = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
+                self.close()
+        if self._heard is not None and not self._heard.done():
+            self._heard.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Whoever still waits hears why it was in vain."""
+        if not self.closed.done():
+            self.closed.set_result(None)
+        error = Refused(f"closed with {self.closed_with} {self.last_error or exc or ''}")
+        for future in self._answers.values():
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # nobody may be waiting for this one
+        self._answers.clear()
+
+    def _answered(self, head: bytes) -> None:
+        lines = head.split(b"\r\n")
+        if b" 101 " not in lines[0] or not any(self._accept in line for line in lines[1:]):
+            self.last_error = lines[0].decode(errors="replace")
+            assert self._transport is not None
+            self._transport.abort()
+            return
+        self._upgraded = True
+        self._head = b""
+        if (future := self._answers.pop("upgrade", None)) is not None and not future.done():
+            future.set_result({})
+
+    def _text(self, payload: bytes, now_ns: int) -> None:
+        if payload.startswith((b'{"type":"event"', b"[")):
+            for channel, digits, stamp in _EVENT.findall(payload):
+                seq = int(digits)
+                if self._seqs.get(channel, seq - 1) != seq - 1:
+                    self.gaps += 1
+                self._seqs[channel] = seq
+                self.events += 1
+                if stamp:
+                    self.delivery_ns.append(now_ns - int(stamp))
+        elif payload.startswith(b'{"type":"ping"'):
+            self.write(_PONG)
+        else:
+            self._other(orjson.loads(payload), now_ns)
+
+    def _other(self, frame: dict[str, object], now_ns: int) -> None:
+        match frame["type"]:
+            case "ack" | "error":
+                self._settle(frame, now_ns)
+            case "welcome" | "channels":
+                entries = frame["channels"]
+                assert isinstance(entries, list)
+                self.channels |= {entry["id"] for entry in entries}
+                if frame["type"] == "welcome":
+                    self._answers.pop("welcome").set_result(frame)
+            case "channel":
+                entry = frame["channel"]
+                assert isinstance(entry, dict)
+                (self.channels.add if frame["member"] else self.channels.discard)(entry["id"])
+            case "bye":
+                self.last_error = f"{frame['reason']}"
+
+    def _settle(self, frame: dict[str, object], now_ns: int) -> None:
+        command = str(frame.get("id"))
+        sent_ns = self._sent_ns.pop(command, None)
+        if frame["type"] == "error":
+            self.errors += 1
+            self.last_error = f"{frame['code']}: {frame['message']}"
+        elif sent_ns is not None:
+            self.acks += 1
+            self.ack_ns.append(now_ns - sent_ns)
+        future = self._answers.pop(command, None)
+        if future is not None and not future.done():
+            future.set_result(frame)
+
+    def expect(self, what: str) -> asyncio.Future[dict[str, object]]:
+        """The coming of `upgrade` or `welcome`."""
+        future: asyncio.Future[dict[str, object]] = asyncio.get_running_loop().create_future()
+        self._answers[what] = future
+        return future
+
+
+def fresh_id() -> CommandId:
+    """A new id for now."""
+    return new_command_id(now_us() // 1000)
+
+
+async def open_session(url: str, token: str, *, batch: bool = True) -> LoadClient:
+    """Connect, upgrade, say hello, wait for the welcome. Raises `Refused` or OSError."""
+    address = urlsplit(url)
+    host, port = address.hostname or "", address.port or 80
+    client = LoadClient()
+    upgraded, welcomed = client.expect("upgrade"), client.expect("welcome")
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(WAIT_S):
+        await loop.create_connection(lambda: client, host, port)
+        await upgraded
+        client.write(orjson.dumps({"type": "hello", "token": token, "client": "bench", "batch": batch}))
+        await welcomed
+    return client

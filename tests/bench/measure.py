@@ -1,0 +1,75 @@
+"""What is measured and how: CPU time and memory of processes from /proc, percentiles, medians.
+
+CPU time is the sum of a process's threads in /proc/PID/task/*/schedstat, in nanoseconds. Of one short run the
+wall clock says little on a shared machine; so everything is repeated, interleaved with its reference, and the
+median is reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import statistics
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu_ns(pid: int) -> int:
+    """Nanoseconds for which the process's threads have run; those of ended threads are not in it."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            total += int((task / "schedstat").read_text().split()[0])
+    return total
+
+
+def rss_bytes(pid: int) -> int:
+    """Resident memory, shared pages included."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The smallest value that at least `share` of the ascending values do not exceed (nearest rank)."""
+    assert ordered, "no values"
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def median(values: Iterable[float]) -> float:
+    """The middle value."""
+    return statistics.median(values)
+
+
+class CpuMeter:
+    """CPU time of some processes since it was made or asked last."""
+
+    def __init__(self, **pids: int) -> None:
+        self._pids = pids
+        self._before: dict[str, int] = {}
+        self._began_ns = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Count from now."""
+        self._before = {name: cpu_ns(pid) for name, pid in self._pids.items()}
+        self._began_ns = time.monotonic_ns()
+
+    def used_us(self, name: str) -> float:
+        """Microseconds of CPU that a process used."""
+        return (cpu_ns(self._pids[name]) - self._before[name]) / 1000
+
+    def share(self, name: str) -> float:
+        """Of one core: 1.0 is all of it."""
+        return 1000 * self.used_us(name) / max(1, time.monotonic_ns() - self._began_ns)
+
+
+def cpu_pressure() -> float | None:
+    """Per cent of the last 10 s in which somebody waited for a core; None where the kernel is silent."""
+    try:
+        line = Path("/proc/pressure/cpu").read_text().splitlines()[0]
+    except OSError:
+        return None
+    return float(line.split("avg10=")[1].split()[0])
