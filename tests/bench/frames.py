@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator
 
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
+_WHOLE_TEXT = 0x80 | TEXT
 
 Frame = tuple[int, bytes]
 """Opcode and payload of a whole message."""
@@ -34,10 +35,13 @@ class FrameScanner:
             end = start + length
             if end > size:
                 break
-            frames.append((data[at], data[start:end]))
+            if data[at] == _WHOLE_TEXT:
+                frames.append((TEXT, data[start:end]))
+            else:
+                frames += self._whole(data[at], data[start:end])
             at = end
         self._rest = data[at:]
-        return [message for first, payload in frames for message in self._whole(first, payload)]
+        return frames
 
     def _whole(self, first: int, payload: bytes) -> Iterator[Frame]:
         """The message that this frame is, or that it ends."""
