@@ -128,8 +128,14 @@ class Ingest:
                 await self._commit()
             if time.monotonic() >= next_sweep_s:
                 next_sweep_s = time.monotonic() + max(60.0, self._settings.orphan_grace_s)
-                await self._disk.run(self.archive.sweep, self._settings.orphan_grace_s)
+                await self._sweep()
             await self._due()
+
+    async def _sweep(self) -> None:
+        try:
+            await self._disk.run(self.archive.sweep, self._settings.orphan_grace_s)
+        except OSError as error:  # leftovers take room and do no harm: the next time will do
+            _log.warning("sweep.refused", partition=self.archive.partition, error=str(error))
 
     async def _due(self) -> None:
         while not self._stopping and self._size() < 1:

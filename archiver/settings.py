@@ -19,7 +19,7 @@ class ArchiverSettings(CommonSettings):
         description="Events of a partition after which a segment is written; ingest pauses at twice.",
     )
     flush_bytes: int = Field(
-        32 * 1024 * 1024,
+        96 * 1024 * 1024,
         ge=1,
         description="Memory of its hot events after which a segment is written; ingest pauses at twice.",
     )

@@ -96,8 +96,12 @@ def archive_sql(directory: Path) -> str:
     return _VIEW_SQL.format(directory=quoted, empty=EMPTY_SEGMENT)
 
 
-def open_archive(pinned: Pinned) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB with a view `events` over the archive as it was when it was pinned."""
+def open_archive(archive: Path | Pinned) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with a view `events` over an archive as it was pinned, or as it is now.
+
+    It does not follow: open again to see what was written later. Raises `Unavailable` where no archive is.
+    """
+    pinned = archive if isinstance(archive, Pinned) else pin(archive)
     connection = duckdb.connect(config={"autoinstall_known_extensions": False})
     # A prepared parameter cannot stand in a view, a variable can.
     connection.execute("SET VARIABLE archive_files = ?", [pinned.files])
@@ -111,7 +115,7 @@ def scan(directory: Path, *, workspace: str | None = None, channel: str | None =
     wanted = [(sql, value) for sql, value in clauses if value is not None]
     where = " AND ".join(sql for sql, _ in wanted) or "true"
     query = f"SELECT {ROW_SQL} FROM events WHERE {where} ORDER BY workspace, channel, seq"  # noqa: S608
-    with open_archive(pin(directory)) as connection:
+    with open_archive(directory) as connection:
         result = connection.execute(query, [value for _, value in wanted])
         while found := result.fetchmany(FETCH_ROWS):
             yield from map(Row._make, found)

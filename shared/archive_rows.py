@@ -17,6 +17,7 @@ from shared.events import Event, Recorded, Unreadable, decode, encode
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, WorkspaceId
 
 _COLUMN_FIELDS = ("kind", "author", "text", "ref", "thread", "id")
+_IMPLIED_FIELDS = frozenset((*_COLUMN_FIELDS, "v"))
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _INT64 = range(-(2**63), 2**63)
 
@@ -50,12 +51,11 @@ def row_of(recorded: Recorded, body: bytes) -> Row:
     """The row of an event, given the body under which the log stores it."""
     fields, extras = _split(recorded.event, body)
     return Row(
-        workspace=recorded.key.workspace,
-        channel=recorded.key.channel,
-        seq=recorded.seq,
-        kind=recorded.event.kind,
-        author=recorded.event.author,
-        ts_us=recorded.at_us,
+        *recorded.key,
+        recorded.seq,
+        recorded.event.kind,
+        recorded.event.author,
+        recorded.at_us,
         text=_text(fields.get("text")),
         ref=_int64(fields.get("ref")),
         thread=_int64(fields.get("thread")),
@@ -103,13 +103,13 @@ def _split(event: Event, body: bytes) -> tuple[dict[str, object], dict[str, obje
     """The fields that have columns, and what goes into `extras`."""
     if isinstance(event, Unreadable):
         return {}, _whole(body)
-    fields: dict[str, object] = event.model_dump(mode="json", exclude={"v"}, exclude_none=True)
-    fits = _UUID.fullmatch(event.id) and all(
-        value in _INT64 for name in ("ref", "thread") if isinstance(value := fields.get(name), int)
-    )
-    if not fits or encode(event) != body:
+    canonical = encode(event)
+    fields: dict[str, object] = orjson.loads(canonical)  # a third of the time of model_dump
+    numbers = [fields[name] for name in ("ref", "thread") if name in fields]
+    fits = _uuid(event.id) is not None and all(_int64(number) is not None for number in numbers)
+    if not fits or canonical != body:
         return fields, _whole(body)
-    return fields, {name: value for name, value in fields.items() if name not in _COLUMN_FIELDS}
+    return fields, {name: value for name, value in fields.items() if name not in _IMPLIED_FIELDS}
 
 
 def _whole(body: bytes) -> dict[str, object]:
