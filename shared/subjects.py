@@ -24,6 +24,9 @@ PUBLIC_CHANNELS = "=public"
 CHECKPOINTS = "CHECKPOINTS"
 DIRECTORY = "DIRECTORY"
 READS = "READS"
+EPHEMERAL = "ephemeral.>"
+"""What edges tell one another of all channels, and nobody stores."""
+
 LEADER_ELECTED = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.>"
 
 
@@ -48,9 +51,9 @@ def live_subject(partition: Partition, key: ChannelKey) -> str:
 
 
 def parse_channel_subject(subject: str) -> tuple[Partition, ChannelKey]:
-    """The inverse of `channel_subject` and `live_subject`; raises `InvalidId`."""
+    """The inverse of `channel_subject`, `live_subject`, `ephemeral_subject`; raises `InvalidId`."""
     parts = subject.split(".")
-    if len(parts) != 4 or parts[0] not in {"channel", "live"} or not parts[1].isdecimal():
+    if len(parts) != 4 or parts[0] not in {"channel", "live", "ephemeral"} or not parts[1].isdecimal():
         raise InvalidId(f"not a channel subject: {subject!r}")
     key = ChannelKey(workspace_id(parts[2]), channel_id(parts[3]))
     return Partition(int(parts[1])), key

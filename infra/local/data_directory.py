@@ -67,7 +67,10 @@ class DataDirectory:
 
     def operator_settings(self) -> CommonSettings:
         """Settings for a bus as the operator: may read everything and publish no event."""
-        run = self.run()
+        return self.settings_of_operator(self.run())
+
+    def settings_of_operator(self, run: Run) -> CommonSettings:
+        """The same for a run that is known."""
         return CommonSettings(
             nats_url=run.nats_url,
             nats_user=OPERATOR,

@@ -35,11 +35,8 @@ class ChildSpec:
     url: str
     ready_path: str
     log: Path
-
-    @property
-    def stop_deadline_s(self) -> float:
-        """Seconds between SIGTERM and SIGKILL."""
-        return _STOP_DEADLINE_S[self.kind]
+    stop_deadline_s: float
+    """Between SIGTERM and SIGKILL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +130,7 @@ class _Services:
             url=f"http://{host}:{port}",
             ready_path="/readyz",
             log=self.directory.logs / f"{name}.log",
+            stop_deadline_s=_STOP_DEADLINE_S[kind],
         )
 
 
@@ -175,6 +173,7 @@ def _nats_child(node: NatsNode, directory: DataDirectory, binary: Path) -> Child
         url=f"http://127.0.0.1:{node.monitor_port}",
         ready_path="/healthz",
         log=directory.logs / f"{node.name}.log",
+        stop_deadline_s=_STOP_DEADLINE_S["nats"],
     )
 
 

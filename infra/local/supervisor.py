@@ -110,7 +110,7 @@ class Supervisor:
                 raise ChildFailed(f"{error}\n{child.spec.log}:\n{said}") from None
 
     async def _create_streams(self) -> None:
-        settings = self._directory.operator_settings()
+        settings = self._directory.settings_of_operator(self._run())
         async with Bus.connect(settings, "supervisor") as bus:
             await ensure_streams(bus, settings)
 
@@ -121,6 +121,9 @@ class Supervisor:
             await asyncio.gather(*(child.stop() for child in self._children if child.spec.kind == kind))
 
     def _write_run(self) -> None:
+        write_run(self._directory.run_file, self._run())
+
+    def _run(self) -> Run:
         processes = tuple(
             RunningProcess(
                 name=child.spec.name,
@@ -132,7 +135,7 @@ class Supervisor:
             )
             for child in self._children
         )
-        run = Run(
+        return Run(
             supervisor=os.getpid(),
             state=self._state,
             nats_url=self._plan.nats_url,
@@ -141,9 +144,9 @@ class Supervisor:
             edges=self._plan.edges,
             processes=processes,
         )
-        write_run(self._directory.run_file, run)
 
-    def _asked(self) -> None:
+    def stop(self) -> None:
+        """Ask for the ordered stop; asked a second time, kill what is left."""
         if self._stop_asked.is_set():
             for child in self._children:
                 child.kill()
@@ -156,7 +159,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         for number in numbers:
-            loop.add_signal_handler(number, self._asked)
+            loop.add_signal_handler(number, self.stop)
         try:
             yield
         finally:

@@ -32,7 +32,7 @@ def run(options: Options) -> None:
 
     with hold(directory.lock):
         credentials = load_or_create(directory.credentials_file)
-        planned = plan(options, directory, credentials, _ports(options), nats_server_binary())
+        planned = plan(options, directory, credentials, choose_ports(options), nats_server_binary())
         supervisor = Supervisor(planned, directory, options.partitions, say=say, verbose=options.verbose)
         asyncio.run(supervisor.run(lambda took_s: _greet(console, planned, directory, took_s)))
     say("parley", "stopped; everything acknowledged is in " + str(directory.path))
@@ -48,7 +48,7 @@ def _greet(console: Console, planned: Plan, directory: DataDirectory, took_s: fl
     console.print("  stop      Ctrl-C\n")
 
 
-def _ports(options: Options) -> Ports:
+def choose_ports(options: Options) -> Ports:
     """The ports asked for, and free ones for the rest. Raises `Misconfigured` for a taken edge port."""
     if options.port == 0:
         edges = free_ports(options.edges)

@@ -42,6 +42,7 @@ def permissions(partitions: int) -> dict[str, Permissions]:
                 "channel.*.*.*",
                 "ephemeral.*.*.*",
                 "user.*.*.read",
+                "user.*.*.membership",  # a hint ahead of the sequencer's word
                 f"$KV.{subjects.READS}.>",
                 *(f"archive.*.{operation}" for operation in ("history", "ids", "count", "status")),
                 *_READ,
@@ -50,7 +51,7 @@ def permissions(partitions: int) -> dict[str, Permissions]:
                 *_inbox(EDGE),
                 "live.>",
                 "heads.*",
-                "ephemeral.*.*.*",
+                subjects.EPHEMERAL,
                 "user.*.*.*",
                 subjects.LEADER_ELECTED,
             ),

@@ -22,7 +22,7 @@ from shared.ids import ChannelId, ChannelKey, StreamSeq, WorkspaceId
 from shared.puller import Follower
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
-from shared.subjects import channel_subject, inbox_prefix, partition_of
+from shared.subjects import EPHEMERAL, LEADER_ELECTED, channel_subject, inbox_prefix, partition_of
 from tests.support.nats import NatsServer
 from tests.support.waiting import eventually
 
@@ -105,7 +105,7 @@ PUBLISH_REFUSED = [
     (EDGE, "$KV.DIRECTORY.demo.ada.general"),
     (EDGE, "live.0.demo.general"),
     (EDGE, "heads.0"),
-    (EDGE, "user.demo.ada.membership"),
+    (EDGE, "user.demo.ada.session"),
     (EDGE, "$JS.API.STREAM.DELETE.LOG_0"),
     (EDGE, "$JS.API.STREAM.PURGE.LOG_0"),
     (EDGE, "$JS.API.STREAM.UPDATE.LOG_0"),
@@ -179,7 +179,8 @@ async def test_edge_can_do_its_work(guarded: NatsServer, credentials: Credential
         for subject in (
             f"heads.{PARTITION}",
             "user.demo.ada.*",
-            "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.>",
+            EPHEMERAL,
+            LEADER_ELECTED,
         ):
             await edge.subscribe(subject, lambda _: None)
         subject = channel_subject(PARTITION, KEY)

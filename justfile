@@ -1,0 +1,63 @@
+# Every command works on a machine with Python 3.11 and pip: `pip install uv rust-just`, then `just up`.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+set positional-arguments
+
+run := "uv run --frozen"
+
+# List the recipes.
+default:
+    @just --list --unsorted
+
+# Run the whole system on this machine until Ctrl-C; options as of `parley up --help`.
+up *options:
+    {{run}} parley up "$@"
+
+# Three NATS servers (three copies of every log) and two edges.
+cluster *options:
+    {{run}} parley up --nats 3 --edges 2 --durability quorum "$@"
+
+# Stop what `just up` runs in this directory.
+down:
+    {{run}} parley down
+
+# What runs, what the logs hold, how far the services are behind.
+status:
+    {{run}} parley status
+
+# Any other command, `just parley sql "select count(*) from events"` for example.
+parley *arguments:
+    {{run}} parley "$@"
+
+# All tests; arguments go to pytest.
+test *arguments:
+    {{run}} pytest "$@"
+
+# Everything that has to hold before a commit.
+check: format-check lint types imports test
+
+# Rewrite the code in the one format.
+format:
+    {{run}} ruff format
+    {{run}} ruff check --fix
+
+format-check:
+    {{run}} ruff format --check
+
+lint:
+    {{run}} ruff check
+
+types:
+    {{run}} mypy
+
+imports:
+    {{run}} lint-imports
+
+# Measure on this machine; names of benchmarks limit it to these.
+bench *names:
+    {{run}} parley bench "$@"
+
+# Delete the data of the local system (it must not run).
+clean:
+    test ! -e .parley/run.json || {{run}} parley down
+    rm -rf .parley
