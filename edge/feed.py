@@ -18,7 +18,7 @@ from edge import metrics
 from edge.core.live import Place, place
 from edge.core.ring import Entry, Ring
 from shared import telemetry
-from shared.bus import Bus, Message, StoredMessage, Subscription, stored_from_headers
+from shared.bus import Bus, BusError, Message, StoredMessage, Subscription, stored_from_headers
 from shared.channel import ChannelState, fold
 from shared.errors import NotFound, OutcomeUnknown, Unavailable
 from shared.events import Recorded, decode, wire
@@ -139,6 +139,22 @@ class Feed:
     def look(self) -> None:
         """Ask the log whether it is ahead of us."""
         self._spawn(self._look())
+
+    async def reach_log(self, deadline_s: float = 5.0) -> None:
+        """Catch up with what the stream's leader has now, for a client that has seen more than we have.
+
+        Raises `Unavailable` or `OutcomeUnknown`.
+        """
+        subject = channel_subject(self.partition, self.key)
+        try:
+            answer = await self._bus.api(
+                f"STREAM.MSG.GET.{log_stream(self.partition)}", {"last_by_subj": subject}
+            )
+        except BusError as error:
+            raise Unavailable(f"the log does not answer: {error.message}", retry_after_ms=1000) from error
+        newest = answer["message"]
+        assert isinstance(newest, dict)
+        await self.settled(StreamSeq(newest["seq"]), deadline_s)
 
     async def settled(self, stream_seq: StreamSeq, deadline_s: float) -> Entry | None:
         """The event at this position, once the feed has it; None if it is older than the ring.

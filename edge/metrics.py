@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
+
+from shared.metrics import LATENCY_BUCKETS_S
 
 FEEDS = Gauge("parley_edge_feeds", "Channels that are active on this edge")
 FEED_LIVE = Counter(
@@ -13,4 +15,28 @@ FEED_RESETS = Counter("parley_edge_feed_resets_total", "Feeds that were given up
 FEED_SWEEPS = Counter("parley_edge_feed_sweeps_total", "Sweeps over the heads of all feeds", ["cause"])
 COMMITS = Counter(
     "parley_edge_commits_total", "Events handed to JetStream by path and outcome", ["path", "outcome"]
+)
+
+SESSIONS = Gauge("parley_edge_sessions", "Sessions that are open on this edge")
+SESSIONS_OPENED = Counter("parley_edge_sessions_opened_total", "Sessions that said a good hello")
+SESSIONS_CLOSED = Counter(
+    "parley_edge_sessions_closed_total", "Connections that ended, by close code (0: none was seen)", ["code"]
+)
+SESSIONS_REFUSED = Counter(
+    "parley_edge_sessions_refused_total", "Upgrades that were refused, by reason", ["reason"]
+)
+COMMANDS = Counter("parley_edge_commands_total", "Commands by type and outcome", ["type", "outcome"])
+COMMAND_SECONDS = Histogram(
+    "parley_edge_command_seconds",
+    "Seconds from a command's arrival to its ack",
+    ["type"],
+    buckets=LATENCY_BUCKETS_S,
+)
+SUBSCRIPTIONS = Gauge("parley_edge_subscriptions", "Channels of all sessions together")
+LAGGING = Counter("parley_edge_lagging_total", "Times that a session fell behind its feed in a channel")
+RESUMES = Counter("parley_edge_resumes_total", "Cursors that were resumed, by result", ["result"])
+DELIVERED = Counter("parley_edge_delivered_events_total", "Events written to sessions, live and replayed")
+TYPING = Counter("parley_edge_typing_total", "Typing notices by what became of them", ["outcome"])
+REQUESTS = Counter(
+    "parley_edge_http_requests_total", "HTTP requests by route and status", ["route", "status"]
 )

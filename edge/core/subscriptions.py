@@ -103,6 +103,10 @@ class Subscription:
         self.cursor = after
         self.replay = Replay(after)
 
+    def behind(self) -> None:
+        """The feed is ahead of the cursor already: fed from the cursor first."""
+        self.mode = Mode.LAGGING
+
     def caught_up(self, head: Seq) -> Replay | None:
         """The feeder has reached `head`: live again. The replay that has ended by this, if there was one."""
         assert self.cursor == head or self.over, f"{self.cursor} is not the head {head}"

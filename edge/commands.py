@@ -1,0 +1,194 @@
+"""Commands that write: checked, recorded, answered. The same path for WebSocket and HTTP (P11 to P14, P23).
+
+Two steps, so that a caller can keep its order and still have many old ids at work: `prepare` does everything
+that may refuse without a trace, and `record` makes the event durable. Between the two there is no await, so
+commands that are prepared one after the other reach the publisher in that order.
+
+A command that would now be refused may be the retry of one that was recorded: who left cannot leave again.
+So a refusal first looks whether the log holds the id already (P12).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from edge.archive import Archive
+from edge.core import actions
+from edge.core import frames as f
+from edge.core.limits import Buckets, Rate
+from edge.core.principal import Principal
+from edge.core.server_frames import Ack
+from edge.feed import Feed
+from edge.feeds import Feeds
+from edge.publisher import Publisher, Recording, known_recording
+from edge.reads import Reads
+from edge.settings import EdgeSettings
+from edge.targets import Targets
+from edge.users import Users
+from shared import events as e
+from shared.clock import rfc3339
+from shared.errors import Conflict, Forbidden, NotFound, Unavailable
+from shared.ids import ChannelKey, Seq, UserId
+from shared.records import Belonging
+
+JOINING = (e.ChannelCreated, e.MemberJoined, e.MemberInvited)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A command that may be recorded. `known`: it was recorded earlier, and this is the answer."""
+
+    key: ChannelKey
+    event: e.KnownEvent
+    feed: Feed | None
+    known: Recording | None = None
+
+
+class Commands:
+    """One per edge."""
+
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        *,
+        feeds: Feeds,
+        publisher: Publisher,
+        archive: Archive,
+        users: Users,
+        reads: Reads,
+    ) -> None:
+        self._feeds = feeds
+        self._publisher = publisher
+        self._archive = archive
+        self._users = users
+        self._reads = reads
+        self._targets = Targets(archive)
+        self._text_bytes_max = settings.text_bytes_max
+        self._channels: Buckets[ChannelKey] = Buckets(
+            "channel", Rate(settings.channel_rate, settings.channel_burst)
+        )
+
+    async def execute(self, principal: Principal, command: f.WritingCommand) -> Ack:
+        """Prepare and record."""
+        return await self.record(await self.prepare(principal, command))
+
+    async def prepare(self, principal: Principal, command: f.WritingCommand) -> Prepared:
+        """Everything that can refuse the command before it leaves a trace. Raises `ParleyError`."""
+        actions.check_text(command, self._text_bytes_max)
+        if isinstance(command, f.CreateChannel):
+            channel, event = actions.creation_of(command, principal)
+            return Prepared(ChannelKey(principal.workspace, channel), event, None)
+        key = ChannelKey(principal.workspace, command.channel)
+        feed = await self.feed(key)
+        prepared = await self._prepare_in(feed, principal, command)
+        if prepared.known is None and not principal.may_import:
+            now_s = asyncio.get_running_loop().time()
+            self._channels.of(key, now_s).take(now_s)
+        return prepared
+
+    def is_late(self, prepared: Prepared) -> bool:
+        """Whether several of these may be recorded at once without losing their order."""
+        return prepared.feed is not None and self._publisher.is_late(prepared.event)
+
+    async def record(self, prepared: Prepared) -> Ack:
+        """Make it durable. Raises what the publisher raises."""
+        feed, recording = prepared.feed, prepared.known
+        if recording is None:
+            if feed is not None:
+                recording = await self._publisher.record(feed, prepared.event)
+            else:
+                assert isinstance(prepared.event, e.ChannelCreated)
+                feed, recording = await self._publisher.create(prepared.key, prepared.event)
+            await self._announce(feed, prepared.event, recording)
+        return Ack(
+            id=prepared.event.id,
+            channel=prepared.key.channel,
+            seq=recording.seq,
+            ts=rfc3339(recording.at_us),
+            duplicate=recording.duplicate,
+        )
+
+    async def feed(self, key: ChannelKey) -> Feed:
+        """The active feed of a channel; raises `NotFound` in the one form that says nothing."""
+        feed = self._feeds.get(key) or (await self._feeds.activate([key]))[key]
+        if feed is None:
+            raise actions.absent()
+        return feed
+
+    async def _prepare_in(self, feed: Feed, principal: Principal, command: f.InChannel) -> Prepared:
+        try:
+            actions.visible(feed.state, principal, command)
+            seq = actions.target_of(command)
+            target = await self._targets.find(feed, seq) if seq is not None else None
+            if seq is not None and target is None:
+                raise actions.no_message(seq)
+            event = actions.event_of(command, principal, feed.state, target)
+        except (Forbidden, NotFound):
+            known = await self._recorded_before(feed, principal, command)
+            if known is None:
+                raise
+            return known
+        return Prepared(feed.key, event, feed)
+
+    async def _recorded_before(
+        self, feed: Feed, principal: Principal, command: f.InChannel
+    ) -> Prepared | None:
+        """The earlier recording of the same command, if the log holds it. Raises `Conflict`."""
+        author = actions.actor(command, principal).author
+        for entry in reversed(feed.ring.since(Seq(feed.ring.floor - 1)) or ()):
+            recorded = entry.recorded
+            if (recorded.event.id, recorded.event.author) == (command.id, author):
+                if recorded.void is not None:
+                    return None
+                event = _draft(command, principal)
+                if e.fingerprint(recorded.event) != e.fingerprint(event):
+                    raise Conflict("this id is recorded with another body")
+                known = Recording(recorded.seq, recorded.at_us, duplicate=True)
+                return Prepared(feed.key, event, feed, known)
+        if principal.user not in feed.state.members and feed.state.kind != "public":
+            return None  # a stranger's question must not take longer here than elsewhere
+        return await self._archived_before(feed, author, principal, command)
+
+    async def _archived_before(
+        self, feed: Feed, author: UserId, principal: Principal, command: f.InChannel
+    ) -> Prepared | None:
+        event = _draft(command, principal)
+        try:
+            known = (await self._archive.ids(feed.key, [(author, command.id)], feed.stream_seq))[0]
+        except Unavailable:
+            return None
+        return None if known is None else Prepared(feed.key, event, feed, known_recording(known, event))
+
+    async def _announce(self, feed: Feed, event: e.KnownEvent, recording: Recording) -> None:
+        """Tell new members at once: the sequencer will as well, but it may be a moment behind, or away."""
+        if recording.duplicate or not isinstance(event, JOINING):
+            return
+        for user in _joined(event):
+            role = feed.state.members.get(user)
+            if role is not None:
+                belonging = Belonging(
+                    channel=feed.key.channel,
+                    member=True,
+                    role=role,
+                    kind=feed.state.kind,
+                    seq=recording.seq,
+                    stream_seq=feed.stream_seq,
+                )
+                await self._users.tell_membership(feed.key.workspace, user, belonging)
+
+
+def _joined(event: e.KnownEvent) -> tuple[UserId, ...]:
+    match event:
+        case e.ChannelCreated():
+            return (event.author, *event.members)
+        case e.MemberInvited():
+            return (event.user,)
+    return (event.author,)
+
+
+def _draft(command: f.InChannel, principal: Principal) -> e.KnownEvent:
+    """What the command would record; its target's author is no part of what is compared."""
+    who = actions.actor(command, principal)
+    target = actions.Target(command.ref, who.author) if isinstance(command, f.OnTarget) else None
+    return actions.draft(command, who, target)

@@ -1,0 +1,34 @@
+"""The answers to a cursor (P7): everything was sent, a hole is named, or the cursor means nothing here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from edge.core.server_frames import Gap, Reset, Resumed
+from edge.core.subscriptions import Replay
+from shared.ids import ChannelId, Epoch, Seq
+
+GapReason = Literal["too_far", "retention", "forbidden", "unavailable"]
+ResetReason = Literal["foreign_epoch", "ahead_of_head", "log_regressed"]
+
+
+def complete(channel: ChannelId, replay: Replay, reached: Seq) -> Resumed:
+    """Everything from the cursor up to `reached` has been sent."""
+    return Resumed(channel=channel, from_=replay.after, to=reached, complete=True, count=replay.count)
+
+
+def hole(channel: ChannelId, replay: Replay, reached: Seq, to: Seq | None, reason: GapReason) -> Resumed:
+    """Sent up to `reached`; what follows up to `to` is not sent (None: it may not be told how far)."""
+    return Resumed(
+        channel=channel,
+        from_=replay.after,
+        to=reached,
+        complete=False,
+        count=replay.count,
+        gap=Gap(from_=Seq(reached + 1), to=to, reason=reason),
+    )
+
+
+def reset(channel: ChannelId, reason: ResetReason, epoch: Epoch, head: Seq) -> Reset:
+    """Forget the channel's events and go on from `head`."""
+    return Reset(channel=channel, reason=reason, epoch=epoch, head=head)

@@ -1,0 +1,283 @@
+"""A session's channels: live events straight from the feeds, everything else from the session's cursors.
+
+`on_entries` is called by every feed that the session is attached to, once per flush, and does no more than
+write bytes that all recipients share. A channel that is not live (its socket was full, or the client asked
+for older events) is fed by `run`, page by page, as fast as the socket drains: a slow reader costs one page
+of memory and loses nothing. The rules are in `core.subscriptions`; here is what acts on them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from pydantic import BaseModel
+
+from edge import metrics
+from edge.core import answers, codec
+from edge.core.frames import CursorFrame
+from edge.core.ring import Entry
+from edge.core.server_frames import ChannelChanged, ChannelName
+from edge.core.subscriptions import Mode, Replay, Subscription
+from edge.fanout import Fanout, frames_of
+from edge.feed import Feed
+from edge.replayer import Replayed, Replayer
+from edge.websocket import EdgeProtocol
+from shared.errors import OutcomeUnknown, Unavailable
+from shared.ids import ChannelId, ChannelKey, Seq, UserId
+
+RETRY_S = 1.0
+PATIENCE_S = 10.0
+"""How long a hole is retried while the archive is away, before it is named instead."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Held:
+    feed: Feed
+    sub: Subscription
+    failing_since_s: float | None = None
+
+
+class Delivery:
+    """The channels of one session. A feed's sink."""
+
+    def __init__(
+        self,
+        wire: EdgeProtocol,
+        user: UserId,
+        *,
+        batch: bool,
+        fanout: Fanout,
+        replayer: Replayer,
+        replay_events_max: int,
+        on_lost: Callable[[ChannelKey], None],
+    ) -> None:
+        self.user = user
+        self.events = 0
+        self._wire = wire
+        self._batch = batch
+        self._fanout = fanout
+        self._replayer = replayer
+        self._replay_events_max = replay_events_max
+        self._held: dict[ChannelKey, _Held] = {}
+        self._on_lost = on_lost
+        self._work = asyncio.Event()
+        self._rotation = 0
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __contains__(self, key: ChannelKey) -> bool:
+        return key in self._held
+
+    def follows(self, feed: Feed) -> bool:
+        """Whether the session is attached to this feed and goes on with it."""
+        held = self._held.get(feed.key)
+        return held is not None and held.feed is feed and held.sub.last is None
+
+    def send(self, frame: BaseModel) -> None:
+        """Write one frame of this session's own."""
+        self._wire.write(codec.text_frame(codec.encode(frame)))
+
+    # ------------------------------------------------------------ membership
+
+    def attach(self, feed: Feed, after: Seq | None = None) -> None:
+        """The user is a member: live from the feed's head, which the caller tells the client right away.
+
+        With `after`, what came behind that event is sent first: nothing is missed since a join.
+        """
+        held = self._held.get(feed.key)
+        if held is not None and held.feed is feed:
+            feed.attach(self)
+            held.sub.renewed(feed.head)
+            self._work.set()
+            return
+        feed.attach(self)
+        if held is None:
+            metrics.SUBSCRIPTIONS.inc()
+        held = self._held[feed.key] = _Held(feed, Subscription(feed.head if after is None else after))
+        if held.sub.cursor < feed.head:
+            held.sub.behind()
+            self._work.set()
+
+    def close(self) -> None:
+        """The session ends: no feed calls this any more."""
+        for held in self._held.values():
+            held.feed.detach(self)
+        metrics.SUBSCRIPTIONS.dec(len(self._held))
+        self._held.clear()
+
+    def reset(self, feed: Feed) -> None:
+        """A lost channel is back, with numbers that have nothing to do with the old ones."""
+        self.attach(feed)
+        self.send(answers.reset(feed.key.channel, "log_regressed", feed.epoch, feed.head))
+
+    # ------------------------------------------------------------ called by feeds
+
+    def on_entries(self, feed: Feed, entries: Sequence[Entry]) -> None:
+        """Consecutive events of one channel, once per flush (P19 to P21)."""
+        held = self._held.get(feed.key)
+        if held is None or held.feed is not feed:
+            return
+        flush = self._fanout.flush(entries)
+        if self.user in flush.removed:
+            held.sub.ended(flush.removed[self.user])
+            feed.detach(self)
+        was_live = held.sub.mode is Mode.LIVE
+        fresh = held.sub.offer(entries, writable=self._wire.is_flowing)
+        if fresh:
+            whole = fresh is entries
+            self._wire.write(
+                flush.frames(batch=self._batch) if whole else frames_of(fresh, batch=self._batch)
+            )
+            self.events += len(fresh)
+        if held.sub.mode is not Mode.LIVE:
+            if was_live:
+                metrics.LAGGING.inc()
+            self._work.set()
+        elif held.sub.over:
+            self._ended(held)
+
+    def on_reset(self, feed: Feed, reason: str) -> None:
+        """The feed is dead: the channel has to be activated again."""
+        if self._held.pop(feed.key, None) is not None:
+            metrics.SUBSCRIPTIONS.dec()
+            _log.warning("delivery.feed_lost", reason=reason)
+            self._on_lost(feed.key)
+
+    def typing(self, frame: bytes) -> None:
+        """Ephemeral: shed first, so only for a socket that takes it."""
+        if self._wire.is_flowing:
+            self._wire.write(frame)
+
+    # ------------------------------------------------------------ asked by the client
+
+    def resume(self, key: ChannelKey, cursor: CursorFrame) -> None:
+        """Everything after the cursor, or the reason why not (P7)."""
+        held = self._held.get(key)
+        if held is None:
+            self._hole(key.channel, Replay(cursor.seq), cursor.seq, None, "forbidden")
+        elif cursor.epoch != held.feed.epoch:
+            self._reset(held, "foreign_epoch")
+        elif self._is_too_far(held, cursor.seq):
+            self._hole(key.channel, Replay(cursor.seq), cursor.seq, held.sub.cursor, "too_far")
+        else:
+            held.sub.asked(cursor.seq)
+            self._work.set()
+
+    def heads(self, count: int) -> dict[ChannelId, Seq]:
+        """Heads of the next `count` channels in rotation, for the heartbeat (P8).
+
+        Of channels that are live only: the others' events are on their way anyway.
+        """
+        keys = list(self._held)
+        if not keys:
+            return {}
+        start = self._rotation % len(keys)
+        chosen = (keys[start:] + keys[:start])[:count]
+        self._rotation = start + len(chosen)
+        helds = [self._held[key] for key in chosen]
+        return {held.feed.key.channel: held.feed.head for held in helds if held.sub.mode is Mode.LIVE}
+
+    # ------------------------------------------------------------ the feeder
+
+    def flowing(self) -> None:
+        """The socket has drained."""
+        if any(held.sub.mode is not Mode.LIVE for held in self._held.values()):
+            self._work.set()
+
+    async def run(self) -> None:
+        """Feed what is not live, until the session ends."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            for held in [held for held in self._held.values() if held.sub.mode is not Mode.LIVE]:
+                await self._turn(held)
+
+    async def _turn(self, held: _Held) -> None:
+        """Up to the channel's head, or to where the archive fails."""
+        try:
+            await self._feed(held)
+            held.failing_since_s = None
+        except (Unavailable, OutcomeUnknown) as error:
+            self._failed(held, error)
+
+    async def _feed(self, held: _Held) -> None:
+        sub, feed = held.sub, held.feed
+        if sub.cursor > feed.head:
+            await feed.reach_log()
+            if sub.cursor > feed.head:
+                held.sub.skipped(feed.head)
+                self._reset(held, "ahead_of_head")  # the log has lost its end
+                return
+        expected = sub.cursor
+        async for page in self._replayer.pages(feed, sub.cursor):
+            await self._wire.drained()
+            if not self._is_current(held) or sub.cursor != expected or sub.mode is Mode.LIVE:
+                self._work.set()  # detached, or asked for something else meanwhile
+                return
+            self._write(sub.fed(page))
+            if sub.over:
+                self._ended(held)
+                return
+            expected = sub.cursor
+        if self._is_current(held) and sub.mode is not Mode.LIVE and sub.cursor == feed.head:
+            self._caught_up(held)
+        else:
+            self._work.set()
+
+    def _write(self, items: Sequence[Replayed]) -> None:
+        if items:
+            self._wire.write(codec.frame_events([item.body for item in items], batch=self._batch))
+            self.events += len(items)
+
+    def _caught_up(self, held: _Held) -> None:
+        replay = held.sub.caught_up(held.feed.head)
+        if replay is not None:
+            metrics.RESUMES.labels("complete").inc()
+            self.send(answers.complete(held.feed.key.channel, replay, held.sub.cursor))
+
+    def _failed(self, held: _Held, error: Unavailable | OutcomeUnknown) -> None:
+        """Try again in a moment; after some of that, name the hole rather than keep the channel silent."""
+        loop = asyncio.get_running_loop()
+        if not self._is_current(held):
+            return
+        if held.failing_since_s is None:
+            held.failing_since_s = loop.time()
+            _log.warning("delivery.starved", error=error.message)
+        if loop.time() - held.failing_since_s < PATIENCE_S:
+            loop.call_later(RETRY_S, self._work.set)
+            return
+        held.failing_since_s = None
+        reached = held.sub.cursor
+        replay = held.sub.skipped(held.feed.head) or Replay(reached)
+        self._hole(held.feed.key.channel, replay, reached, held.feed.head, "unavailable")
+
+    def _hole(
+        self, channel: ChannelId, replay: Replay, reached: Seq, to: Seq | None, reason: answers.GapReason
+    ) -> None:
+        metrics.RESUMES.labels(reason).inc()
+        self.send(answers.hole(channel, replay, reached, to, reason))
+
+    def _reset(self, held: _Held, reason: answers.ResetReason) -> None:
+        metrics.RESUMES.labels("reset").inc()
+        self.send(answers.reset(held.feed.key.channel, reason, held.feed.epoch, held.sub.cursor))
+
+    def _is_too_far(self, held: _Held, after: Seq) -> bool:
+        """Whether the hole is larger than a resume fills; what the session is owed anyway does not count."""
+        owed = held.sub.mode is not Mode.LIVE and after >= held.sub.cursor
+        return not owed and held.feed.head - after > self._replay_events_max
+
+    def _ended(self, held: _Held) -> None:
+        """The removal has been written: the channel is over for this session."""
+        held.feed.detach(self)
+        if self._held.pop(held.feed.key, None) is not None:
+            metrics.SUBSCRIPTIONS.dec()
+        self.send(ChannelChanged(member=False, channel=ChannelName(id=held.feed.key.channel)))
+
+    def _is_current(self, held: _Held) -> bool:
+        return self._held.get(held.feed.key) is held

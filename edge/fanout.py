@@ -1,0 +1,67 @@
+"""One feed flush on its way to many sessions: framed once, shared by all (P20).
+
+A feed gives the same list of entries to each of its sinks, one after the other. The first sink computes the
+frames and who was removed; the others find them here, because the list is still the same object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from edge.core import codec
+from edge.core.ring import Entry
+from shared.events import MemberLeft, MemberRemoved
+from shared.ids import Seq, UserId
+
+
+class Flush:
+    """Entries, their frames for each kind of client, and the users whose membership they end."""
+
+    __slots__ = ("_batched", "_plain", "entries", "removed")
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = entries
+        self.removed = _removed(entries)
+        self._plain: bytes | None = None
+        self._batched: bytes | None = None
+
+    def frames(self, *, batch: bool) -> bytes:
+        """The frames for a client that can read batches, or cannot."""
+        if batch:
+            if self._batched is None:
+                self._batched = frames_of(self.entries, batch=True)
+            return self._batched
+        if self._plain is None:
+            self._plain = frames_of(self.entries, batch=False)
+        return self._plain
+
+
+class Fanout:
+    """Remembers the flush that is being delivered. One per edge."""
+
+    def __init__(self) -> None:
+        self._flush = Flush(())
+
+    def flush(self, entries: Sequence[Entry]) -> Flush:
+        """What these entries are to every session."""
+        if self._flush.entries is not entries:
+            self._flush = Flush(entries)
+        return self._flush
+
+
+def frames_of(entries: Sequence[Entry], *, batch: bool) -> bytes:
+    """Frames for a part of a flush, for a session that has seen the rest."""
+    return codec.frame_events([entry.body for entry in entries], batch=batch)
+
+
+def _removed(entries: Sequence[Entry]) -> Mapping[UserId, Seq]:
+    """Whose membership ends in these entries, and with which event (P21)."""
+    removed: dict[UserId, Seq] = {}
+    for entry in entries:
+        event = entry.recorded.event
+        if entry.recorded.void is None:
+            if isinstance(event, MemberRemoved):
+                removed[event.user] = entry.seq
+            elif isinstance(event, MemberLeft):
+                removed[event.author] = entry.seq
+    return removed

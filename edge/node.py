@@ -1,0 +1,95 @@
+"""What all sessions of one edge share, assembled once and handed to whoever needs it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from edge.archive import Archive
+from edge.auth import Authenticator
+from edge.commands import Commands
+from edge.core.limits import Buckets, Rate
+from edge.core.session import Timing
+from edge.directory import Directory
+from edge.fanout import Fanout
+from edge.feeds import FeedLimits, Feeds
+from edge.publisher import Publisher
+from edge.reads import Reads
+from edge.replayer import Replayer
+from edge.settings import EdgeSettings
+from edge.typing_board import TypingBoard
+from edge.users import UserKey, Users
+from shared.bus import Bus
+from shared.streams import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One edge."""
+
+    name: str
+    settings: EdgeSettings
+    timing: Timing
+    bus: Bus
+    layout: Layout
+    auth: Authenticator
+    feeds: Feeds
+    archive: Archive
+    replayer: Replayer
+    commands: Commands
+    users: Users
+    reads: Reads
+    directory: Directory
+    typing: TypingBoard
+    fanout: Fanout
+    user_buckets: Buckets[UserKey]
+
+
+@asynccontextmanager
+async def assembled(
+    bus: Bus, layout: Layout, settings: EdgeSettings, auth: Authenticator
+) -> AsyncIterator[Node]:
+    """The node while its feeds run."""
+    limits = FeedLimits(
+        feeds_max=settings.feeds_max,
+        linger_s=settings.feed_linger_s,
+        ring_entries_max=settings.ring_entries_max,
+        ring_bytes_max=settings.ring_bytes_max,
+    )
+    async with Feeds(bus, layout, limits) as feeds:
+        archive = Archive(bus, layout.partitions)
+        users = Users(bus)
+        reads = Reads(bus, archive)
+        typing = TypingBoard(bus, feeds, members_max=settings.typing_members_max)
+        await typing.listen()
+        yield Node(
+            name=settings.node or f"{settings.host}:{settings.port}",
+            settings=settings,
+            timing=Timing(
+                heartbeat_s=settings.heartbeat_s,
+                stall_limit_s=settings.stall_limit_s,
+                hello_deadline_s=settings.hello_deadline_s,
+                token_grace_s=settings.token_grace_s,
+            ),
+            bus=bus,
+            layout=layout,
+            auth=auth,
+            feeds=feeds,
+            archive=archive,
+            replayer=Replayer(archive),
+            commands=Commands(
+                settings,
+                feeds=feeds,
+                publisher=Publisher(bus, feeds, archive, layout.partitions),
+                archive=archive,
+                users=users,
+                reads=reads,
+            ),
+            users=users,
+            reads=reads,
+            directory=Directory(bus),
+            typing=typing,
+            fanout=Fanout(),
+            user_buckets=Buckets("user", Rate(settings.user_rate, settings.user_burst)),
+        )

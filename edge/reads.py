@@ -1,0 +1,102 @@
+"""Read markers: how far each user has read, monotone, in a bucket that all edges share (P15, AT-25).
+
+A marker carries the channel's message count at its position, so that unread is a difference of two counts
+(AT-21) and nothing is ever incremented. Writes are conditional on the marker that was read: of two sessions
+that read at once, the farther one wins, whatever the order.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from edge.archive import Archive
+from edge.feed import Feed
+from shared.bus import Bus, BusError
+from shared.errors import Unavailable, WrongLastSequence
+from shared.ids import ChannelId, Seq, StreamSeq, UserId, WorkspaceId
+from shared.records import ReadMarker
+from shared.streams import bucket_stream
+from shared.subjects import READS, kv_subject, read_key
+
+CONTENTION_TRIES_MAX = 8
+_STREAM = bucket_stream(READS)
+_NO_MESSAGE = 10037
+
+
+class Reads:
+    """One per edge."""
+
+    def __init__(self, bus: Bus, archive: Archive) -> None:
+        self._bus = bus
+        self._archive = archive
+
+    async def markers(
+        self, workspace: WorkspaceId, user: UserId, channels: Sequence[ChannelId]
+    ) -> dict[ChannelId, ReadMarker]:
+        """The user's markers in these channels, where there are any."""
+        subjects = [kv_subject(READS, read_key(workspace, user, channel)) for channel in channels]
+        if not subjects:
+            return {}
+        stored = await self._bus.direct_last(_STREAM, subjects)
+        markers = [marker for value in stored.values() if (marker := _marker(value.body)) is not None]
+        return {marker.channel: marker for marker in markers}
+
+    async def mark(self, feed: Feed, user: UserId, seq: Seq) -> ReadMarker:
+        """Move the marker forward to `seq` (at most the head); returns the marker that stands now.
+
+        Raises `Unavailable`.
+        """
+        seq = min(seq, feed.head)
+        subject = kv_subject(READS, read_key(feed.key.workspace, user, feed.key.channel))
+        messages: int | None = None
+        for attempt in range(CONTENTION_TRIES_MAX):
+            revision, marker = await self._current(subject, certain=attempt > 0)
+            if marker is not None and marker.seq >= seq:
+                return marker
+            if messages is None:
+                messages = await self._messages_up_to(feed, seq)
+            moved = ReadMarker(channel=feed.key.channel, seq=seq, messages=messages)
+            try:
+                await self._bus.commit(subject, moved.model_dump_json().encode(), expect_last=revision)
+            except WrongLastSequence:
+                continue
+            return moved
+        raise Unavailable("the read marker is being moved by others", retry_after_ms=200)
+
+    async def _current(self, subject: str, *, certain: bool) -> tuple[StreamSeq, ReadMarker | None]:
+        """Revision and value: from any replica at first, from the leader after a conflict."""
+        if not certain:
+            stored = await self._bus.last(_STREAM, subject)
+            return (stored.stream_seq, _marker(stored.body)) if stored else (StreamSeq(0), None)
+        try:
+            answer = await self._bus.api(f"STREAM.MSG.GET.{_STREAM}", {"last_by_subj": subject})
+        except BusError as error:
+            if error.err_code == _NO_MESSAGE:
+                return StreamSeq(0), None
+            raise Unavailable(f"read markers: {error.message}", retry_after_ms=1000) from error
+        message = answer["message"]
+        assert isinstance(message, dict)
+        return StreamSeq(message["seq"]), _marker(base64.b64decode(message.get("data", "")))
+
+    async def _messages_up_to(self, feed: Feed, seq: Seq) -> int:
+        if seq == feed.head:
+            return feed.messages
+        entry = feed.ring.get(seq)
+        if entry is not None:
+            return entry.messages
+        return await self._archive.count(feed.key, seq) if seq > 0 else 0
+
+
+def unread(feed: Feed, marker: ReadMarker | None) -> int:
+    """Messages after the marker: arithmetic on two counts."""
+    return max(0, feed.messages - (marker.messages if marker else 0))
+
+
+def _marker(body: bytes) -> ReadMarker | None:
+    try:
+        return ReadMarker.model_validate_json(body)
+    except ValidationError:
+        return None

@@ -1,0 +1,205 @@
+"""A session's memberships: the list in `welcome` and what changes afterwards (P6, P21).
+
+Proposals come from the directory, from hints about a membership that has changed, from cursors of the
+client, and from feeds that were given up. Each is checked against the channel's own state; only then is the
+channel attached and the client told, both in one step, so that no event falls in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from edge.core.frames import CursorFrame
+from edge.core.principal import Principal
+from edge.core.server_frames import ChannelChanged, ChannelInfo, Channels
+from edge.delivery import Delivery
+from edge.directory import Directory, describe
+from edge.feed import Feed
+from edge.feeds import Feeds
+from edge.reads import Reads
+from shared.bus import BusError
+from shared.errors import OutcomeUnknown, Unavailable
+from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq
+from shared.records import Belonging, ReadMarker
+
+SETTLE_DEADLINE_S = 5.0
+RETRY_S = 1.0
+_START = StreamSeq(0)
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Proposal:
+    """A channel that the user may be in, `joined` with that event if somebody says so.
+
+    `position`: what our feed has to reach before it can say so.
+    """
+
+    position: StreamSeq = _START
+    joined: Seq | None = None
+    cursor: CursorFrame | None = None
+    was_lost: bool = False
+
+
+class Roster:
+    """The memberships of one session."""
+
+    def __init__(
+        self,
+        principal: Principal,
+        delivery: Delivery,
+        *,
+        directory: Directory,
+        feeds: Feeds,
+        reads: Reads,
+        page: int,
+        channels_max: int,
+    ) -> None:
+        self._principal = principal
+        self._delivery = delivery
+        self._directory = directory
+        self._feeds = feeds
+        self._reads = reads
+        self._page = page
+        self._channels_max = channels_max
+        self._cursors: dict[ChannelKey, CursorFrame] = {}
+        self._listed = False
+        self._proposals: dict[ChannelKey, _Proposal] = {}
+        self._work = asyncio.Event()
+
+    # ------------------------------------------------------------ proposals, synchronous
+
+    def hint(self, belonging: Belonging) -> None:
+        """Somebody says that the user became a member. (An end shows in the feed itself.)"""
+        if belonging.member:
+            key = ChannelKey(self._principal.workspace, belonging.channel)
+            proposal = self._proposal(key)
+            if proposal is not None:
+                proposal.position = max(proposal.position, belonging.stream_seq)
+                proposal.joined = belonging.seq
+
+    def lost(self, key: ChannelKey) -> None:
+        """The channel's feed was given up: activate it again and tell the client to start anew."""
+        proposal = self._proposal(key)
+        if proposal is not None:
+            proposal.was_lost = True
+
+    def resume(self, channel: ChannelId, cursor: CursorFrame) -> None:
+        """The client asks for what follows a cursor (P7)."""
+        key = ChannelKey(self._principal.workspace, channel)
+        if key in self._delivery:
+            self._delivery.resume(key, cursor)
+        elif not self._listed:
+            self._cursors[key] = cursor
+        elif (proposal := self._proposal(key)) is not None:
+            proposal.cursor = cursor
+
+    def _proposal(self, key: ChannelKey) -> _Proposal | None:
+        if key not in self._proposals and len(self._proposals) >= self._channels_max:
+            _log.warning("roster.full", channels_max=self._channels_max)
+            return None
+        self._work.set()
+        return self._proposals.setdefault(key, _Proposal())
+
+    # ------------------------------------------------------------ the list
+
+    def pages(self) -> AsyncIterator[tuple[list[ChannelKey], bool]]:
+        """The directory's pages; the first one goes into `welcome`."""
+        return self._directory.pages(self._principal, self._page)
+
+    async def attach(self, keys: Sequence[ChannelKey]) -> list[ChannelInfo]:
+        """Attach those that the user is a member of. Nothing is awaited after the first is attached:
+
+        the caller sends the list and calls `resume_listed` before it awaits anything else.
+        """
+        feeds, markers = await self._fetched(keys)
+        infos: list[ChannelInfo] = []
+        for key in keys:
+            feed = feeds[key]
+            if key in self._delivery or not self._may_follow(feed):
+                continue
+            assert feed is not None
+            self._delivery.attach(feed)
+            infos.append(describe(feed, self._principal, markers.get(key.channel)))
+        return infos
+
+    def resume_listed(self) -> None:
+        """Answer the cursors of the channels that the client has been told of."""
+        for key in [key for key in self._cursors if key in self._delivery]:
+            self._delivery.resume(key, self._cursors.pop(key))
+
+    async def run(self, rest: AsyncIterator[tuple[list[ChannelKey], bool]]) -> None:
+        """Send the other pages, then follow what changes, until the session ends."""
+        async for keys, more in rest:
+            infos = await self.attach(keys)
+            self._delivery.send(Channels(channels=infos, more=more))
+            self.resume_listed()
+        self._listed = True
+        for key, cursor in self._cursors.items():
+            self.resume(key.channel, cursor)
+        self._cursors.clear()
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            await self._consider()
+
+    # ------------------------------------------------------------ what changes
+
+    async def _consider(self) -> None:
+        while self._proposals:
+            keys = list(self._proposals)[: self._page]
+            chosen = {key: self._proposals.pop(key) for key in keys}
+            try:
+                feeds, markers = await self._fetched(keys)
+                for key, proposal in chosen.items():
+                    feed = feeds[key]
+                    if feed is not None:
+                        await self._settled(feed, proposal)
+                    self._decide(key, feed, proposal, markers.get(key.channel))
+            except (Unavailable, BusError) as error:
+                _log.warning("roster.postponed", channels=len(chosen), error=error.message)
+                self._proposals = {**chosen, **self._proposals}
+                asyncio.get_running_loop().call_later(RETRY_S, self._work.set)
+                return
+
+    async def _settled(self, feed: Feed, proposal: _Proposal) -> None:
+        if proposal.position > feed.stream_seq:
+            try:
+                await feed.settled(proposal.position, SETTLE_DEADLINE_S)
+            except OutcomeUnknown:
+                _log.warning("roster.feed_behind")
+
+    def _decide(
+        self, key: ChannelKey, feed: Feed | None, proposal: _Proposal, marker: ReadMarker | None
+    ) -> None:
+        if feed is not None and self._may_follow(feed):
+            if proposal.was_lost:
+                self._delivery.reset(feed)
+            elif not self._delivery.follows(feed):
+                joined = min(proposal.joined or feed.head, feed.head)
+                info = describe(feed, self._principal, marker).model_copy(update={"head": joined})
+                self._delivery.attach(feed, joined)
+                self._delivery.send(ChannelChanged(member=True, channel=info))
+        if proposal.cursor is not None:
+            self._delivery.resume(key, proposal.cursor)
+
+    def _may_follow(self, feed: Feed | None) -> bool:
+        if feed is None or feed.closed or self._principal.user not in feed.state.members:
+            return False
+        if len(self._delivery) >= self._channels_max and feed.key not in self._delivery:
+            _log.warning("roster.full", channels_max=self._channels_max)
+            return False
+        return True
+
+    async def _fetched(
+        self, keys: Sequence[ChannelKey]
+    ) -> tuple[dict[ChannelKey, Feed | None], dict[ChannelId, ReadMarker]]:
+        feeds = await self._feeds.activate(keys)
+        found = [key.channel for key, feed in feeds.items() if feed is not None]
+        markers = await self._reads.markers(self._principal.workspace, self._principal.user, found)
+        return feeds, markers

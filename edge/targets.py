@@ -1,0 +1,56 @@
+"""Who wrote the message that a command refers to: looked up once, remembered, because it never changes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from edge.archive import Archive
+from edge.core.actions import Target
+from edge.feed import Feed
+from shared.events import MessagePosted, Recorded
+from shared.ids import ChannelKey, Epoch, Seq, StreamSeq, UserId
+
+REMEMBERED_MAX = 50_000
+"""Authors that are remembered; the one that was used longest ago is forgotten first."""
+
+
+class Targets:
+    """One per edge."""
+
+    def __init__(self, archive: Archive, *, remembered_max: int = REMEMBERED_MAX) -> None:
+        self._archive = archive
+        self._remembered_max = remembered_max
+        self._authors: OrderedDict[tuple[ChannelKey, Epoch, Seq], UserId] = OrderedDict()
+
+    async def find(self, feed: Feed, seq: Seq) -> Target | None:
+        """The message at `seq`, None if no message stands there.
+
+        Raises `Unavailable` if the archive is needed and away.
+        """
+        if not 1 <= seq <= feed.head:
+            return None
+        name = (feed.key, feed.epoch, seq)
+        author = self._authors.get(name)
+        if author is None:
+            author = _author(await self._recorded(feed, seq))
+            if author is None:
+                return None
+            self._authors[name] = author
+            if len(self._authors) > self._remembered_max:
+                self._authors.popitem(last=False)
+        else:
+            self._authors.move_to_end(name)
+        return Target(seq, author)
+
+    async def _recorded(self, feed: Feed, seq: Seq) -> Recorded | None:
+        entry = feed.ring.get(seq)
+        if entry is not None:
+            return entry.recorded
+        page, _ = await self._archive.history(feed.key, after=Seq(seq - 1), limit=1, applied=StreamSeq(0))
+        return page[0] if page and page[0].seq == seq else None
+
+
+def _author(recorded: Recorded | None) -> UserId | None:
+    if recorded is None or recorded.void is not None or not isinstance(recorded.event, MessagePosted):
+        return None
+    return recorded.event.author
