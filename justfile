@@ -53,6 +53,11 @@ types:
 imports:
     {{run}} lint-imports
 
+# Write the AsyncAPI and OpenAPI documents and the reference anew, after a change of frames, routes or settings.
+api:
+    {{run}} python -m edge.api
+    {{run}} python -m tests.support.reference
+
 # Measure on this machine; names of benchmarks limit it to these.
 bench *names:
     {{run}} parley bench "$@"

@@ -8,6 +8,7 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
@@ -46,7 +47,7 @@ def application(node: Node, connections: Connections, health: Health) -> Starlet
         Route("/v1/asyncapi.json", _api_file("asyncapi.json")),
         Route("/v1/openapi.json", _api_file("openapi.json")),
         *health.routes,
-        Mount("/", StaticFiles(directory=WEB, html=True)),
+        Mount("/", StaticFiles(directory=WEB, html=True), middleware=[Middleware(GZipMiddleware)]),
     ]
     return Starlette(
         routes=routes,

@@ -181,10 +181,11 @@ export class Channels {
     }
   }
 
+  /** A public channel of which the user is no member: its past can be read, nothing is live. */
   async #preview(id) {
     try {
-      const info = this.listed.get(id) ?? (await this.http.channel(id));
-      if (!this.all.has(id)) this.all.set(id, blank({ read: 0, unread: 0, head: 0, ...info }));
+      const info = await this.http.channel(id);
+      if (!this.all.has(id)) this.all.set(id, blank({ read: 0, unread: 0, ...info }));
     } catch (error) {
       this.on.trouble(`This channel cannot be shown: ${error.message}`);
     }

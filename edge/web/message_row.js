@@ -21,8 +21,8 @@ export function dayOf(event) {
 export function messageRow(message, context) {
   const { posted, seq } = message;
   const body = message.deleted
-    ? h("p", { class: "text tombstone" }, `deleted by ${message.deleted.author}`)
-    : h("p", { class: "text" }, ...linked(textOf(message)), message.edited ? h("span", { class: "edited" }, " (edited)") : null);
+    ? h("p", { class: "text tombstone" }, `deleted by ${message.deleted.author}, #${message.deleted.seq}`)
+    : h("p", { class: "text" }, ...linked(textOf(message)), message.edited ? h("span", { class: "edited" }, ` (edited, #${message.edited})`) : null);
   return h(
     "li",
     { class: context.follows ? "row follows" : "row", id: `m${seq}`, "data-seq": seq },

@@ -268,9 +268,9 @@ async def test_edits_reactions_and_deletions_fold_in_any_order(page: Page, edge:
     await session.welcome(channel_info(head=56))
     await expect(page.locator("#m7")).to_be_attached()
     await page.locator("#scroll").evaluate("element => element.scrollTo(0, 0)")
-    await expect(page.locator("#m1 .text")).to_have_text("second edit (edited)")
+    await expect(page.locator("#m1 .text")).to_have_text("second edit (edited, #52)")
     await expect(page.locator("#m1 .reaction")).to_have_text("👍 1")
-    await expect(page.locator("#m2 .text")).to_have_text("deleted by bob")
+    await expect(page.locator("#m2 .text")).to_have_text("deleted by bob, #56")
 
 
 async def test_actions_of_a_message_are_commands(page: Page, edge: ScriptedEdge) -> None:
