@@ -23,6 +23,7 @@ from shared.streams import Layout
 DISK_WORKERS = 2
 LOOKUP_WORKERS = 2
 QUERIES_WAITING_MAX = 128
+WATCH_EVERY_S = 0.5
 
 
 class Archiver:
@@ -48,12 +49,15 @@ class Archiver:
     async def run(self) -> None:
         """Recover, answer, ingest. Raises when the process must end: fenced, or the log is not ours."""
         partitions = range(self._layout.partitions)
-        self._health.expect(*(f"archive {partition}" for partition in partitions))
+        self._health.expect("nats", *(f"archive {partition}" for partition in partitions))
         try:
-            async with self._resources() as (disk, lookups, duck), asyncio.TaskGroup() as tasks:
+            async with self._resources() as (disk, lookups, duck), asyncio.TaskGroup() as around:
+                watching = around.create_task(self._watch())
                 await disk.run(self._prepare)
-                for partition in partitions:
-                    tasks.create_task(self._partition(Partition(partition), disk, lookups, duck))
+                async with asyncio.TaskGroup() as tasks:
+                    for partition in partitions:
+                        tasks.create_task(self._partition(Partition(partition), disk, lookups, duck))
+                watching.cancel()
         finally:
             self._ended.set()
 
@@ -70,7 +74,7 @@ class Archiver:
         archive = PartitionArchive(settings.archive_dir, partition, epoch, self._reached)
         await disk.run(archive.open)
         try:
-            ingest = Ingest(archive, self._bus, settings, self._health, disk)
+            ingest = Ingest(archive, self._bus, settings, self._health, disk=disk, lookups=lookups)
             history = History(archive, duck, lookups, settings.query_timeout_s)
             self._ingests.append(ingest)
             subscriptions = await Api(ingest, history, lookups).serve(self._bus)
@@ -82,6 +86,11 @@ class Archiver:
                 await subscription.unsubscribe()
         finally:
             await disk.run(archive.close)
+
+    async def _watch(self) -> None:
+        while True:
+            self._health.set("nats", self._bus.connected, "not connected to NATS")
+            await asyncio.sleep(WATCH_EVERY_S)
 
     def _prepare(self) -> None:
         directory = self._settings.archive_dir

@@ -88,35 +88,20 @@ class History:
 
     async def _cold(self, sql: str, key: ChannelKey, first: Seq, last: Seq, manifest: Manifest) -> Rows:
         """Run a query over the files that can hold these events."""
-        stream = await self._lookups.run(self._archive.cache.stream_span, key, first, last)
-        assert stream is not None, f"{key} {first}..{last} is archived, but the cache has no run of it"
-        try:
-            return await self._ask(sql, key, first, last, stream, manifest)
-        except FilesGone:
-            manifest = self._archive.manifest
-        try:
-            return await self._ask(sql, key, first, last, stream, manifest)
-        except FilesGone as error:
-            raise Unavailable(f"archive files are missing: {error}", retry_after_ms=1000) from error
+        for pinned in (manifest, None):
+            files = await self._lookups.run(self._files, pinned or self._archive.manifest, key, first, last)
+            parameters = {"files": files, **key._asdict(), "first": first, "last": last}
+            try:
+                return await self._duck.rows(sql, parameters, timeout_s=self._timeout_s)
+            except FilesGone as error:
+                gone = error
+        raise Unavailable(f"archive files are missing: {gone}", retry_after_ms=1000) from gone
 
-    async def _ask(
-        self,
-        sql: str,
-        key: ChannelKey,
-        first: Seq,
-        last: Seq,
-        stream: tuple[StreamSeq, StreamSeq],
-        manifest: Manifest,
-    ) -> Rows:
-        segments = await self._lookups.run(covering, manifest, key, (first, last), stream)
-        parameters = {
-            "files": [str(self._archive.data / segment.path) for segment in segments],
-            "workspace": key.workspace,
-            "channel": key.channel,
-            "first": first,
-            "last": last,
-        }
-        return await self._duck.rows(sql, parameters, timeout_s=self._timeout_s)
+    def _files(self, manifest: Manifest, key: ChannelKey, first: Seq, last: Seq) -> list[str]:
+        stream = self._archive.cache.stream_span(key, first, last)
+        assert stream is not None, f"{key} {first}..{last} is archived, but the cache has no run of it"
+        segments = covering(manifest, key, (first, last), stream)
+        return [str(self._archive.data / segment.path) for segment in segments]
 
 
 def _page_of(span: Span, rows: Rows, hot: Sequence[HotEvent]) -> HistoryPage:

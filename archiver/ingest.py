@@ -34,13 +34,21 @@ class Ingest:
     """Runs until `stop`, then commits what it has and ends."""
 
     def __init__(
-        self, archive: PartitionArchive, bus: Bus, settings: ArchiverSettings, health: Health, disk: Threads
+        self,
+        archive: PartitionArchive,
+        bus: Bus,
+        settings: ArchiverSettings,
+        health: Health,
+        *,
+        disk: Threads,
+        lookups: Threads,
     ) -> None:
         self.archive = archive
         self._bus = bus
         self._settings = settings
         self._health = health
         self._disk = disk
+        self._lookups = lookups
         self._label = str(archive.partition)
         self._stopping = False
         self._hot_since_s = 0.0
@@ -98,7 +106,7 @@ class Ingest:
         hot = self.archive.hot
         keys = [key_of_subject(stored.subject) for stored in batch]
         while missing := hot.missing(keys):
-            heads = await self._disk.run(self.archive.cache.heads, missing)
+            heads = await self._lookups.run(self.archive.cache.heads, missing)
             for key, head in heads.items():
                 hot.load(key, head)
 

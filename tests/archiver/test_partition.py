@@ -9,7 +9,7 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -76,18 +76,56 @@ def reading(directory: Path) -> Iterator[Reader]:
     """A reader beside the block; fails if it saw anything wrong."""
     reader = Reader(directory)
     reader.start()
-    yield reader
-    reader.ended.set()
-    reader.join(10)
+    try:
+        yield reader
+    finally:
+        reader.ended.set()
+        reader.join(10)
     assert reader.wrong == []
     assert reader.snapshots > 0
 
 
-class Child:
-    """The archiver as a process."""
+class Archivers:
+    """Archivers as processes, one after another."""
 
-    def __init__(self, server: NatsServer, directory: Path, **env: str) -> None:
-        self.env = {
+    def __init__(self, starter: asyncio.subprocess.Process) -> None:
+        self._starter = starter
+        self.pid = 0
+
+    async def start(self, point: str = "", nth: int = 1) -> None:
+        """Start one that dies at the nth pass of this point."""
+        assert self._starter.stdin is not None
+        self._starter.stdin.write(f"{point} {nth}\n".encode())
+        self.pid = await self._number()
+
+    async def ended(self) -> int:
+        """Its exit code, negative for a signal."""
+        async with asyncio.timeout(30):
+            code = await self._number()
+        self.pid = 0
+        return code
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it still runs."""
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    async def _number(self) -> int:
+        assert self._starter.stdout is not None
+        return int(await self._starter.stdout.readline())
+
+
+@contextlib.asynccontextmanager
+async def archivers(server: NatsServer, directory: Path, **env: str) -> AsyncIterator[Archivers]:
+    """Archivers on this server and directory; the last one is killed if it still runs."""
+    starter = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.support.archiver_child",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={
             **os.environ,
             "PARLEY_NATS_URL": server.url,
             "PARLEY_PARTITIONS": "2",
@@ -96,39 +134,15 @@ class Child:
             "PARLEY_FLUSH_INTERVAL_S": "0.1",
             "PARLEY_LOG_LEVEL": "warning",
             **env,
-        }
-        self.process: asyncio.subprocess.Process
-
-    async def start(self) -> Child:
-        """Start the interpreter, which takes longest; the archiver waits for `go`."""
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tests.support.archiver_child",
-            env=self.env,
-            stdin=asyncio.subprocess.PIPE,
-        )
-        return self
-
-    def go(self, point: str = "", nth: int = 1) -> None:
-        """Begin; die at the nth pass of this point."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{point} {nth}\n".encode())
-
-    async def ended(self) -> int:
-        """The exit code, negative for a signal."""
-        async with asyncio.timeout(30):
-            return await self.process.wait()
-
-    async def stop(self) -> int:
-        """SIGTERM, then the exit code."""
-        self.process.terminate()
-        return await self.ended()
-
-    def kill(self) -> None:
-        """SIGKILL if it still runs."""
-        if self.process.returncode is None:
-            self.process.kill()
+        },
+    )
+    made = Archivers(starter)
+    try:
+        yield made
+    finally:
+        made.signal(signal.SIGKILL)
+        starter.kill()
+        await starter.wait()
 
 
 @pytest.fixture
@@ -185,24 +199,14 @@ async def test_death_at_every_point_of_the_protocol(
     rng = random.Random(20261125)
     for key in CHANNELS:
         await store(fresh_bus, key, [encode(created())])
-    with reading(archived):
-        child = await Child(fresh_nats_server, archived).start()
-        for point, nth in POINTS:
-            child.go(point, nth)
-            publishing = asyncio.create_task(publish(fresh_bus, rng, 250))
-            following = await Child(fresh_nats_server, archived).start()
-            try:
-                assert await child.ended() == -signal.SIGKILL, f"{point} was not reached {nth} times"
+    async with archivers(fresh_nats_server, archived) as archiver:
+        with reading(archived):
+            for point, nth in POINTS:
+                await archiver.start(point, nth)
+                publishing = asyncio.create_task(publish(fresh_bus, rng, 250))
+                assert await archiver.ended() == -signal.SIGKILL, f"{point} was not reached {nth} times"
                 await publishing
-            finally:
-                child.kill()
-            child = following
-        child.go()
-        try:
-            await caught_up(fresh_bus, archived)
-            assert await child.stop() == 0
-        finally:
-            child.kill()
+            await finish(archiver, fresh_bus, archived)
     await check_exactly_once(fresh_bus, archived)
 
 
@@ -211,23 +215,18 @@ async def test_death_at_random_moments(fresh_bus: Bus, fresh_nats_server: NatsSe
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")
     rng = random.Random(seed)
-    with reading(archived):
-        for _ in range(4):
-            child = await Child(fresh_nats_server, archived).start()
-            child.go()
-            publishing = asyncio.create_task(publish(fresh_bus, rng, 200))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(child.process.wait(), rng.uniform(0.3, 2.0))
-            child.kill()
-            assert await child.ended() == -signal.SIGKILL
-            await publishing
-        child = await Child(fresh_nats_server, archived).start()
-        child.go()
-        try:
-            await caught_up(fresh_bus, archived)
-            assert await child.stop() == 0
-        finally:
-            child.kill()
+    async with archivers(fresh_nats_server, archived) as archiver:
+        with reading(archived):
+            for _ in range(4):
+                await archiver.start()
+                publishing = asyncio.create_task(publish(fresh_bus, rng, 200))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(rng.uniform(0.05, 1.0)):
+                        await asyncio.Event().wait()
+                archiver.signal(signal.SIGKILL)
+                assert await archiver.ended() == -signal.SIGKILL
+                await publishing
+            await finish(archiver, fresh_bus, archived)
     await check_exactly_once(fresh_bus, archived)
 
 
@@ -236,13 +235,19 @@ async def test_sigterm_commits_what_is_hot(
 ) -> None:
     """An orderly stop leaves nothing in memory, however long the flush interval is."""
     env = {"PARLEY_FLUSH_INTERVAL_S": "600", "PARLEY_FLUSH_EVENTS": "1000000"}
-    child = await Child(fresh_nats_server, archived, **env).start()
-    child.go()
-    try:
+    async with archivers(fresh_nats_server, archived, **env) as archiver:
+        await archiver.start()
         await publish(fresh_bus, random.Random(1), 100)
         await taken(fresh_bus)
         assert sum(manifest.hi for manifest in pin(archived).manifests) == 0
-        assert await child.stop() == 0
-    finally:
-        child.kill()
+        archiver.signal(signal.SIGTERM)
+        assert await archiver.ended() == 0
     await check_exactly_once(fresh_bus, archived)
+
+
+async def finish(archiver: Archivers, bus: Bus, directory: Path) -> None:
+    """Let an archiver that nobody kills catch up, and stop it."""
+    await archiver.start()
+    await caught_up(bus, directory)
+    archiver.signal(signal.SIGTERM)
+    assert await archiver.ended() == 0

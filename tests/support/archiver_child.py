@@ -1,7 +1,9 @@
-"""An archiver as a process that kills itself at a named point: `python -m tests.support.archiver_child`.
+"""Archivers as processes that kill themselves at a named point: `python -m tests.support.archiver_child`.
 
-It is configured like the real one by `PARLEY_…`, and begins when a line on standard input names the point of
-the commit protocol to die at and at which pass (`data-synced 2`); with an empty line it is the real one.
+Each line on standard input starts one: `data-synced 2` dies at the second pass of that point of the commit
+protocol, an empty line is the real one. Its process id and then its exit code are written to standard
+output. The processes are forked from this one, which has everything imported and runs no thread: starting
+an interpreter would take longer than what is tested. Configured like the real one by `PARLEY_…`.
 """
 
 from __future__ import annotations
@@ -10,11 +12,16 @@ import os
 import signal
 import sys
 
+import pyarrow.parquet as pq
+
 from archiver.app import Archiver
 from archiver.settings import ArchiverSettings
+from infra.local.lifeline import die_with_parent
 from shared.bus import Bus
 from shared.service import Service, run
 from shared.streams import ensure_streams
+
+assert pq, "imported here, so that no child has to"
 
 
 class CrashPoint:
@@ -31,21 +38,33 @@ class CrashPoint:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main() -> int:
-    """Run until told to stop, or until the point."""
+def archive(point: str, nth: int) -> int:
+    """Run an archiver until told to stop, or until the point."""
     settings = ArchiverSettings()
-    point, _, nth = sys.stdin.readline().strip().partition(" ")
-    reached = CrashPoint(point, int(nth or 1))
 
-    async def archive(service: Service) -> None:
+    async def main(service: Service) -> None:
         async with Bus.connect(settings, "archiver") as bus:
             layout = await ensure_streams(bus, settings)
-            archiver = Archiver(bus, layout, settings, service.health, reached)
+            archiver = Archiver(bus, layout, settings, service.health, CrashPoint(point, nth))
             service.on_stop(archiver.stop)
             await archiver.run()
 
-    return run("archiver", archive, settings)
+    return run("archiver", main, settings)
+
+
+def main() -> None:
+    """Start what is asked for, one after another."""
+    bind = die_with_parent()
+    for line in sys.stdin:
+        point, _, nth = line.strip().partition(" ")
+        pid = os.fork()
+        if pid == 0:
+            bind()
+            os.dup2(2, 1)
+            os._exit(archive(point, int(nth or 1)))
+        print(pid, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
