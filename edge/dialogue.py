@@ -1,0 +1,199 @@
+"""What a client says in an open session, and what it is answered (P11 to P18).
+
+Cheap frames are answered on the spot; commands go into lanes, which keep the order within a channel (P13).
+Every refusal is one `error` frame that repeats the command's id; none ends the session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from pydantic import BaseModel
+
+from edge import metrics
+from edge.commands import Prepared
+from edge.core import actions, codec
+from edge.core import frames as f
+from edge.core import server_frames as s
+from edge.core.limits import Bucket, Rate, take_all
+from edge.core.order import Order
+from edge.core.principal import Principal
+from edge.core.session import Session
+from edge.lanes import Lanes, Spawn, Step
+from edge.node import Node
+from edge.roster import Roster
+from edge.users import UserKey
+from edge.websocket import EdgeProtocol
+from shared import telemetry
+from shared.clock import now_us, rfc3339
+from shared.errors import BadRequest, ParleyError, Unauthorized
+from shared.ids import ChannelId, ChannelKey, Seq
+
+_NEW_CHANNEL = ChannelId("")
+"""The lane of creations, which are about no channel yet."""
+
+_Command = f.WritingCommand | f.ReadCommand
+
+
+class Dialogue:
+    """The frames of one session. Times are seconds of the loop's clock."""
+
+    def __init__(
+        self,
+        node: Node,
+        wire: EdgeProtocol,
+        session: Session,
+        roster: Roster,
+        principal: Principal,
+        *,
+        spawn: Spawn,
+    ) -> None:
+        self.principal = principal
+        self.commands = 0
+        self._node = node
+        self._wire = wire
+        self._session = session
+        self._roster = roster
+        self._loop = asyncio.get_running_loop()
+        self._order = Order()
+        settings = node.settings
+        self._lanes: Lanes[_Command] = Lanes(
+            self._work, in_flight_max=settings.commands_in_flight, spawn=spawn
+        )
+        self._bucket = Bucket(
+            "connection",
+            Rate(settings.connection_rate, settings.connection_burst),
+            at_s=self._loop.time(),
+        )
+
+    async def on_text(self, text: str) -> None:
+        """Answer a frame, or queue its command; waits while the session has too many at work."""
+        correlated: str | None = None
+        try:
+            raw = codec.read(text)
+            correlated = codec.correlation(raw)
+            await self._on_frame(codec.validate(raw))
+        except ParleyError as error:
+            metrics.COMMANDS.labels("invalid", error.code).inc()
+            self._write(codec.refusal(error, correlated))
+
+    async def _on_frame(self, frame: f.ClientFrame) -> None:
+        """Answer on the spot, or queue. Raises `ParleyError` for what is refused here."""
+        match frame:
+            case f.Pong():
+                return
+            case f.Hello():
+                raise BadRequest("hello was said already")
+            case f.Probe():
+                self._write(ping({}, frame.id))
+            case f.Refresh():
+                self._refresh(frame)
+            case f.Resume():
+                self._take_token()
+                for channel, cursor in frame.cursors.items():
+                    self._roster.resume(channel, cursor)
+            case f.TypingCommand():
+                self._take_token()
+                await self._type(frame)
+            case f.CreateChannel():
+                await self._queue(_NEW_CHANNEL, frame)
+            case _:
+                await self._queue(frame.channel, frame)
+
+    async def _queue(self, channel: ChannelId, command: _Command) -> None:
+        self._take_token()
+        if self._lanes.is_full:  # the client's frames wait in its socket; its silence is ours
+            self._session.held(self._loop.time(), held=True)
+            await self._lanes.room()
+            self._session.held(self._loop.time(), held=False)
+        self._lanes.put(channel, command)
+
+    def _take_token(self) -> None:
+        """Raises `RateLimited`; imports are paced by the commands in flight alone."""
+        principal = self.principal
+        if principal.may_import:
+            return
+        now_s = self._loop.time()
+        user = self._node.user_buckets.of(UserKey(principal.workspace, principal.user), now_s)
+        take_all(now_s, self._bucket, user)
+
+    def _refresh(self, frame: f.Refresh) -> None:
+        old = self.principal
+        new = self._node.auth.verify(frame.token)
+        if (new.user, new.workspace) != (old.user, old.workspace):
+            raise Unauthorized("refresh needs a token of the same user and workspace")
+        self.principal = new
+        self._session.refreshed(on_loop_clock(new.expires_s))
+        self._write(s.Refreshed(id=frame.id, expires_at=expiry(new)))
+
+    async def _type(self, frame: f.TypingCommand) -> None:
+        principal = self.principal
+        feed = await self._node.commands.feed(ChannelKey(principal.workspace, frame.channel))
+        await self._node.typing.announce(feed, principal)
+
+    # ------------------------------------------------------------ commands
+
+    async def _work(self, command: _Command) -> Step | None:
+        """The first step of a command, in its lane."""
+        began_s = self._loop.time()
+        try:
+            if isinstance(command, f.ReadCommand):
+                await self._read(command)
+                return None
+            self._order.check(_lane(command), command.id, began_s)
+            with telemetry.root_span(f"command.{command.type}"):
+                prepared = await self._node.commands.prepare(self.principal, command)
+        except ParleyError as error:
+            self._refuse(command, error)
+            return None
+        overlaps = self._node.commands.is_late(prepared)
+        return Step(self._record(command, prepared, began_s), overlaps=overlaps)
+
+    async def _record(self, command: f.WritingCommand, prepared: Prepared, began_s: float) -> None:
+        try:
+            ack = await self._node.commands.record(prepared)
+        except ParleyError as error:
+            self._refuse(command, error)
+            return
+        self.commands += 1
+        self._write(ack)
+        if prepared.feed is not None:
+            self._node.typing.recorded(prepared.feed, prepared.event)
+        metrics.COMMANDS.labels(command.type, "duplicate" if ack.duplicate else "recorded").inc()
+        metrics.COMMAND_SECONDS.labels(command.type).observe(self._loop.time() - began_s)
+
+    async def _read(self, command: f.ReadCommand) -> None:
+        principal = self.principal
+        feed = await self._node.commands.feed(ChannelKey(principal.workspace, command.channel))
+        actions.member(feed.state, principal)
+        marker = await self._node.reads.mark(feed, principal.user, command.seq)
+        await self._node.users.tell_read(principal.workspace, principal.user, marker)
+
+    def _refuse(self, command: _Command, error: ParleyError) -> None:
+        metrics.COMMANDS.labels(command.type, error.code).inc()
+        if isinstance(command, f.Writing):
+            self._order.refused(_lane(command), command.id, error, self._loop.time())
+        self._write(codec.refusal(error, command.id))
+
+    def _write(self, frame: BaseModel) -> None:
+        self._wire.write(codec.text_frame(codec.encode(frame)))
+
+
+def ping(heads: dict[ChannelId, Seq], correlated: str | None = None) -> s.Ping:
+    """A heartbeat, or the answer to a client's own (P8)."""
+    return s.Ping(id=correlated, heads=heads, server_time=rfc3339(now_us()))
+
+
+def expiry(principal: Principal) -> str | None:
+    """When the token ends, for the client."""
+    return None if principal.expires_s is None else rfc3339(int(principal.expires_s * 1_000_000))
+
+
+def on_loop_clock(unix_s: float | None) -> float | None:
+    """A wall-clock time in seconds, on the steady clock of the loop."""
+    return None if unix_s is None else asyncio.get_running_loop().time() + unix_s - time.time()
+
+
+def _lane(command: f.Writing) -> ChannelId:
+    return command.channel if isinstance(command, f.InChannel) else _NEW_CHANNEL
