@@ -23,7 +23,8 @@ from edge.node import Node
 from edge.websocket import EXTENSION, EdgeProtocol
 from shared.errors import Forbidden, ParleyError, RateLimited, Unavailable
 
-TICK_S = 1.0
+TICK_MAX_S = 1.0
+TICKS_OF_HEARTBEAT = 8
 SLICES = 20
 LAST_WORDS_S = 5.0
 _log = structlog.get_logger()
@@ -74,8 +75,9 @@ class Connections:
     async def tick(self) -> None:
         """Heartbeats and deadlines of all sessions, for ever."""
         loop = asyncio.get_running_loop()
+        every_s = min(TICK_MAX_S, self._node.settings.heartbeat_s / TICKS_OF_HEARTBEAT)
         while True:
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(every_s)
             now_s = loop.time()
             for connection in tuple(self._open):
                 connection.tick(now_s)

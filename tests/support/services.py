@@ -32,6 +32,11 @@ class ServiceProcess:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not ended since."""
+        return self._process is not None
+
     async def start(self) -> None:
         """Start and wait until it is ready."""
         self._spawn()
