@@ -43,7 +43,8 @@ class Client(Commands):
     * `url`: one address of the WebSocket, or several that are tried in turn.
     * `renew_token`: asked for a new token before the old one expires, and once after it was refused.
     * `on_update`: takes every update at once, in place of `events()`; it must not block.
-    * `start`: new channels are followed from their `head`, or from their `beginning`.
+    * `start`: new channels are followed from their `head`, from their `beginning`, or from where a function
+      of the head says.
     * `cursors`: where an earlier client left off (`Client.cursors`).
     * `window`: unanswered commands of one channel at a time; 1 keeps their order under every refusal.
     """
@@ -147,9 +148,9 @@ class Client(Commands):
             self._refill()
             await self._news.wait()
 
-    def follow_from(self, channel: ChannelId, after: int) -> None:
+    def follow_from(self, channel: str, after: int) -> None:
         """Have the events of a channel above `after` sent again, or for the first time."""
-        self._exchange.session.follow_from(channel, Seq(after))
+        self._exchange.session.follow_from(ChannelId(channel), Seq(after))
         self._progress()
         self._connection.wake()
 
@@ -203,9 +204,9 @@ class Client(Commands):
         self._exchange.post({"type": "typing", "channel": channel})
         self._connection.wake()
 
-    async def read(self, channel: ChannelId, seq: int) -> None:
+    async def read(self, channel: str, seq: int) -> None:
         """Say that the user has read up to `seq`; repeated until the server has heard it."""
-        self._exchange.mark_read(channel, Seq(seq))
+        self._exchange.mark_read(ChannelId(channel), Seq(seq))
         self._connection.wake()
 
     # ------------------------------------------------------------ inside

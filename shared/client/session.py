@@ -17,7 +17,7 @@ Frames go in through `event` and `receive`; `updates` and `take_frames` are what
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 from shared.client import wire
@@ -32,7 +32,9 @@ CURSORS_MAX = 500
 
 ROOM_UNBOUNDED = 1 << 62
 
-Start = Literal["head", "beginning"]
+Start = Literal["head", "beginning"] | Callable[[Seq], Seq]
+"""Where a new channel is followed from: a function is given the head and returns the seq to begin after."""
+
 Frame = dict[str, object]
 
 
@@ -59,7 +61,7 @@ class Session:
     """The channels of one user as one client sees them, across reconnects."""
 
     def __init__(self, *, start: Start = "head", cursors: Mapping[ChannelId, Cursor] | None = None) -> None:
-        self.start: Start = start
+        self._start = start
         self.room = ROOM_UNBOUNDED
         self.updates: list[Update] = []
         self.duplicates = 0
@@ -184,7 +186,7 @@ class Session:
         track = self._tracks.get(channel)
         if track is None:
             return
-        fresh = _Track(frame["epoch"], frame["head"] if self.start == "head" else Seq(0))
+        fresh = _Track(frame["epoch"], self._begin(frame["head"]))
         self._tracks[channel] = fresh
         self._asking.pop(channel, None)
         self.updates.append(Reset(channel, frame["reason"], fresh.epoch, fresh.seq))
@@ -217,7 +219,7 @@ class Session:
                 track.ended = track.asked = False
                 self._ask(channel, track)
             return
-        begin = info["head"] if self.start == "head" else Seq(0)
+        begin = self._begin(info["head"])
         track = self._tracks[channel] = _Track(info["epoch"], begin)
         self.updates.append(Opened(channel, track.epoch, begin))
         track.held = self._early.pop(channel, {})
@@ -225,6 +227,11 @@ class Session:
             self._ask(channel, track)
         if track.held:
             self._drain(channel, track)
+
+    def _begin(self, head: Seq) -> Seq:
+        if callable(self._start):
+            return self._start(head)
+        return head if self._start == "head" else Seq(0)
 
     def _pass_on(self, track: _Track, frame: wire.EventFrame) -> None:
         track.seq = frame["seq"]

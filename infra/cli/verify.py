@@ -1,0 +1,85 @@
+"""`parley verify`: proves that clients, log, archive and checkpoints hold the same."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+
+from infra.cli.options import DATA_DEFAULT, WORKSPACE_DEFAULT, DataOption, WorkspaceOption, data_directory
+from infra.proof.check import Note, Report, check
+from shared.bus import Bus
+from shared.client import Verifier
+from shared.ids import workspace_id
+
+
+async def verify(
+    dumps: Annotated[list[Path] | None, Parameter(help="Dumps of client verifiers.")] = None,
+    /,
+    *,
+    wait: Annotated[float, Parameter(help="Seconds that archiver and sequencer have to catch up.")] = 60.0,
+    workspace: WorkspaceOption = WORKSPACE_DEFAULT,
+    data: DataOption = DATA_DEFAULT,
+) -> None:
+    """Read every log from its beginning and compare it with the archive, the checkpoints and the clients.
+
+    Ends with exit code 1 if anything differs, and names it.
+    """
+    console = Console()
+    verifiers = [Verifier.load(path.read_bytes()) for path in dumps or ()]
+    with console.status("") as status:
+        report = await run_check(
+            data, workspace, verifiers, wait_s=wait, note=lambda what: status.update(f"{what} …")
+        )
+    show(console, report)
+    if not report.clean:
+        sys.exit(1)
+
+
+async def run_check(
+    data: Path,
+    workspace: str,
+    verifiers: Sequence[Verifier],
+    *,
+    wait_s: float = 60.0,
+    note: Note = lambda _: None,
+) -> Report:
+    """Check the system that runs in a data directory."""
+    directory = data_directory(data)
+    settings = directory.operator_settings()
+    async with Bus.connect(settings, "verify") as bus:
+        return await check(
+            bus,
+            directory.archive,
+            settings.partitions,
+            workspace=workspace_id(workspace),
+            verifiers=verifiers,
+            wait_s=wait_s,
+            note=note,
+        )
+
+
+def show(console: Console, report: Report) -> None:
+    """The report as a table, then every difference by name."""
+    table = Table(title="clients = log = archive = checkpoints")
+    for heading in ("partition", "channels", "log", "archive", "checkpoints", "differences"):
+        table.add_column(heading, justify="right")
+    for line in report.lines:
+        row = (line.partition, line.channels, line.log, line.archive, line.checkpoints, line.differences)
+        table.add_row(*(f"{number:,}" for number in row))
+    console.print(table)
+    if report.clients:
+        console.print(
+            f"{report.clients} clients saw {report.client_events:,} events,"
+            f" {report.client_differences} differences"
+        )
+    for what in report.named:
+        console.print(f"[red]✗[/] {what}", highlight=False)
+    if report.count > len(report.named):
+        console.print(f"… and {report.count - len(report.named)} more")
+    console.print("[green]✓ nothing differs[/]" if report.clean else f"[red]{report.count} differences[/]")

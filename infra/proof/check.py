@@ -1,0 +1,149 @@
+"""The whole check: clients = log = archive = checkpoints, partition by partition."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from infra.proof import sources
+from infra.proof.ledger import Difference, Ledger, compare_archive, compare_checkpoints
+from infra.proof.sources import Heads
+from shared.bus import Bus
+from shared.client import Verifier
+from shared.ids import ChannelKey, Partition, StreamSeq, WorkspaceId
+from shared.retry import Deadline
+from shared.subjects import partition_of
+
+DIFFERENCES_MAX = 100
+"""Differences that are named; all are counted."""
+
+Note = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Line:
+    """What was compared in one partition."""
+
+    partition: Partition
+    head: StreamSeq
+    channels: int = 0
+    log: int = 0
+    archive: int = 0
+    checkpoints: int = 0
+    differences: int = 0
+
+
+@dataclass(slots=True)
+class Report:
+    """The outcome; `clean` if nothing at all differs."""
+
+    lines: list[Line] = field(default_factory=list)
+    clients: int = 0
+    client_events: int = 0
+    client_differences: int = 0
+    named: list[str] = field(default_factory=list)
+    count: int = 0
+
+    @property
+    def clean(self) -> bool:
+        """Whether clients, log, archive and checkpoints hold the same."""
+        return self.count == 0
+
+    def add(self, what: str) -> None:
+        """One more difference."""
+        self.count += 1
+        if len(self.named) < DIFFERENCES_MAX:
+            self.named.append(what)
+
+
+async def check(
+    bus: Bus,
+    archive: Path,
+    partitions: int,
+    *,
+    workspace: WorkspaceId,
+    verifiers: Sequence[Verifier] = (),
+    wait_s: float = 60.0,
+    note: Note = lambda _: None,
+) -> Report:
+    """Compare everything up to the logs' heads at the start of this call.
+
+    Waits up to `wait_s` for the archiver and the sequencer to reach those heads. Clients (of `workspace`)
+    must have seen their channels up to the log's head.
+    """
+    deadline = Deadline.after(wait_s)
+    heads = await sources.read_heads(bus, partitions)
+    report = Report([Line(partition, head) for partition, head in heads.items()])
+    note("waiting for the archive")
+    for partition, hi in (await sources.wait_for_archive(archive, heads, deadline)).items():
+        report.add(f"partition {partition}: the archive has reached {hi} of {heads[partition]} in {wait_s} s")
+    note("waiting for the checkpoints")
+    for partition, at in (await sources.wait_for_checkpoints(bus, heads, deadline)).items():
+        report.add(
+            f"partition {partition}: checkpoints have reached {at} of {heads[partition]} in {wait_s} s"
+        )
+    note("reading the logs")
+    log = await sources.read_logs(bus, heads)
+    note("reading the archive")
+    upto = _Upto(heads, partitions)
+    archived, wrong = await asyncio.to_thread(sources.read_archive, archive, upto)
+    note("reading the checkpoints")
+    checkpoints = await sources.read_checkpoints(bus)
+    note("comparing")
+    _count(report, partitions, log, archived, checkpoints)
+    _enter(report, partitions, wrong)
+    _enter(report, partitions, compare_archive(log, archived))
+    _enter(report, partitions, compare_checkpoints(log, checkpoints, upto))
+    _compare_clients(report, log, workspace, verifiers)
+    return report
+
+
+class _Upto(dict[ChannelKey, StreamSeq]):
+    """How far the log of a channel's partition was read."""
+
+    def __init__(self, heads: Heads, partitions: int) -> None:
+        super().__init__()
+        self._heads = heads
+        self._partitions = partitions
+
+    def __missing__(self, key: ChannelKey) -> StreamSeq:
+        self[key] = self._heads[partition_of(key, self._partitions)]
+        return self[key]
+
+
+def _count(
+    report: Report, partitions: int, log: Ledger, archived: Ledger, checkpoints: Iterable[ChannelKey]
+) -> None:
+    for key, account in log.items():
+        line = report.lines[partition_of(key, partitions)]
+        line.channels += 1
+        line.log += account.seq
+    for key, account in archived.items():
+        report.lines[partition_of(key, partitions)].archive += account.seq
+    for key in checkpoints:
+        report.lines[partition_of(key, partitions)].checkpoints += 1
+
+
+def _enter(report: Report, partitions: int, differences: Iterable[Difference]) -> None:
+    for difference in differences:
+        report.lines[partition_of(difference.key, partitions)].differences += 1
+        report.add(str(difference))
+
+
+def _compare_clients(
+    report: Report, log: Ledger, workspace: WorkspaceId, verifiers: Sequence[Verifier]
+) -> None:
+    reference: dict[str, Sequence[int]] = {
+        key.channel: account.wire for key, account in log.items() if key.workspace == workspace
+    }
+    for verifier in verifiers:
+        report.clients += 1
+        report.client_events += verifier.events
+        faults = [*verifier.faults, *verifier.compare(reference)]
+        unnamed = verifier.fault_count - len(verifier.faults)
+        report.client_differences += len(faults) + unnamed
+        report.count += unnamed
+        for fault in faults:
+            report.add(f"client {verifier.name}: {fault}")

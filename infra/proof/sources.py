@@ -1,0 +1,122 @@
+"""Reads the three sources of `parley verify`: the logs, the archive, the checkpoints."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from infra.proof.ledger import Difference, Ledger, enter_archive, enter_log
+from shared.archive_files import pin, scan
+from shared.archive_rows import body_of, recorded_of
+from shared.bus import Bus, BusError
+from shared.errors import Unavailable
+from shared.ids import ChannelKey, Partition, StreamSeq, channel_id, workspace_id
+from shared.puller import Follower
+from shared.records import Checkpoint, Position
+from shared.retry import Deadline
+from shared.subjects import CHECKPOINTS, kv_subject, log_stream, parse_channel_subject, position_key
+
+_POLL_S = 0.25
+_FIRST = StreamSeq(1)
+
+Heads = dict[Partition, StreamSeq]
+
+
+async def read_heads(bus: Bus, partitions: int) -> Heads:
+    """The last stream sequence of every partition's log now."""
+    heads: Heads = {}
+    for number in range(partitions):
+        info = await bus.api(f"STREAM.INFO.{log_stream(Partition(number))}", {})
+        state = info["state"]
+        assert isinstance(state, dict)
+        heads[Partition(number)] = StreamSeq(int(state["last_seq"]))
+    return heads
+
+
+async def wait_for_archive(directory: Path, heads: Heads, deadline: Deadline) -> Heads:
+    """Wait until the archive holds every log up to its head; returns those that it does not in time."""
+    while behind := _archive_behind(directory, heads):
+        if deadline.passed:
+            return behind
+        await asyncio.sleep(_POLL_S)
+    return {}
+
+
+async def wait_for_checkpoints(bus: Bus, heads: Heads, deadline: Deadline) -> Heads:
+    """Wait until the sequencer has written checkpoints up to every head; returns where it has not."""
+    while behind := await _checkpoints_behind(bus, heads):
+        if deadline.passed:
+            return behind
+        await asyncio.sleep(_POLL_S)
+    return {}
+
+
+async def read_logs(bus: Bus, heads: Heads) -> Ledger:
+    """Every log from its first message to its head, numbered and folded."""
+    ledger: Ledger = {}
+    for partition, head in heads.items():
+        await _read_log(bus, partition, head, ledger)
+    return ledger
+
+
+async def _read_log(bus: Bus, partition: Partition, head: StreamSeq, ledger: Ledger) -> None:
+    if head == 0:
+        return
+    async with Follower(bus, log_stream(partition), _FIRST, batch_max=2000) as follower:
+        async for batch in follower:
+            for stored in batch:
+                if stored.stream_seq > head:
+                    return
+                _, key = parse_channel_subject(stored.subject)
+                enter_log(ledger, key, stored.stream_seq, stored.at_us, stored.body)
+            if follower.position >= head and batch[-1].stream_seq >= head:
+                return
+
+
+def read_archive(directory: Path, heads: Mapping[ChannelKey, StreamSeq]) -> tuple[Ledger, list[Difference]]:
+    """Every row of the archive up to the head of its log, and what is wrong with the rows' numbers."""
+    ledger: Ledger = {}
+    wrong: list[Difference] = []
+    for row in scan(directory):
+        key = ChannelKey(workspace_id(row.workspace), channel_id(row.channel))
+        if row.stream_seq > heads[key]:
+            continue
+        difference = enter_archive(ledger, recorded_of(row), body_of(row))
+        if difference is not None:
+            wrong.append(difference)
+    return ledger, wrong
+
+
+async def read_checkpoints(bus: Bus) -> dict[ChannelKey, Checkpoint]:
+    """Every channel's checkpoint."""
+    found: dict[ChannelKey, Checkpoint] = {}
+    prefix = kv_subject(CHECKPOINTS, "")
+    async for batch in bus.scan(f"KV_{CHECKPOINTS}", f"{prefix}>"):
+        for stored in batch:
+            parts = stored.subject.removeprefix(prefix).split(".")
+            if len(parts) == 3:
+                key = ChannelKey(workspace_id(parts[1]), channel_id(parts[2]))
+                found[key] = Checkpoint.model_validate_json(stored.body)
+    return found
+
+
+def _archive_behind(directory: Path, heads: Heads) -> Heads:
+    try:
+        reached = {manifest.partition: manifest.hi for manifest in pin(directory).manifests}
+    except Unavailable:
+        reached = {}
+    zero = StreamSeq(0)
+    return {p: reached.get(p, zero) for p, head in heads.items() if reached.get(p, zero) < head}
+
+
+async def _checkpoints_behind(bus: Bus, heads: Heads) -> Heads:
+    subjects = {kv_subject(CHECKPOINTS, position_key(partition)): partition for partition in heads}
+    try:
+        values = await bus.direct_last(f"KV_{CHECKPOINTS}", list(subjects))
+    except (Unavailable, BusError):  # deleted buckets come back with the sequencer
+        values = {}
+    reached = dict.fromkeys(heads, StreamSeq(0))
+    for subject, stored in values.items():
+        reached[subjects[subject]] = Position.model_validate_json(stored.body).stream_seq
+    return {p: reached[p] for p, head in heads.items() if reached[p] < head}

@@ -1,0 +1,1 @@
+"""Imports a Slack export: what `parley import slack` runs."""
