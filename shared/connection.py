@@ -71,7 +71,8 @@ class Connection:
                 callback()
 
         async def on_disconnect() -> None:
-            _log.warning("bus.disconnected")
+            if not client.is_closed:
+                _log.warning("bus.disconnected")
 
         async def on_error(error: Exception) -> None:
             if not isinstance(error, OSError):  # a refused reconnect: on_disconnect has told already

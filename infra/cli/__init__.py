@@ -11,6 +11,7 @@ import sys
 import cyclopts
 from rich.console import Console
 
+from infra.cli.quiet import only_errors_are_logged
 from shared.errors import ParleyError
 
 _COMMANDS = (
@@ -20,15 +21,27 @@ _COMMANDS = (
     "infra.cli.token:token",
     "infra.cli.nats_env:nats_env",
     "infra.cli.bench:bench",
+    "infra.cli.send:send",
+    "infra.cli.tail:tail",
+    "infra.cli.history:history",
+    "infra.cli.sql:sql",
+    "infra.cli.verify:verify",
+    "infra.cli.replay:replay",
 )
+_IMPORTS = ("infra.cli.import_slack:slack",)
 
 app = cyclopts.App(name="parley", help="Durable, ordered, gap-free chat channels. Start with `parley up`.")
 for _command in _COMMANDS:
     app.command(_command)
+_imports = cyclopts.App(name="import", help="Bring in what was said elsewhere.")
+for _command in _IMPORTS:
+    _imports.command(_command)
+app.command(_imports)
 
 
 def main() -> None:
     """Entry point: an operating error is one line on stderr and exit code 1."""
+    only_errors_are_logged()
     try:
         app()
     except ParleyError as error:

@@ -68,7 +68,7 @@ async def _numbered(bus: Bus, partition: Partition) -> int | None:
         stored = await bus.last(bucket_stream(subjects.CHECKPOINTS), key)
     except (BusError, Unavailable):
         return None
-    return Position.model_validate_json(stored.body).stream_seq if stored else None
+    return Position.model_validate_json(stored.body).stream_seq if stored else 0
 
 
 async def _archived(bus: Bus, partition: Partition) -> int | None:

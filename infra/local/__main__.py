@@ -1,7 +1,8 @@
 """`python -m infra.local`: the same as `parley up`."""
 
-import cyclopts
+import sys
 
-from infra.cli.up import up
+from infra.cli import main
 
-cyclopts.run(up)
+sys.argv.insert(1, "up")
+main()

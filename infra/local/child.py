@@ -134,9 +134,10 @@ class Child:
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None:
+        # Not `send_signal`, which polls, takes the exit code from asyncio's watcher and makes it complain.
+        if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
+                os.kill(self._process.pid, number)
 
 
 def _how(code: int | None) -> str:

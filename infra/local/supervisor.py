@@ -1,9 +1,10 @@
 """The local system: starts everything, keeps it alive, stops it in order.
 
-Start: NATS, then the streams (as the operator, so that no service waits for another), then all services
-at once. Stop (SIGINT, SIGTERM, SIGHUP): edges, archiver, sequencer, NATS, each within its deadline; a
-second signal kills what is left. Nothing acknowledged is lost either way: every child survives kill -9
-by design, the order only saves the clients a detour.
+Start: all processes at once, for the services need longer to load their code than NATS to start. When
+NATS is ready, the streams are created as the operator, so that no service waits for another.
+Stop (SIGINT, SIGTERM, SIGHUP): edges, archiver, sequencer, NATS, each within its deadline; a second
+signal kills what is left. Nothing acknowledged is lost either way: every child survives kill -9 by
+design, the order only saves the clients a detour.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from shared.retry import Deadline
 from shared.streams import ensure_streams
 
 START_DEADLINE_S = 60.0
+ECHO_S = 1.0
+"""`just` and `uv run` pass on a signal that the terminal has already sent to us: not a second wish."""
+
 _LOG_LINES_SHOWN = 15
 
 Say = Callable[[str, str], None]
@@ -46,6 +50,7 @@ class Supervisor:
         self._verbose = verbose
         self._state: Literal["starting", "ready", "stopping"] = "starting"
         self._stop_asked = asyncio.Event()
+        self._stop_asked_s = 0.0
         self._children = [Child(spec, on_change=self._write_run, say=say) for spec in plan.children]
 
     async def run(self, on_ready: Callable[[float], None]) -> None:
@@ -91,17 +96,15 @@ class Supervisor:
         for path, config in self._plan.configs:
             write_config(path, config)
         deadline = Deadline.after(START_DEADLINE_S)
-        servers = [child for child in self._children if child.spec.kind == "nats"]
-        services = [child for child in self._children if child.spec.kind != "nats"]
-        await self._launch(tasks, servers, deadline)
+        for child in self._children:
+            tasks.create_task(child.run())
+        await self._until_ready([child for child in self._children if child.spec.kind == "nats"], deadline)
         await self._create_streams()
-        await self._launch(tasks, services, deadline)
+        await self._until_ready([child for child in self._children if child.spec.kind != "nats"], deadline)
         self._state = "ready"
         self._write_run()
 
-    async def _launch(self, tasks: asyncio.TaskGroup, children: list[Child], deadline: Deadline) -> None:
-        for child in children:
-            tasks.create_task(child.run())
+    async def _until_ready(self, children: list[Child], deadline: Deadline) -> None:
         for child in children:
             try:
                 await child.until_ready(deadline)
@@ -147,12 +150,14 @@ class Supervisor:
 
     def stop(self) -> None:
         """Ask for the ordered stop; asked a second time, kill what is left."""
-        if self._stop_asked.is_set():
+        now_s = time.monotonic()
+        if not self._stop_asked.is_set():
+            self._say("parley", "stops: edges, archiver, sequencer, NATS (once more: at once)")
+            self._stop_asked_s = now_s
+            self._stop_asked.set()
+        elif now_s - self._stop_asked_s > ECHO_S:
             for child in self._children:
                 child.kill()
-        else:
-            self._say("parley", "stops: edges, archiver, sequencer, NATS (once more: at once)")
-        self._stop_asked.set()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
