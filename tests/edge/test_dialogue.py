@@ -1,0 +1,317 @@
+"""Commands through the front door: order, idempotence, bad input, limits, typing, reading (P11 to P18)."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from shared.ids import new_command_id
+from tests.support.peer import Peer, new_id
+from tests.support.stack import Stack
+
+BAD_FRAMES = {
+    "not JSON": ("{oops", "bad_frame"),
+    "an array": ("[1, 2]", "bad_frame"),
+    "a number": ("7", "bad_frame"),
+    "nested too deep": ('{"type":' + "[" * 5000 + "]" * 5000 + "}", "bad_frame"),
+    "no type": ({"id": "x"}, "bad_request"),
+    "unknown type": ({"type": "sing", "id": "x"}, "unknown_type"),
+    "wrong type of a field": ({"type": "send", "id": new_id(), "channel": "bad", "text": 7}, "bad_request"),
+    "a missing field": ({"type": "send", "id": new_id(), "channel": "bad"}, "bad_request"),
+    "an id that is no UUIDv7": ({"type": "send", "id": "1", "channel": "bad", "text": "t"}, "invalid_id"),
+    "a channel with a star": ({"type": "send", "id": new_id(), "channel": "a*", "text": "t"}, "invalid_id"),
+    "a channel with a dot": ({"type": "join", "id": new_id(), "channel": "a.b"}, "invalid_id"),
+    "a channel too long": ({"type": "join", "id": new_id(), "channel": "a" * 65}, "invalid_id"),
+    "a NUL": ({"type": "send", "id": new_id(), "channel": "bad", "text": "a\x00b"}, "invalid_text"),
+    "a lone surrogate": (
+        f'{{"type":"send","id":"{new_id()}","channel":"bad","text":"a\\ud800b"}}',
+        "invalid_text",
+    ),
+    "a large number": ({"type": "read", "channel": "bad", "seq": 2**60}, "bad_request"),
+    "a second hello": ({"type": "hello", "token": "x"}, "bad_request"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_FRAMES)
+async def test_bad_frame_is_an_error_and_nothing_else(stack: Stack, what: str) -> None:
+    """Each bad frame gets its documented error; the session goes on, others notice nothing (P1, AT-80)."""
+    frame, code = BAD_FRAMES[what]
+    async with Peer.opened(stack.url, "bad-ann") as ann, Peer.opened(stack.address(1), "bad-bob") as bob:
+        await ann.ask("create_channel", kind="public", name="b", channel="bad")
+        await bob.ask("join", channel="bad")
+        await ann.quiet()
+        await bob.quiet()
+        bob.frames.clear()
+        await ann.send(frame)
+        error = await ann.take("error")
+        assert error["code"] == code, error
+        ack = await ann.do("send", channel="bad", text="still here")
+        await bob.event("bad", ack["seq"])
+        assert not [found for found in await bob.quiet() if found["type"] in {"event", "error", "bye"}]
+
+
+async def test_lone_surrogate_and_nul_are_named_with_position(stack: Stack) -> None:
+    """The refusal of a text says where the fault is, and repeats the command's id (AT-80)."""
+    async with Peer.opened(stack.url, "pos") as peer:
+        answer = await peer.ask("send", channel="x", text="ab\x00")
+    assert answer["code"] == "invalid_text"
+    assert "position 2" in answer["message"]
+
+
+async def test_oversized_frame_closes_with_1009(stack: Stack) -> None:
+    """A frame of 1 MiB ends its own session with 1009 and nobody else's (P3)."""
+    async with Peer.opened(stack.url, "large") as large, Peer.opened(stack.url, "small") as small:
+        await large.send("x" * 2**20)
+        assert (await large.take("bye"))["code"] == 1009
+        assert await large.closed() == 1009
+        await small.quiet()
+
+
+async def test_text_that_is_no_utf8_closes_with_1007(stack: Stack) -> None:
+    """A text frame that is not UTF-8 ends the session with 1007 (RFC 6455)."""
+    async with Peer.opened(stack.url, "utf8") as peer:
+        await peer._socket.send(b"\xff\xfe", text=True)
+        assert await peer.closed() == 1007
+
+
+async def test_too_long_text(quick: str) -> None:
+    """A text above the announced limit is `too_large` and leaves no trace (P3)."""
+    async with Peer.opened(quick, "long") as peer:
+        peer.answers_pings = True
+        await peer.do("create_channel", kind="public", name="l", channel="long")
+        refused = await peer.ask("send", channel="long", text="é" * 501)
+        assert (refused["code"], refused["limit"]) == ("too_large", "text_bytes")
+        assert (await peer.do("send", channel="long", text="é" * 500))["seq"] == 2
+
+
+async def test_future_id_is_refused(stack: Stack) -> None:
+    """An id from the future is `clock_skew`; nothing is stored."""
+    async with Peer.opened(stack.url, "skew") as peer:
+        await peer.do("create_channel", kind="public", name="s", channel="skew")
+        future = new_command_id(time.time_ns() // 1_000_000 + 120_000)
+        await peer.send({"type": "send", "id": future, "channel": "skew", "text": "t"})
+        assert (await peer.answer(future))["code"] == "clock_skew"
+        assert (await peer.do("send", channel="skew", text="now"))["seq"] == 2
+
+
+async def test_same_id_is_the_same_message_on_any_edge(stack: Stack) -> None:
+    """A retry on another edge returns the original seq; another body is a conflict (P12, AT-18)."""
+    command = {"type": "send", "id": new_id(), "channel": "same", "text": "once"}
+    async with Peer.opened(stack.url, "same") as one, Peer.opened(stack.address(1), "same") as other:
+        await one.do("create_channel", kind="public", name="s", channel="same")
+        await one.send(command)
+        first = await one.answer(str(command["id"]))
+        await other.send(command)
+        again = await other.answer(str(command["id"]))
+        assert (first["seq"], first["duplicate"]) == (2, False)
+        assert (again["seq"], again["ts"], again["duplicate"]) == (2, first["ts"], True)
+        await other.send({**command, "text": "twice"})
+        assert (await other.answer(str(command["id"])))["code"] == "conflict"
+
+
+async def test_pipelined_sends_keep_their_order(stack: Stack) -> None:
+    """Sends of one session to one channel are in the log in the order of their sending (P13, AT-16)."""
+    async with Peer.opened(stack.url, "order") as peer:
+        await peer.do("create_channel", kind="public", name="o", channel="order")
+        commands = [{"type": "send", "id": new_id(), "channel": "order", "text": str(n)} for n in range(100)]
+        for command in commands:
+            await peer.send(command)
+        seqs = [(await peer.answer(str(command["id"])))["seq"] for command in commands]
+    assert seqs == list(range(2, 102))
+
+
+async def test_events_are_the_same_bytes_for_everybody(stack: Stack) -> None:
+    """Every member sees every event once, in order, with the same content, on both edges (P19, P20)."""
+    async with (
+        Peer.opened(stack.url, "all-a") as ann,
+        Peer.opened(stack.address(1), "all-b") as bob,
+        Peer.opened(stack.url, "all-b", batch=True) as bob_again,
+    ):
+        await ann.do("create_channel", kind="public", name="e", channel="all")
+        await bob.do("join", channel="all")
+        for peer in (bob, bob_again):
+            await peer.take("channel")
+        last = 0
+        for number in range(20):
+            last = (await ann.do("send", channel="all", text=f"é{number}"))["seq"]
+        seen = [
+            [await peer.event("all", seq) for seq in range(3, last + 1)] for peer in (ann, bob, bob_again)
+        ]
+        assert seen[0] == seen[1] == seen[2]
+
+
+async def test_edit_delete_react_pin(stack: Stack) -> None:
+    """Changes of messages are events with a `ref`; only those who may can make them (P14)."""
+    async with Peer.opened(stack.url, "edit-ann") as ann, Peer.opened(stack.url, "edit-bob") as bob:
+        await ann.do("create_channel", kind="public", name="e", channel="edit")
+        await bob.do("join", channel="edit")
+        message = (await bob.do("send", channel="edit", text="tpyo"))["seq"]
+        edited = await bob.do("edit", channel="edit", ref=message, text="typo")
+        event = await ann.event("edit", edited["seq"])
+        assert (event["kind"], event["ref"], event["text"]) == ("message.edited", message, "typo")
+        assert "ref_author" not in event
+        assert (await ann.ask("edit", channel="edit", ref=message, text="no"))["code"] == "forbidden"
+        assert (await ann.ask("edit", channel="edit", ref=1, text="no"))["code"] == "not_found"
+        assert (await ann.ask("react", channel="edit", ref=999, emoji="👍"))["code"] == "not_found"
+        await ann.do("react", channel="edit", ref=message, emoji="👍")
+        await ann.do("unreact", channel="edit", ref=message, emoji="👍")
+        await ann.do("pin", channel="edit", ref=message)
+        await ann.do("unpin", channel="edit", ref=message)
+        await ann.do("delete", channel="edit", ref=message)
+        await bob.do("send", channel="edit", text="in a thread", thread=message)
+
+
+async def test_channel_changes(stack: Stack) -> None:
+    """Names, topics and archiving are events; an archived channel takes no message until it is reopened."""
+    async with Peer.opened(stack.url, "chan") as ann, Peer.opened(stack.url, "chan-b") as bob:
+        await ann.do("create_channel", kind="public", name="c", channel="chan")
+        await bob.do("join", channel="chan")
+        assert (await ann.do("update_channel", channel="chan", name="d"))["seq"] == 3
+        await ann.do("update_channel", channel="chan", topic="about")
+        assert (await ann.ask("update_channel", channel="chan", topic="a", name="b"))["code"] == "bad_request"
+        assert (await bob.ask("update_channel", channel="chan", archived=True))["code"] == "forbidden"
+        await ann.do("update_channel", channel="chan", archived=True)
+        assert (await bob.ask("send", channel="chan", text="t"))["code"] == "forbidden"
+        await ann.do("update_channel", channel="chan", archived=False)
+        await bob.do("send", channel="chan", text="t")
+        await ann.do("set_role", channel="chan", user="chan-b", role="admin")
+        await bob.do("update_channel", channel="chan", archived=True)
+
+
+async def test_creating_a_taken_channel_is_a_conflict(stack: Stack) -> None:
+    """A public id belongs to its first creation; ids of private channels cannot be chosen."""
+    async with Peer.opened(stack.url, "taken") as peer:
+        await peer.do("create_channel", kind="public", name="t", channel="taken")
+        again = await peer.ask("create_channel", kind="public", name="t", channel="taken")
+        assert again["code"] == "conflict"
+        for name in ("p_mine", "d_mine"):
+            refused = await peer.ask("create_channel", kind="public", name="t", channel=name)
+            assert refused["code"] in {"invalid_id", "bad_request"}
+
+
+async def test_rate_limit_names_the_bucket(quick: str) -> None:
+    """Too many commands are refused with the bucket and the time to come back, without a trace (P18)."""
+    async with Peer.opened(quick, "fast") as peer:
+        peer.answers_pings = True
+        await peer.do("create_channel", kind="public", name="f", channel="fast")
+        commands = [{"type": "send", "id": new_id(), "channel": "fast", "text": str(n)} for n in range(60)]
+        for command in commands:
+            await peer.send(command)
+        answers = [await peer.answer(str(command["id"])) for command in commands]
+        refused = [answer for answer in answers if answer["type"] == "error"]
+        assert refused
+        assert refused[0]["limit"] == "user"
+        assert refused[0]["retry_after_ms"] > 0
+        acked = [answer["seq"] for answer in answers if answer["type"] == "ack"]
+        assert acked == list(range(2, len(acked) + 2))
+
+
+async def test_typing(quick: str) -> None:
+    """Members see who types; strangers cannot say it, large channels do not show it (P16, AT-30, AT-31)."""
+    async with (
+        Peer.opened(quick, "typ-a") as ann,
+        Peer.opened(quick, "typ-b") as bob,
+        Peer.opened(quick, "typ-c") as eve,
+    ):
+        for peer in (ann, bob, eve):
+            peer.answers_pings = True
+        await ann.do("create_channel", kind="public", name="t", channel="typ")
+        await bob.do("join", channel="typ")
+        await bob.take("channel")
+        await ann.send({"type": "typing", "channel": "typ"})
+        assert (await bob.take("typing"))["user"] == "typ-a"
+        await eve.send({"type": "typing", "id": "e", "channel": "typ"})
+        assert (await eve.answer("e"))["code"] == "forbidden"
+        await eve.do("join", channel="typ")
+        await eve.take("channel")
+        await bob.send({"type": "typing", "channel": "typ"})
+        await bob.do("send", channel="typ", text="three members are too many here")
+        await eve.event("typ", 4)
+        frames = [frame for peer in (ann, eve) for frame in await peer.quiet()]
+        assert not [frame for frame in frames if frame["type"] == "typing"]
+
+
+async def test_read_markers(stack: Stack) -> None:
+    """Reading moves forward only, reaches the user's other sessions; unread is arithmetic (P15, AT-25)."""
+    async with Peer.opened(stack.url, "read-a") as ann, Peer.opened(stack.url, "read-b") as bob:
+        await ann.do("create_channel", kind="public", name="r", channel="read")
+        await bob.do("join", channel="read")
+        await bob.take("channel")
+        for number in range(10):
+            await ann.do("send", channel="read", text=str(number))
+        await ann.do("react", channel="read", ref=3, emoji="👍")
+        async with Peer.opened(stack.address(1), "read-b") as elsewhere:
+            channel = elsewhere.welcome["channels"][0]
+            assert (channel["head"], channel["read"], channel["unread"]) == (13, 0, 10)
+            await bob.send({"type": "read", "channel": "read", "seq": 7})
+            for peer in (bob, elsewhere):
+                marker = await peer.take("read", channel="read")
+                assert (marker["seq"], marker["unread"]) == (7, 5)
+            await elsewhere.send({"type": "read", "channel": "read", "seq": 4})
+            assert (await bob.take("read"))["seq"] == 7
+            await elsewhere.send({"type": "read", "channel": "read", "seq": 999})
+            marker = await bob.take("read")
+            assert (marker["seq"], marker["unread"]) == (13, 0)
+        await bob.send({"type": "read", "id": "x", "channel": "nowhere", "seq": 1})
+        assert (await bob.answer("x"))["code"] == "not_found"
+
+
+async def test_resume(quick: str) -> None:
+    """A cursor is answered with exactly what follows it, or a named gap, or a reset (P7, AT-20b)."""
+    async with Peer.opened(quick, "res") as peer:
+        peer.answers_pings = True
+        await peer.do("create_channel", kind="public", name="r", channel="res")
+        epoch = (await peer.take("channel"))["channel"]["epoch"]
+        for number in range(14):
+            await peer.do("send", channel="res", text=str(number))
+    cursor = {"epoch": epoch, "seq": 3}
+    async with Peer.opened(quick, "res", cursors={"res": cursor, "nowhere": cursor}) as peer:
+        peer.answers_pings = True
+        done = await peer.take("resumed", channel="res")
+        assert (done["from"], done["to"], done["complete"], done["count"]) == (3, 15, True, 12)
+        events = [frame["seq"] for frame in peer.frames if frame["type"] == "event"]
+        assert events == list(range(4, 16))
+        refused = await peer.take("resumed", channel="nowhere")
+        assert (refused["complete"], refused["gap"]["reason"]) == (False, "forbidden")
+        await peer.send({"type": "resume", "cursors": {"res": {"epoch": "other", "seq": 3}}})
+        assert (await peer.take("reset"))["reason"] == "foreign_epoch"
+        await peer.send({"type": "resume", "cursors": {"res": {"epoch": epoch, "seq": 15}}})
+        assert (await peer.take("resumed", channel="res"))["count"] == 0
+
+
+async def test_resume_across_edges_from_the_archive(stack: Stack) -> None:
+    """A cursor of one edge is good on another that never saw the channel (AT-07, AT-12)."""
+    async with Peer.opened(stack.url, "far") as peer:
+        await peer.do("create_channel", kind="public", name="f", channel="far")
+        epoch = (await peer.take("channel"))["channel"]["epoch"]
+        texts = [str(number) for number in range(60)]
+        for text in texts:
+            await peer.do("send", channel="far", text=text)
+    async with Peer.opened(
+        stack.address(1), "far", batch=True, cursors={"far": {"epoch": epoch, "seq": 0}}
+    ) as peer:
+        done = await peer.take("resumed", channel="far")
+        assert (done["count"], done["complete"]) == (61, True)
+        events = [frame for frame in peer.frames if frame["type"] == "event"]
+    assert [event["seq"] for event in events] == list(range(1, 62))
+    assert [event["text"] for event in events[1:]] == texts
+
+
+async def test_imported_needs_the_scope(stack: Stack) -> None:
+    """Other authors and times can be set with the import scope only; the order stays the log's."""
+    imported = {"at": "2004-11-15T12:18:00Z", "author": "old-timer"}
+    async with (
+        Peer.opened(stack.url, "imp") as plain,
+        Peer.opened(stack.url, "imp", scope="import") as scoped,
+    ):
+        await plain.do("create_channel", kind="public", name="i", channel="imp")
+        refused = await plain.ask("send", channel="imp", text="t", imported=imported)
+        assert refused["code"] == "forbidden"
+        ack = await scoped.do("send", channel="imp", text="t", imported=imported)
+        event = await plain.event("imp", ack["seq"])
+    assert (event["author"], event["imported"]["by"]) == ("old-timer", "imp")
+    assert event["imported"]["at"].startswith("2004-11-15T12:18:00")
+    assert event["ts"] > "2026"
+    assert json.dumps(event)
