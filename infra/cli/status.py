@@ -23,7 +23,7 @@ def status(*, data: DataOption = DATA_DEFAULT) -> None:
     run = directory.run()
     console = Console(highlight=False)
     answers = asyncio.run(_probe(run))
-    console.print(f"{run.state}, supervisor {run.supervisor}, NATS {run.nats_url}")
+    console.print(f"{run.state}, supervisor {run.supervisor}, NATS {run.nats_url}", soft_wrap=True)
     console.print(_process_table(run, answers))
     console.print(_partition_table(asyncio.run(_partitions(directory, run))))
     waiting = [

@@ -9,7 +9,13 @@ _NATS_LINE = re.compile(r"\[\d+\] \S+ \S+ \[(?P<level>[A-Z]{3})\] (?P<text>.*)")
 _NATS_LEVELS = {"WRN": "warning", "ERR": "error", "FTL": "error"}
 _LOUD = frozenset({"warning", "error", "critical"})
 _DROPPED = frozenset({"at", "service", "pid", "level", "event", "trace"})
-_EXPECTED = "Plaintext passwords detected"  # they are random, and the file has mode 0600
+_EXPECTED = (
+    "Plaintext passwords detected",  # they are random, and the file has mode 0600
+    "Healthcheck failed",  # we asked
+    "Error trying to connect to route",  # three servers do not start in the same instant
+    "Waiting for routing to be established",
+    "JetStream has not established contact with a meta leader",
+)
 _LINE_CHARS_MAX = 300
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})")
 _ANSWER_BYTES_MAX = 64 * 1024
 
 
@@ -39,7 +41,10 @@ async def _get(url: str, path: str) -> tuple[int, bytes]:
     finally:
         writer.close()
     head, _, body = answer.partition(b"\r\n\r\n")
-    return int(head.split(b" ", 2)[1]) if head else 0, body
+    found = _STATUS_LINE.match(head)
+    if found is None:
+        raise ValueError("not an HTTP answer")
+    return int(found[1]), body
 
 
 def _reason(status: int, body: bytes) -> str:

@@ -1,0 +1,96 @@
+"""From options to processes."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from infra.local.credentials import load_or_create
+from infra.local.data_directory import DataDirectory
+from infra.local.lifeline import free_port, free_ports, port_is_free
+from infra.local.options import Options
+from infra.local.plan import STOP_ORDER, Plan, Ports, plan
+from infra.local.system import choose_ports
+from shared.errors import Misconfigured
+
+PORTS = Ports(
+    edges=(8080, 8081),
+    nats=(4222, 4223, 4224),
+    nats_monitor=(1, 2, 3),
+    nats_cluster=(4, 5, 6),
+    sequencer=7,
+    archiver=8,
+)
+
+
+def _plan(tmp_path: Path, **options: object) -> Plan:
+    directory = DataDirectory(tmp_path)
+    chosen = Options(data=tmp_path, edges=2, nats=3, **options)  # type: ignore[arg-type]
+    return plan(
+        chosen, directory, load_or_create(directory.credentials_file), PORTS, Path("/bin/nats-server")
+    )
+
+
+def test_every_service_knows_its_own_password_only(tmp_path: Path) -> None:
+    """The environment of a process holds its user's password and nobody else's."""
+    planned = _plan(tmp_path)
+    passwords = load_or_create(DataDirectory(tmp_path).credentials_file).nats
+    for child in planned.children:
+        held = {user for user, password in passwords.items() if password in child.env.values()}
+        assert held == (set() if child.kind == "nats" else {child.kind})
+
+
+def test_only_edges_know_the_token_secret(tmp_path: Path) -> None:
+    """Nobody else checks tokens."""
+    secret = load_or_create(DataDirectory(tmp_path).credentials_file).jwt
+    assert {child.kind for child in _plan(tmp_path).children if secret in child.env.values()} == {"edge"}
+
+
+def test_no_secret_is_on_a_command_line(tmp_path: Path) -> None:
+    """Everybody on the machine may read command lines."""
+    credentials = load_or_create(DataDirectory(tmp_path).credentials_file)
+    secrets = {*credentials.nats.values(), credentials.cluster, credentials.jwt}
+    words = {word for child in _plan(tmp_path).children for word in child.command}
+    assert not secrets & words
+
+
+def test_addresses_and_order(tmp_path: Path) -> None:
+    """Three servers mean three copies; every kind of child has its place in the stop order."""
+    planned = _plan(tmp_path)
+    assert planned.replicas == 3
+    assert planned.nats_url == "nats://127.0.0.1:4222,nats://127.0.0.1:4223,nats://127.0.0.1:4224"
+    assert planned.edges == ("http://127.0.0.1:8080", "http://127.0.0.1:8081")
+    assert {child.kind for child in planned.children} == set(STOP_ORDER)
+    assert len({child.name for child in planned.children}) == len(planned.children)
+
+
+def test_a_person_can_open_what_listens_everywhere(tmp_path: Path) -> None:
+    """`--host 0.0.0.0` is an address to listen on, not one to visit."""
+    planned = _plan(tmp_path, host="0.0.0.0")
+    assert planned.edges[0] == "http://127.0.0.1:8080"
+    assert planned.children[-1].env["PARLEY_HOST"] == "0.0.0.0"
+
+
+def test_settings_can_be_passed_on(tmp_path: Path) -> None:
+    """`--env.NAME value` reaches every service."""
+    planned = _plan(tmp_path, env={"PARLEY_FLUSH_EVENTS": "10"})
+    services = [child for child in planned.children if child.kind != "nats"]
+    assert all(child.env["PARLEY_FLUSH_EVENTS"] == "10" for child in services)
+
+
+def test_a_taken_port_is_refused_or_replaced() -> None:
+    """People have the edge's address in their browser, so it is refused; nobody types that of NATS."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken: int = listener.getsockname()[1]
+        assert not port_is_free(taken)
+        with pytest.raises(Misconfigured, match=f"port {taken} is taken"):
+            choose_ports(Options(port=taken))
+        assert choose_ports(Options(port=0, nats_port=taken)).nats[0] != taken
+
+
+def test_free_ports_differ() -> None:
+    """No two processes get the same one."""
+    assert len(set(free_ports(20))) == 20
+    assert port_is_free(free_port())
