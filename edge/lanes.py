@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from shared.ids import ChannelId
@@ -32,6 +32,17 @@ Work = Callable[[Item], Awaitable[Step | None]]
 Spawn = Callable[[Coroutine[object, object, None]], "asyncio.Task[None]"]
 
 
+@dataclass(slots=True)
+class _Lane(Generic[Item]):
+    queue: deque[Item]
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def changed(self) -> None:
+        """Something was queued, or something that overlaps has ended."""
+        self.news.clear()
+        await self.news.wait()
+
+
 class Lanes(Generic[Item]):
     """The lanes of one session."""
 
@@ -39,7 +50,7 @@ class Lanes(Generic[Item]):
         self._work = work
         self._in_flight_max = in_flight_max
         self._spawn = spawn
-        self._queues: dict[ChannelId, deque[Item]] = {}
+        self._lanes: dict[ChannelId, _Lane[Item]] = {}
         self._in_flight = 0
         self._room = asyncio.Event()
         self._room.set()
@@ -59,30 +70,36 @@ class Lanes(Generic[Item]):
         self._in_flight += 1
         if self.is_full:
             self._room.clear()
-        queue = self._queues.get(channel)
-        if queue is None:
-            queue = self._queues[channel] = deque(maxlen=self._in_flight_max)
-            self._spawn(self._run(channel, queue))
-        queue.append(item)
+        lane = self._lanes.get(channel)
+        if lane is None:
+            lane = self._lanes[channel] = _Lane(deque(maxlen=self._in_flight_max))
+            self._spawn(self._run(channel, lane))
+        lane.queue.append(item)
+        lane.news.set()
 
-    async def _run(self, channel: ChannelId, queue: deque[Item]) -> None:
+    async def _run(self, channel: ChannelId, lane: _Lane[Item]) -> None:
         overlapping: set[asyncio.Task[None]] = set()
-        while queue or overlapping:
-            if not queue:
-                await asyncio.wait(overlapping, return_when=asyncio.FIRST_COMPLETED)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            overlapping.discard(task)
+            lane.news.set()
+
+        while lane.queue or overlapping:
+            if not lane.queue:
+                await lane.changed()
                 continue
-            step = await self._work(queue.popleft())
+            step = await self._work(lane.queue.popleft())
             if step is None:
                 self._ended()
             elif step.overlaps:
                 task = self._spawn(self._finish(step))
                 overlapping.add(task)
-                task.add_done_callback(overlapping.discard)
+                task.add_done_callback(ended)
             else:
-                if overlapping:
-                    await asyncio.wait(overlapping)
+                while overlapping:
+                    await lane.changed()
                 await self._finish(step)
-        del self._queues[channel]
+        del self._lanes[channel]
 
     async def _finish(self, step: Step) -> None:
         try:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Container, Coroutine, Sequence
 
 from edge.archive import Archive
 from edge.core.ring import Entry
 from edge.feed import Feed
-from shared.bus import PubAck
-from shared.errors import ParleyError, Unavailable, WrongLastSequence
+from shared.bus import BusError, PubAck
+from shared.errors import OutcomeUnknown, ParleyError, Unavailable, WrongLastSequence
 from shared.events import KnownEvent, fingerprint
 from shared.ids import CommandId, StreamSeq, UserId
 from shared.records import KnownId
@@ -25,10 +25,13 @@ from shared.retry import Deadline, delays
 
 QUEUE_MAX = 1_000
 LOOKUP_MAX = 256
+BATCH_MAX = 64
+SETTLE_DEADLINE_S = 10.0
 CONTENTION_TRIES_MAX = 50
 FOLLOW_MAX_S = 2.0
 
 Commit = Callable[[Feed, KnownEvent, StreamSeq | None], Awaitable[PubAck]]
+CommitTogether = Callable[[Feed, Sequence[KnownEvent], StreamSeq], Awaitable[list[StreamSeq]]]
 Outcome = PubAck | KnownId
 _Name = tuple[UserId, CommandId]
 _Waiting = tuple[KnownEvent, "asyncio.Future[Outcome]"]
@@ -42,11 +45,13 @@ class LateLane:
         feed: Feed,
         archive: Archive,
         commit: Commit,
+        commit_together: CommitTogether,
         spawn: Callable[[Coroutine[object, object, object]], object],
     ) -> None:
         self.feed = feed
         self._archive = archive
         self._commit = commit
+        self._commit_together = commit_together
         self._spawn = spawn
         self._queue: deque[_Waiting] = deque(maxlen=QUEUE_MAX)
         self._head = StreamSeq(0)
@@ -89,31 +94,51 @@ class LateLane:
 
     async def _publish(self, waiting: list[_Waiting], known: dict[_Name, KnownId]) -> list[_Waiting]:
         """Serve them in order; those before which the archive has to be asked again come back."""
-        published: set[_Name] = set()
-        for index, (event, future) in enumerate(waiting):
-            name = (event.author, event.id)
-            if name in published:  # the same id twice in one batch
-                return waiting[index:]
-            for delay_s in itertools.islice(delays(first_s=0.001, cap_s=0.05), CONTENTION_TRIES_MAX):
-                if name in known:
-                    _answer(future, known[name])
-                    break
-                try:
-                    ack = await self._commit(self.feed, event, self._head)
-                except WrongLastSequence:
-                    strangers = await self._strangers()
-                    if strangers is None:
-                        return waiting[index:]
-                    known |= strangers
-                    await asyncio.sleep(delay_s)
-                    continue
-                self._head = ack.stream_seq
-                published.add(name)
-                _answer(future, ack)
-                break
-            else:
-                raise Unavailable("others write too fast", retry_after_ms=500, limit="late")
+        start = 0
+        tries = itertools.islice(delays(first_s=0.001, cap_s=0.05), CONTENTION_TRIES_MAX)
+        while start < len(waiting):
+            _, future = waiting[start]
+            answer = known.get(_name(waiting[start]))
+            if answer is not None:
+                _answer(future, answer)
+            if future.done():  # answered: now, before a stranger came between, or nobody waits any more
+                start += 1
+                continue
+            run = _unknown_run(waiting[start : start + BATCH_MAX], known)
+            try:
+                await self._commit_run(run)
+            except WrongLastSequence:
+                strangers = await self._strangers()
+                if strangers is None:
+                    return waiting[start:]
+                known |= strangers
+                delay_s = next(tries, None)
+                if delay_s is None:
+                    raise Unavailable("others write too fast", retry_after_ms=500, limit="late") from None
+                await asyncio.sleep(delay_s)
+                continue
+            start += len(run)
+            if start < len(waiting) and _name(waiting[start]) in {_name(one) for one in run}:
+                return waiting[start:]  # the same id twice: what we published now is known to the archive
         return []
+
+    async def _commit_run(self, run: list[_Waiting]) -> None:
+        """Publish consecutive events on our head, as one atomic batch if JetStream takes it."""
+        if len(run) > 1:
+            try:
+                positions = await self._commit_together(self.feed, [event for event, _ in run], self._head)
+            except (OutcomeUnknown, BusError):
+                pass  # a try under the condition of the same head, one by one, finds out what happened
+            else:
+                self._head = positions[-1]
+                await self.feed.settled(self._head, SETTLE_DEADLINE_S)
+                for (_, future), position in zip(run, positions, strict=True):
+                    _answer(future, PubAck("", position, duplicate=False, retried=False))
+                return
+        for event, future in run:
+            ack = await self._commit(self.feed, event, self._head)
+            self._head = ack.stream_seq
+            _answer(future, ack)
 
     async def _strangers(self) -> dict[_Name, KnownId] | None:
         """What came behind our head: our own feed tells, so the archive need not be asked again.
@@ -139,8 +164,22 @@ class LateLane:
                 future.set_exception(error)
 
 
+def _name(one: _Waiting) -> _Name:
+    return one[0].author, one[0].id
+
+
+def _unknown_run(waiting: Sequence[_Waiting], known: Container[_Name]) -> list[_Waiting]:
+    """The first ones that nobody knows, each id once."""
+    run: dict[_Name, _Waiting] = {}
+    for one in waiting:
+        if _name(one) in known or _name(one) in run:
+            break
+        run[_name(one)] = one
+    return list(run.values())
+
+
 def _ids(waiting: Sequence[_Waiting]) -> list[_Name]:
-    return [(event.author, event.id) for event, _ in waiting]
+    return [_name(one) for one in waiting]
 
 
 def _answer(future: asyncio.Future[Outcome], outcome: Outcome) -> None:

@@ -13,7 +13,8 @@ Whatever path, the answer is given only when our own feed has the event: then it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from edge import metrics
@@ -163,13 +164,28 @@ class Publisher:
         if lane is None or lane.feed is not feed:
             if len(self._lanes) >= LANES_MAX:
                 self._lanes = {key: busy for key, busy in self._lanes.items() if busy.busy}
-            lane = self._lanes[feed.key] = LateLane(feed, self._archive, self._commit, self._feeds.spawn)
+            lane = self._lanes[feed.key] = LateLane(
+                feed, self._archive, self._commit, self._commit_together, self._feeds.spawn
+            )
         outcome = await lane.submit(event)
         if isinstance(outcome, KnownId):
             return known_recording(outcome, event)
         entry = await feed.settled(outcome.stream_seq, SETTLE_DEADLINE_S)
-        assert entry is not None, "what was just recorded is in the ring"
-        return _verdict(entry, duplicate=outcome.duplicate and not outcome.retried)
+        duplicate = outcome.duplicate and not outcome.retried
+        if entry is None:  # a large batch has pushed it out of the ring already
+            recording = await self._older_than_ring(feed, event, outcome)
+            return replace(recording, duplicate=duplicate)
+        return _verdict(entry, duplicate=duplicate)
+
+    async def _commit_together(
+        self, feed: Feed, events: Sequence[KnownEvent], expect_last: StreamSeq
+    ) -> list[StreamSeq]:
+        return await self._bus.commit_together(
+            channel_subject(feed.partition, feed.key),
+            [(encode(event), message_id(feed.key, event.author, event.id)) for event in events],
+            expect_last=expect_last,
+            headers=_trace_headers(),
+        )
 
     async def _commit(self, feed: Feed, event: KnownEvent, expect_last: StreamSeq | None) -> PubAck:
         return await self._bus.commit(

@@ -69,6 +69,7 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
     abort_timer: asyncio.TimerHandle | None = None
     closed_with: int | None = None
     bytes_written = 0
+    _unsent: list[bytes]
 
     # ------------------------------------------------------------ for the session
 
@@ -90,14 +91,30 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
     @property
     def buffered_bytes(self) -> int:
         """What waits in this process for the kernel."""
-        return self.transport.get_write_buffer_size()
+        return self.transport.get_write_buffer_size() + sum(map(len, self._unsent))
 
     async def drained(self) -> None:
         """Returns when the kernel has taken everything, or the connection is lost."""
+        self.flush()
         await self.writable.wait()
 
     def write(self, frames: bytes) -> None:
-        """Write whole frames; nothing happens once a close has begun."""
+        """Write whole frames, together with what else comes up in this turn of the loop.
+
+        One system call for all acks and events of a turn; nothing happens once a close has begun.
+        """
+        if self._unsent:
+            self._unsent.append(frames)
+        elif self.is_open:
+            self._unsent.append(frames)
+            self.loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Hand over now what `write` has collected."""
+        if not self._unsent:
+            return
+        frames = b"".join(self._unsent)
+        self._unsent.clear()
         if self.is_open:
             self.bytes_written += len(frames)
             self.transport.write(frames)
@@ -107,6 +124,7 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
         if not self.is_open:
             return
         self.write(bye_frame(code, retry_after_ms))
+        self.flush()
         self.closed_with = code.code
         self.conn.send_close(code.code, code.name)
         self.transport.write(b"".join(self.conn.data_to_send()))
@@ -127,6 +145,7 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """A connection was upgraded."""
         super().connection_made(transport)
+        self._unsent = []
         self.transport.set_write_buffer_limits(high=0)
         found = self.transport.get_extra_info("socket")
         if found is not None:
@@ -166,6 +185,7 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
 
     def handle_parser_exception(self) -> None:
         """The peer broke the protocol: a frame too large (1009), text that is no UTF-8 (1007), …"""
+        self.flush()
         code = self.conn.close_sent.code if self.conn.close_sent is not None else 1002
         self.closed_with = int(code)
         if self.handshake_complete and not self.close_sent and not self.transport.is_closing():

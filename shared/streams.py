@@ -54,6 +54,7 @@ def log_config(partition: Partition, *, partitions: int, replicas: int, epoch: E
         "max_msg_size": EVENT_BYTES_MAX,
         "duplicate_window": DUPLICATE_WINDOW_S * 1_000_000_000,
         "allow_direct": True,
+        "allow_atomic": True,
         "deny_delete": True,
         "metadata": {_EPOCH: epoch, _PARTITIONS: str(partitions)},
     }
