@@ -11,6 +11,7 @@ import sys
 from typing import Annotated, Literal
 
 import cyclopts
+import structlog
 from rich.console import Console
 
 from tests.bench import report
@@ -27,6 +28,7 @@ def main(
 ) -> None:
     """Run the benchmarks named, or all."""
     _many_files()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     figures: list[report.Figure] = []
     where = report.circumstances()
     for name in names or NAMES:

@@ -19,6 +19,7 @@ import secrets
 import time
 from array import array
 from collections.abc import Callable
+from typing import cast
 from urllib.parse import urlsplit
 
 import orjson
@@ -130,8 +131,7 @@ class LoadClient(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for the upgrade."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        transport = self._transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
         key = base64.b64encode(secrets.token_bytes(16))
         self._accept = base64.b64encode(hashlib.sha1(key + _ACCEPT_GUID).digest())
         host, port = transport.get_extra_info("peername")[:2]
