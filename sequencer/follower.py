@@ -17,6 +17,10 @@ from shared.puller import Follower
 from shared.subjects import log_stream
 
 
+LINGER_S = 0.02
+"""Nobody waits for the sequencer: a batch costs as much as ten events, so it had better hold some."""
+
+
 async def follow(bus: Bus, ledger: Ledger, directory: Directory, health: Health) -> None:
     """Fold the log from the ledger's position on, for ever.
 
@@ -25,7 +29,7 @@ async def follow(bus: Bus, ledger: Ledger, directory: Directory, health: Health)
     stream = log_stream(ledger.partition)
     end = await _end(bus, stream)
     _report(ledger, end, health)
-    async with Follower(bus, stream, StreamSeq(ledger.position + 1)) as follower:
+    async with Follower(bus, stream, StreamSeq(ledger.position + 1), linger_s=LINGER_S) as follower:
         async for batch in follower:
             for change in _fold(ledger, batch):
                 directory.add(entries(change))

@@ -35,14 +35,18 @@ class Follower:
 
     `async with Follower(bus, "LOG_0", start) as follower: async for batch in follower: …`
     Raises `LogRegressed` if the stream no longer holds `start` or has lost its end: numbers derived
-    from it would be wrong. At most twice `batch_max` messages are buffered.
+    from it would be wrong. At most three times `batch_max` messages are buffered. `linger_s` trades latency
+    for fewer and larger batches: what a batch costs is then spread over more messages.
     """
 
-    def __init__(self, bus: Bus, stream: str, start: StreamSeq, *, batch_max: int = 500) -> None:
+    def __init__(
+        self, bus: Bus, stream: str, start: StreamSeq, *, batch_max: int = 500, linger_s: float = 0.0
+    ) -> None:
         self._bus = bus
         self._stream = stream
         self._next = start
         self._batch_max = batch_max
+        self._linger_s = linger_s
         self._buffer: deque[StoredMessage] = deque(maxlen=4 * batch_max)
         self._wake = asyncio.Event()
         self._broken = False
@@ -70,6 +74,8 @@ class Follower:
     async def __anext__(self) -> list[StoredMessage]:
         while True:
             if self._buffer:
+                if self._linger_s and len(self._buffer) < self._batch_max:
+                    await asyncio.sleep(self._linger_s)
                 batch = [self._buffer.popleft() for _ in range(min(len(self._buffer), self._batch_max))]
                 await self._pull()
                 return batch
