@@ -30,6 +30,7 @@ from shared.subjects import channel_subject, live_subject, log_stream
 OWN_REPUBLISH_GRACE_S = 0.02
 """The republish leaves before the ack, but another task may read it a moment later."""
 
+_PLACED = {where: metrics.FEED_LIVE.labels(where.value) for where in Place}
 _log = structlog.get_logger()
 
 
@@ -189,7 +190,7 @@ class Feed:
             self._wanted = max(self._wanted, stored.stream_seq)
             return
         where = place(self.stream_seq, stored.stream_seq, stored.last_seq or StreamSeq(0))
-        metrics.FEED_LIVE.labels(where.value).inc()
+        _PLACED[where].inc()
         match where:
             case Place.NEXT:
                 with telemetry.span("edge.deliver", stored.headers):  # one per edge, none per recipient

@@ -103,11 +103,9 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
 
         One system call for all acks and events of a turn; nothing happens once a close has begun.
         """
-        if self._unsent:
-            self._unsent.append(frames)
-        elif self.is_open:
-            self._unsent.append(frames)
+        if not self._unsent:
             self.loop.call_soon(self.flush)
+        self._unsent.append(frames)
 
     def flush(self) -> None:
         """Hand over now what `write` has collected."""

@@ -31,7 +31,23 @@ PENDING_BYTES_MAX = 128 * 1024 * 1024
 """Bounds of a subscription's queue; beyond them messages are dropped and `on_trouble` is called."""
 
 ANSWERS_MAX = 100_000
+_BLANKS = " \t\r\n\v\f"
 _log = structlog.get_logger()
+
+
+class _Client(Client):
+    """nats-py's, but for reading headers: that tests every character of every name, twice the cost (16 us, 7 us)."""
+
+    @staticmethod
+    def _parse_header_lines(raw: bytes) -> dict[str, str]:
+        """`Name: value` lines; what has no name of one word is skipped, as nats-py does."""
+        headers: dict[str, str] = {}
+        for line in raw.decode(errors="replace").split("\r\n"):
+            name, colon, value = line.partition(":")
+            word = name.strip(_BLANKS)
+            if colon and word.isascii() and word.split() == [word]:
+                headers[word] = value.strip(_BLANKS)
+        return headers
 
 
 class Subscription:
@@ -62,7 +78,7 @@ class Connection:
     @contextlib.asynccontextmanager
     async def connect(cls, settings: CommonSettings, name: str) -> AsyncIterator[Self]:
         """Connect, and keep reconnecting for ever. Waits until a server answers."""
-        client = Client()
+        client = _Client()
         bus: Self | None = None
 
         async def on_reconnect() -> None:

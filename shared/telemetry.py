@@ -36,6 +36,7 @@ _OTLP = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 _SAMPLED = tuple("13579bdf")
 """The lowest bit of the flags, which end a traceparent; other bits may be set beside it."""
 
+_UNRECORDED = contextlib.nullcontext(INVALID_SPAN)
 _propagator = TraceContextTextMapPropagator()
 
 Attributes = Mapping[str, str | int | float | bool]
@@ -74,31 +75,26 @@ def start(processor: SpanProcessor, service: str, ratio: float) -> Callable[[], 
     return stop
 
 
-@contextlib.contextmanager
-def root_span(name: str, attributes: Attributes | None = None) -> Iterator[Span]:
+def root_span(name: str, attributes: Attributes | None = None) -> contextlib.AbstractContextManager[Span]:
     """The first span of a trace: a command enters here, and the dice are thrown."""
-    with _recorded(name, SpanKind.SERVER, {}, attributes) as span:
-        yield span
+    if isinstance(_Tracing.tracer, NoOpTracer):
+        return _UNRECORDED
+    return _recorded(name, SpanKind.SERVER, {}, attributes)
 
 
-@contextlib.contextmanager
 def span(
     name: str,
     parent: Mapping[str, str] | None = None,
     *,
     kind: SpanKind = SpanKind.INTERNAL,
     attributes: Attributes | None = None,
-) -> Iterator[Span]:
+) -> contextlib.AbstractContextManager[Span]:
     """A span below the one in a message's headers (`parent`), or below the current one.
 
     Without a sampled parent nothing is recorded, and nothing is spent.
     """
     sampled = _is_sampled(parent) if parent is not None else _current_is_sampled()
-    if not sampled:
-        yield INVALID_SPAN
-        return
-    with _recorded(name, kind, parent, attributes) as recorded:
-        yield recorded
+    return _recorded(name, kind, parent, attributes) if sampled else _UNRECORDED
 
 
 def inject(headers: dict[str, str]) -> None:
