@@ -36,7 +36,7 @@ _log = structlog.get_logger()
 
 
 class _Client(Client):
-    """nats-py's, but for reading headers: that tests every character of every name, twice the cost (16 us, 7 us)."""
+    """nats-py's, but for reading headers: its own way of checking names costs twice as much (16 us, 7 us)."""
 
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:
