@@ -124,16 +124,18 @@ class Delivery:
         if held is None or held.feed is not feed:
             return
         flush = self._fanout.flush(entries)
-        if self.user in flush.removed:
+        if flush.removed and self.user in flush.removed:
             held.sub.ended(flush.removed[self.user])
             feed.detach(self)
         was_live = held.sub.mode is Mode.LIVE
         fresh = held.sub.offer(entries, writable=self._wire.is_flowing)
-        if fresh:
-            whole = fresh is entries
-            self._wire.write(
-                flush.frames(batch=self._batch) if whole else frames_of(fresh, batch=self._batch)
-            )
+        if fresh is entries:
+            self._wire.write(flush.frames(batch=self._batch))
+            self.events += len(fresh)
+            if held.sub.last is None:
+                return
+        elif fresh:
+            self._wire.write(frames_of(fresh, batch=self._batch))
             self.events += len(fresh)
         if held.sub.mode is not Mode.LIVE:
             if was_live:

@@ -69,6 +69,8 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
     abort_timer: asyncio.TimerHandle | None = None
     closed_with: int | None = None
     bytes_written = 0
+    is_flowing = True
+    """Whether the kernel has taken everything that was written: what `writable` says, without asking it."""
     _unsent: list[bytes]
 
     # ------------------------------------------------------------ for the session
@@ -82,11 +84,6 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
             and self.conn.state is State.OPEN
             and not self.transport.is_closing()
         )
-
-    @property
-    def is_flowing(self) -> bool:
-        """Whether the kernel has taken everything that was written."""
-        return self.writable.is_set()
 
     @property
     def buffered_bytes(self) -> int:
@@ -165,12 +162,14 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
     def pause_writing(self) -> None:
         """The kernel did not take everything."""
         super().pause_writing()
+        self.is_flowing = False
         if self.listener is not None:
             self.listener.stalled()
 
     def resume_writing(self) -> None:
         """The kernel has everything."""
         super().resume_writing()
+        self.is_flowing = True
         if self.listener is not None:
             self.listener.flowing()
 

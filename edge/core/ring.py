@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.events import Recorded
 from shared.ids import Seq, StreamSeq
@@ -19,11 +19,11 @@ class Entry:
     recorded: Recorded
     body: bytes
     messages: int
+    seq: Seq = field(init=False)
+    """Position in the channel's log: here as well, because every delivery asks for it."""
 
-    @property
-    def seq(self) -> Seq:
-        """Position in the channel's log."""
-        return self.recorded.seq
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seq", self.recorded.seq)
 
     @property
     def stream_seq(self) -> StreamSeq:
