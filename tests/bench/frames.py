@@ -19,6 +19,11 @@ class FrameScanner:
         self._rest = b""
         self._fragments: list[Frame] = []
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has begun that is not complete."""
+        return not self._rest and not self._fragments
+
     def feed(self, data: bytes) -> list[Frame]:
         """Every message that is complete by now."""
         if self._rest:

@@ -4,16 +4,12 @@ A client library costs more per frame than the edge does, so a benchmark through
 Here frames are cut out of each read in one pass, and of an event only channel, seq and the stamp in its text
 are read. Nothing is skipped for speed that a client owes: heartbeats are answered, and the number of every
 event is held against the one before (P19).
-
-A stamp is the monotonic clock in nanoseconds at which a message was due, twenty digits at the start of its
-text; the clock is the same for all processes of a machine.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import functools
 import hashlib
 import secrets
 import time
@@ -26,26 +22,17 @@ import orjson
 
 from shared.clock import now_us
 from shared.ids import CommandId, new_command_id
+from tests.bench.chunks import Events, is_event, read_chunk, read_events
 from tests.bench.frames import CLOSE, PING, PONG, TEXT, FrameScanner, masked_frame
 
-STAMP_DIGITS = 20
 WAIT_S = 20.0
-PAYLOADS_KEPT = 2048
 _PATH = "/v1/ws"
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_EVENT = b'{"type":"event","channel":"'
-_SEQ = b'","seq":'
-_TEXT = b'"text":"'
 _PONG = b'{"type":"pong"}'
 
 
 class Refused(Exception):
     """The server answered a command, or the connection itself, with an error."""
-
-
-def stamped(due_ns: int, text: str) -> str:
-    """`text` with its first characters replaced by the stamp."""
-    return f"{due_ns:0{STAMP_DIGITS}d}{text[STAMP_DIGITS:]}"
 
 
 class LoadClient(asyncio.Protocol):
@@ -127,6 +114,13 @@ class LoadClient(asyncio.Protocol):
         """Wait until the server has said that this user is a member of all of them."""
         await self.until(lambda: channels <= self.channels)
 
+    def take_socket(self) -> int:
+        """Stop reading through the loop: the caller reads this descriptor, and calls `data_received`."""
+        assert self._transport is not None
+        cast(asyncio.ReadTransport, self._transport).pause_reading()
+        number: int = self._transport.get_extra_info("socket").fileno()
+        return number
+
     # ------------------------------------------------------------ receiving
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -151,6 +145,15 @@ class LoadClient(asyncio.Protocol):
         if not data:
             return
         now_ns = time.monotonic_ns()
+        events = read_chunk(data) if self._scanner.is_empty else None
+        if events is not None:
+            self._count(events, now_ns)
+        else:
+            self._read(data, now_ns)
+        if self._heard is not None and not self._heard.done():
+            self._heard.set_result(None)
+
+    def _read(self, data: bytes, now_ns: int) -> None:
         for opcode, payload in self._scanner.feed(data):
             if opcode == TEXT:
                 self._text(payload, now_ns)
@@ -159,8 +162,6 @@ class LoadClient(asyncio.Protocol):
             elif opcode == CLOSE:
                 self.closed_with = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
                 self.close()
-        if self._heard is not None and not self._heard.done():
-            self._heard.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Whoever still waits hears why it was in vain."""
@@ -186,19 +187,22 @@ class LoadClient(asyncio.Protocol):
             future.set_result({})
 
     def _text(self, payload: bytes, now_ns: int) -> None:
-        if payload.startswith((_EVENT, b"[")):
-            seqs = self._seqs
-            for channel, seq, due_ns in read_events(payload):
-                if seqs.get(channel, seq - 1) != seq - 1:
-                    self.gaps += 1
-                seqs[channel] = seq
-                self.events += 1
-                if due_ns:
-                    self.delivery_ns.append(now_ns - due_ns)
+        if is_event(payload):
+            self._count(read_events(payload), now_ns)
         elif payload.startswith(b'{"type":"ping"'):
             self.write(_PONG)
         else:
             self._other(orjson.loads(payload), now_ns)
+
+    def _count(self, events: Events, now_ns: int) -> None:
+        seqs = self._seqs
+        for channel, seq, due_ns in events:
+            if seqs.get(channel, seq - 1) != seq - 1:
+                self.gaps += 1
+            seqs[channel] = seq
+            if due_ns:
+                self.delivery_ns.append(now_ns - due_ns)
+        self.events += len(events)
 
     def _other(self, frame: dict[str, object], now_ns: int) -> None:
         match frame["type"]:
@@ -235,23 +239,6 @@ class LoadClient(asyncio.Protocol):
         future: asyncio.Future[dict[str, object]] = asyncio.get_running_loop().create_future()
         self._answers[what] = future
         return future
-
-
-@functools.lru_cache(maxsize=PAYLOADS_KEPT)
-def read_events(payload: bytes) -> tuple[tuple[bytes, int, int], ...]:
-    """Channel, seq and stamp (0: none) of one event, or of those in an array (P1).
-
-    Relies on the order of the fields that `shared.events.wire` gives. Kept, because the bytes are the same
-    for every recipient (P20) and many of them are in this process.
-    """
-    return tuple(_read_event(event) for event in payload.split(_EVENT)[1:])
-
-
-def _read_event(event: bytes) -> tuple[bytes, int, int]:
-    channel, _, rest = event.partition(_SEQ)
-    _, found, text = rest.partition(_TEXT)
-    stamp = text[:STAMP_DIGITS] if found else b""
-    return channel, int(rest[: rest.index(b",")]), int(stamp) if stamp.isdigit() else 0
 
 
 def fresh_id() -> CommandId:

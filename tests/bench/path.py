@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from shared import events as e
 from shared.clock import now_us
 from shared.ids import UserId, new_command_id
+from tests.bench.chunks import stamped
 from tests.bench.crowd import Crowd, Received, crowd
-from tests.bench.load_client import LoadClient, open_session, stamped
+from tests.bench.load_client import LoadClient, open_session
 from tests.bench.measure import CpuMeter, median, percentile
 from tests.bench.pace import paced
 from tests.bench.reference import BareCommit, SendLoop

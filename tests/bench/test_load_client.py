@@ -10,7 +10,8 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from shared import events as e
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, UserId, WorkspaceId
-from tests.bench.load_client import Refused, fresh_id, open_session, stamped
+from tests.bench.chunks import stamped
+from tests.bench.load_client import Refused, fresh_id, open_session
 
 TEXT = "y" * 60
 
