@@ -200,6 +200,13 @@ class Connection:
         )
         for channel, cursor in hello.cursors.items():
             roster.resume(channel, cursor)
+        return await self._welcomed(principal, delivery, roster, group)
+
+    async def _welcomed(
+        self, principal: Principal, delivery: Delivery, roster: Roster, group: asyncio.TaskGroup
+    ) -> bool:
+        """Attach the first page of channels and say welcome, in one step; the rest follows in tasks."""
+        node = self._node
         try:
             await node.users.listen(principal, self)
             pages = roster.pages()
@@ -215,7 +222,7 @@ class Connection:
         group.create_task(delivery.run())
         group.create_task(roster.run(pages))
         metrics.SESSIONS_OPENED.inc()
-        _log.info("connection.opened", session=self._name, channels=len(infos), cursors=len(hello.cursors))
+        _log.info("connection.opened", session=self._name, channels=len(infos))
         return True
 
     def _welcome(self, principal: Principal, infos: list[s.ChannelInfo], *, more: bool) -> s.Welcome:
