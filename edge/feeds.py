@@ -65,7 +65,6 @@ class Feeds:
             await self._bus.subscribe(LEADER_ELECTED, self._on_election),
         ]
         self._bus.on_reconnect(lambda: self.sweep_soon("reconnect"))
-        self._bus.on_trouble(lambda: self.sweep_soon("overflow"))
         self.spawn(self._keep())
         return self
 

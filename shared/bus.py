@@ -128,7 +128,7 @@ class Bus(Connection):
                     await self.publish(subject, body, headers=marks)
         except (TimeoutError, nats.errors.Error) as error:
             raise OutcomeUnknown("no answer to a batch", retry_after_ms=1000) from error
-        newest = _acknowledged(reply.data).stream_seq
+        newest = _acknowledged(reply.body).stream_seq
         return [StreamSeq(newest - last + position) for position in range(1, last + 1)]
 
     async def _reachable(self, deadline: Deadline, sent: int) -> bool:
@@ -150,10 +150,10 @@ class Bus(Connection):
             reply = await self.ask(subject, body, TRY_TIMEOUT_S, headers)
         except (TimeoutError, nats.errors.Error):
             return None
-        if reply.headers and "Status" in reply.headers:
+        if "Status" in reply.headers:
             return None  # 503: no stream listens just now
         try:
-            return _acknowledged(reply.data, retried=retried)
+            return _acknowledged(reply.body, retried=retried)
         except BusError as error:
             if error.retryable_now or error.err_code == _DUPLICATE_IN_PROCESS:
                 return None
@@ -205,10 +205,9 @@ class Bus(Connection):
         """One message by sequence: from any replica, and if it has none, from the leader."""
         with contextlib.suppress(Unavailable):
             body = orjson.dumps({"seq": stream_seq})
-            msg = await self.ask(f"$JS.API.DIRECT.GET.{stream}", body, timeout_s=0.5)
-            headers = msg.headers or {}
-            if "Status" not in headers:
-                return stored_from_headers(Message(msg.subject, msg.data, headers, ""))
+            reply = await self.ask(f"$JS.API.DIRECT.GET.{stream}", body, timeout_s=0.5)
+            if "Status" not in reply.headers:
+                return stored_from_headers(reply)
         return await self._from_leader(stream, {"seq": stream_seq})
 
     async def read_between(

@@ -1,4 +1,4 @@
-"""The connection's own reading of headers: the same as nats-py's, and in use."""
+"""What is cheaper than nats-py's does the same, and the pinned version still asks for it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from nats.aio.client import Client
+from nats.protocol.parser import Parser
 
 from shared.bus import Bus, Message
-from shared.connection import _Client
+from shared.nats_client import NatsClient
 
 _names = st.text(st.sampled_from("aZ9-_ \t:é\x00\x1c"), max_size=8)
 _values = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), max_size=20)
@@ -26,17 +27,21 @@ def test_headers_read_as_nats_py_reads_them(lines: list[str]) -> None:
     """Names of one ASCII word and their values; a line without a name is nobody's header."""
     raw = "\r\n".join([*lines, "", ""]).encode()
     theirs = {name: value for name, value in Client._parse_header_lines(raw).items() if name}
-    assert _Client._parse_header_lines(raw) == theirs
+    assert NatsClient._parse_header_lines(raw) == theirs
 
 
 def test_bytes_that_are_no_utf8_do_not_stop_a_reader() -> None:
     """They become U+FFFD in a value."""
-    assert _Client._parse_header_lines(b"a: \xff!\r\n") == {"a": "\ufffd!"}
+    assert NatsClient._parse_header_lines(b"a: \xff!\r\n") == {"a": "\ufffd!"}
 
 
-def test_nats_py_still_asks_this_method() -> None:
-    """The pinned version calls `self._parse_header_lines` when no other header parser is installed."""
+def test_nats_py_still_asks_for_these_methods() -> None:
+    """The pinned version reads headers and hands over messages through what is overridden."""
     assert "self._parse_header_lines(" in inspect.getsource(Client._process_headers)
+    assert "self.nc._process_msg(" in inspect.getsource(Parser.parse)
+    assert list(inspect.signature(Client._process_msg).parameters) == list(
+        inspect.signature(NatsClient._process_msg).parameters
+    )
 
 
 async def test_headers_arrive(bus: Bus) -> None:
@@ -48,3 +53,26 @@ async def test_headers_arrive(bus: Bus) -> None:
         assert (await arrived).headers == {"One": "1", "Zwei": "größer: 2"}
     with pytest.raises(Exception, match="nobody serves"):
         await bus.request("nobody.here", b"", timeout_s=1)
+
+
+async def test_messages_of_all_subscriptions_come_in_the_order_of_the_wire(bus: Bus) -> None:
+    """A connection has one order, also between two subscriptions; an error in one callback stops nothing."""
+    seen: list[str] = []
+    done = asyncio.Event()
+
+    def note(message: Message) -> None:
+        seen.append(message.subject)
+        if message.subject == "order.end":
+            done.set()
+        if message.body == b"7":
+            raise RuntimeError("a bug in a callback")
+
+    for subject in ("order.a", "order.b", "order.end"):
+        await bus.subscribe(subject, note)
+    sent = [f"order.{'ab'[number % 3 % 2]}" for number in range(300)]
+    for number, subject in enumerate(sent):
+        await bus.publish(subject, str(number).encode())
+    await bus.publish("order.end", b"")
+    async with asyncio.timeout(5):
+        await done.wait()
+    assert seen == [*sent, "order.end"]
