@@ -130,7 +130,8 @@ class Delivery:
         was_live = held.sub.mode is Mode.LIVE
         fresh = held.sub.offer(entries, writable=self._wire.is_flowing)
         if fresh is entries:
-            self._wire.write(flush.frames(batch=self._batch))
+            write = self._wire.write_now if feed.is_wide else self._wire.write
+            write(flush.frames(batch=self._batch))
             self.events += len(fresh)
             if held.sub.last is None:
                 return

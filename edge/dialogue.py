@@ -75,7 +75,7 @@ class Dialogue:
             correlated = codec.correlation(raw)
             await self._on_frame(codec.validate(raw))
         except ParleyError as error:
-            metrics.COMMANDS.labels("invalid", error.code).inc()
+            metrics.commands("invalid", error.code).inc()
             self._write(codec.refusal(error, correlated))
 
     async def _on_frame(self, frame: f.ClientFrame) -> None:
@@ -160,8 +160,8 @@ class Dialogue:
         self._write(ack)
         if prepared.feed is not None:
             self._node.typing.recorded(prepared.feed, prepared.event)
-        metrics.COMMANDS.labels(command.type, "duplicate" if ack.duplicate else "recorded").inc()
-        metrics.COMMAND_SECONDS.labels(command.type).observe(self._loop.time() - began_s)
+        metrics.commands(command.type, "duplicate" if ack.duplicate else "recorded").inc()
+        metrics.command_seconds(command.type).observe(self._loop.time() - began_s)
 
     async def _read(self, command: f.ReadCommand) -> None:
         principal = self.principal
@@ -171,7 +171,7 @@ class Dialogue:
         await self._node.users.tell_read(principal.workspace, principal.user, marker)
 
     def _refuse(self, command: _Command, error: ParleyError) -> None:
-        metrics.COMMANDS.labels(command.type, error.code).inc()
+        metrics.commands(command.type, error.code).inc()
         if isinstance(command, f.Writing):
             self._order.refused(_lane(command), command.id, error, self._loop.time())
         self._write(codec.refusal(error, command.id))

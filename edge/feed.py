@@ -1,14 +1,15 @@
 """A feed: one channel as this edge sees it, contiguous and numbered, from the log to the sessions.
 
 The stream republishes committed messages; the feed applies the gap rule to each, folds it, encodes it once
-and hands it to the attached sinks, once per loop iteration. What republishing loses (every leader change
-can) is read from the log: `want(position)` is the one door for all who know of a position that the feed
-should have reached: the gap rule, heads, sweeps, and acks.
+and hands it to the attached sinks, at most once per loop iteration. What republishing loses (every leader
+change can) is read from the log: `want(position)` is the one door for all who know of a position that the
+feed should have reached: the gap rule, heads, sweeps, and acks.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Protocol
 
@@ -16,6 +17,7 @@ import structlog
 
 from edge import metrics
 from edge.core.live import Place, place
+from edge.core.rest import Rest
 from edge.core.ring import Entry, Ring
 from shared import telemetry
 from shared.bus import Bus, BusError, Message, StoredMessage, Subscription, stored_from_headers
@@ -29,6 +31,9 @@ from shared.subjects import channel_subject, live_subject, log_stream
 
 OWN_REPUBLISH_GRACE_S = 0.02
 """The republish leaves before the ack, but another task may read it a moment later."""
+
+WIDE_SINKS_MIN = 50
+"""A flush to this many sessions is written to each at once: few of them have more to say in the same turn."""
 
 _PLACED = {where: metrics.FEED_LIVE.labels(where.value) for where in Place}
 _log = structlog.get_logger()
@@ -72,6 +77,8 @@ class Feed:
         self._ring_bytes_max = ring_bytes_max
         self.ring = self._new_ring()
         self._unflushed: list[Entry] = []
+        self._rest = Rest()
+        self.is_wide = False
         self._wanted = StreamSeq(0)
         self._repairing = True  # until `open` has brought the feed up
         self._settling: dict[StreamSeq, list[asyncio.Future[Entry]]] = {}
@@ -232,18 +239,30 @@ class Feed:
         self.ring.append(entry)
         if self.sinks:
             if not self._unflushed:
-                asyncio.get_running_loop().call_soon(self._flush)
+                self._flush_soon()
             self._unflushed.append(entry)
         for future in self._settling.get(stored.stream_seq, ()):
             if not future.done():
                 future.set_result(entry)
 
+    def _flush_soon(self) -> None:
+        """At the end of this turn of the loop, or when the rest from the last flush is over."""
+        loop = asyncio.get_running_loop()
+        left_s = self._rest.left_s(time.monotonic())
+        if left_s > 0.0:
+            loop.call_later(left_s, self._flush)
+        else:
+            loop.call_soon(self._flush)
+
     def _flush(self) -> None:
         if not self._unflushed:
             return
+        began_s = time.monotonic()
         entries, self._unflushed = self._unflushed, []
+        self.is_wide = len(self.sinks) >= WIDE_SINKS_MIN
         for sink in tuple(self.sinks):
             sink.on_entries(self, entries)
+        self._rest.flushed(began_s, time.monotonic())
 
     def _reset(self, reason: str) -> None:
         _log.error("feed.reset", partition=self.partition, reason=reason, seq=self.head)

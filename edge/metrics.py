@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from shared.metrics import LATENCY_BUCKETS_S
@@ -40,3 +42,24 @@ TYPING = Counter("parley_edge_typing_total", "Typing notices by what became of t
 REQUESTS = Counter(
     "parley_edge_http_requests_total", "HTTP requests by route and status", ["route", "status"]
 )
+
+
+# `labels` locks, copies and looks up each time; these three are asked for with every command.
+
+
+@functools.cache
+def commits(path: str, outcome: str) -> Counter:
+    """`COMMITS` of these labels."""
+    return COMMITS.labels(path, outcome)
+
+
+@functools.cache
+def commands(kind: str, outcome: str) -> Counter:
+    """`COMMANDS` of these labels."""
+    return COMMANDS.labels(kind, outcome)
+
+
+@functools.cache
+def command_seconds(kind: str) -> Histogram:
+    """`COMMAND_SECONDS` of this label."""
+    return COMMAND_SECONDS.labels(kind)

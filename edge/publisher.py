@@ -82,9 +82,9 @@ class Publisher:
             try:
                 recording = await (self._late(feed, event) if path == "late" else self._fresh(feed, event))
             except ParleyError as error:
-                metrics.COMMITS.labels(path, error.code).inc()
+                metrics.commits(path, error.code).inc()
                 raise
-        metrics.COMMITS.labels(path, "duplicate" if recording.duplicate else "recorded").inc()
+        metrics.commits(path, "duplicate" if recording.duplicate else "recorded").inc()
         return recording
 
     async def create(self, key: ChannelKey, event: ChannelCreated) -> tuple[Feed, Recording]:

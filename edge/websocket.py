@@ -104,6 +104,14 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
             self.loop.call_soon(self.flush)
         self._unsent.append(frames)
 
+    def write_now(self, frames: bytes) -> None:
+        """Write whole frames at once, unless others wait already: nothing may overtake them."""
+        if self._unsent:
+            self._unsent.append(frames)
+        elif self.is_open:
+            self.bytes_written += len(frames)
+            self.transport.write(frames)
+
     def flush(self) -> None:
         """Hand over now what `write` has collected."""
         if not self._unsent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
@@ -320,6 +321,26 @@ async def test_a_burst_reaches_a_sink_in_few_calls(bus: Bus, feeds: Feeds) -> No
     feeds.sweep_soon("interval")
     await eventually(lambda: len(seen.seqs) == 40)
     assert seen.calls <= 2
+
+
+async def test_a_flush_that_takes_long_is_followed_by_fewer_and_larger_ones(bus: Bus, feeds: Feeds) -> None:
+    """A large channel does not take the whole loop: what arrives while it rests goes out together."""
+
+    class Slow(Seen):
+        def on_entries(self, feed: Feed, entries: Sequence[Entry]) -> None:
+            super().on_entries(feed, entries)
+            until = time.monotonic() + 0.02
+            while time.monotonic() < until:
+                pass
+
+    channel = Channel(bus, "large")
+    await channel.create()
+    feed = await active(feeds, channel)
+    slow = Slow()
+    feed.attach(slow)
+    await asyncio.gather(*(channel.post() for _ in range(40)))
+    await eventually(lambda: slow.seqs == list(range(2, 42)))
+    assert slow.calls <= 20
 
 
 async def test_too_many_channels_are_refused(bus: Bus, layout: Layout) -> None:
