@@ -25,7 +25,7 @@ def hole(channel: ChannelId, replay: Replay, reached: Seq, to: Seq | None, reaso
         to=reached,
         complete=False,
         count=replay.count,
-        gap=Gap(from_=Seq(reached + 1), to=to, reason=reason),
+        gap=Gap(from_=reached, to=to, reason=reason),
     )
 
 

@@ -85,7 +85,7 @@ class ChannelChanged(_ServerFrame):
 
 
 class Gap(_ServerFrame):
-    """A hole that the server names instead of filling; `to` is null where it may not be told."""
+    """A hole that is named instead of filled: `from` (exclusive) to `to`, null where it may not be told."""
 
     from_: Seq = Field(alias="from")
     to: Seq | None

@@ -47,12 +47,13 @@ class Conversation:
 class Export:
     """An open export. Use it as a context manager; raises `BadRequest` if it is no zip at all."""
 
-    def __init__(self, path: Path, tally: Tally) -> None:
+    def __init__(self, path: Path, tally: Tally, file_bytes_max: int = FILE_BYTES_MAX) -> None:
         try:
             self._zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError) as error:
             raise BadRequest(f"{path} cannot be read as a zip: {error}") from error
         self._tally = tally
+        self._file_bytes_max = file_bytes_max
         self._days: dict[str, list[zipfile.ZipInfo]] = {}
         self._top: dict[str, zipfile.ZipInfo] = {}
         for info in self._zip.infolist()[:FILES_MAX]:
@@ -134,7 +135,7 @@ class Export:
     def _bytes(self, info: zipfile.ZipInfo) -> bytes:
         """The inflated file. The size in the zip's directory is a claim, so reading is bounded too."""
         with self._zip.open(info) as file:
-            body = file.read(FILE_BYTES_MAX + 1)
-        if len(body) > FILE_BYTES_MAX:
+            body = file.read(self._file_bytes_max + 1)
+        if len(body) > self._file_bytes_max:
             raise ValueError("larger than the limit")
         return body

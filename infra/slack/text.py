@@ -18,7 +18,7 @@ def text_of(record: Mapping[str, object], tally: Tally) -> str:
     if not text.strip():
         text = "\n".join(dict.fromkeys(clean(part, tally) for part in _substitutes(record))).strip()
     files = _hidden_files(record)
-    tally.alter("file of a message: its name is imported, its contents are not", files)
+    tally.alter("file of a message: its contents are not imported", files)
     return _cut(text, tally)
 
 

@@ -96,7 +96,7 @@ async def test_two_pages_chat(ana: Page, bob: Page) -> None:
 
 
 async def test_killed_edge_costs_nothing(ana: Page, bob: Page, system: System) -> None:
-    """After kill -9 of its edge and a restart the page shows exactly what it missed; what was typed arrives once."""
+    """After kill -9 and restart of its edge a page shows what it missed; what was typed arrives once."""
     await meet(ana, bob, "work")
     await write(ana, "before")
     await expect(bob.locator("#m3 .text")).to_have_text("before")

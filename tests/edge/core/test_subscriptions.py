@@ -88,4 +88,4 @@ def test_answers_say_what_was_sent() -> None:
     assert (done.from_, done.to, done.complete, done.count, done.gap) == (4, 7, True, 3, None)
     hole = answers.hole(ChannelId("c"), replay, Seq(7), Seq(20), "too_far")
     assert hole.gap is not None
-    assert (hole.complete, hole.gap.from_, hole.gap.to, hole.gap.reason) == (False, 8, 20, "too_far")
+    assert (hole.complete, hole.gap.from_, hole.gap.to, hole.gap.reason) == (False, 7, 20, "too_far")

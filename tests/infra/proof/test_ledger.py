@@ -1,0 +1,126 @@
+"""The ledger finds what is planted: changed, missing, added, misnumbered events, and wrong checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from infra.proof.ledger import (
+    Account,
+    Difference,
+    Ledger,
+    compare_archive,
+    compare_checkpoints,
+    enter_archive,
+    enter_log,
+)
+from shared.channel import fold
+from shared.events import Recorded, decode, encode
+from shared.ids import ChannelKey, Seq, StreamSeq
+from shared.records import Checkpoint
+from tests.support.archive import created, key_of, posted
+
+KEY = key_of("tea")
+BODIES = [encode(created()), *(encode(posted(f"cup {n}")) for n in range(4)), b"no event"]
+
+
+def logged() -> Ledger:
+    ledger: Ledger = {}
+    for stream_seq, body in enumerate(BODIES, 10):
+        enter_log(ledger, KEY, StreamSeq(stream_seq), 1_790_000_000_000_000, body)
+    return ledger
+
+
+def recorded() -> list[Recorded]:
+    state, found = None, []
+    for seq, body in enumerate(BODIES, 1):
+        event = decode(body)
+        state, void = fold(state, event)
+        found.append(Recorded(KEY, Seq(seq), StreamSeq(9 + seq), 1_790_000_000_000_000, event, void))
+    return found
+
+
+def archived(rows: list[tuple[Recorded, bytes]]) -> tuple[Ledger, list[Difference]]:
+    ledger: Ledger = {}
+    wrong = [enter_archive(ledger, row, body) for row, body in rows]
+    return ledger, [difference for difference in wrong if difference is not None]
+
+
+def rows() -> list[tuple[Recorded, bytes]]:
+    return list(zip(recorded(), BODIES, strict=True))
+
+
+def checkpoint(account: Account) -> Checkpoint:
+    assert account.state is not None
+    return Checkpoint(seq=account.seq, stream_seq=account.stream_seq, state=account.state)
+
+
+def test_equal_sources_have_no_difference() -> None:
+    """The same events, an unreadable one among them: nothing to report."""
+    log = logged()
+    archive, wrong = archived(rows())
+    assert wrong == []
+    assert list(compare_archive(log, archive)) == []
+    upto = {KEY: StreamSeq(15)}
+    assert list(compare_checkpoints(log, {KEY: checkpoint(log[KEY])}, upto)) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda r, b: (replace(r, at_us=r.at_us + 1), b),
+        lambda r, b: (replace(r, stream_seq=StreamSeq(r.stream_seq + 1)), b),
+        lambda r, b: (replace(r, void="because"), b),
+        lambda r, b: (r, b + b" "),
+    ],
+)
+def test_changed_row_is_found(change) -> None:  # type: ignore[no-untyped-def]
+    """Time, position, verdict and every byte of the body count."""
+    changed = rows()
+    changed[2] = change(*changed[2])
+    archive, _ = archived(changed)
+    assert [(d.key, d.seq) for d in compare_archive(logged(), archive)] == [(KEY, 3)]
+
+
+def test_missing_rows_are_found() -> None:
+    """The archive ends early, or lacks the channel altogether."""
+    archive, _ = archived(rows()[:4])
+    assert [d.seq for d in compare_archive(logged(), archive)] == [5]
+    assert [d.seq for d in compare_archive(logged(), {})] == [1]
+
+
+def test_row_that_the_log_does_not_hold_is_found() -> None:
+    """One row too many."""
+    extra = (replace(recorded()[-1], seq=Seq(7), stream_seq=StreamSeq(16)), BODIES[-1])
+    archive, _ = archived([*rows(), extra])
+    assert [d.seq for d in compare_archive(logged(), archive)] == [7]
+
+
+@pytest.mark.parametrize("order", [[0, 1, 3], [0, 1, 1], [1]])
+def test_holes_and_repetitions_in_the_archive_are_found(order: list[int]) -> None:
+    """Rows must be numbered 1, 2, 3 …"""
+    _, wrong = archived([rows()[index] for index in order])
+    assert len(wrong) == 1
+
+
+def test_wrong_checkpoints_are_found() -> None:
+    """Seq, position and state are compared; a missing one and one of an unknown channel too."""
+    log = logged()
+    right = checkpoint(log[KEY])
+    upto: dict[ChannelKey, StreamSeq] = {KEY: StreamSeq(15), key_of("gin"): StreamSeq(15)}
+    for wrong in (
+        right.model_copy(update={"seq": Seq(5)}),
+        right.model_copy(update={"stream_seq": StreamSeq(14)}),
+        right.model_copy(update={"state": replace(right.state, messages=9)}),
+    ):
+        assert len(list(compare_checkpoints(log, {KEY: wrong}, upto))) == 1
+    assert [d.what for d in compare_checkpoints(log, {}, upto)] == ["has no checkpoint"]
+    assert len(list(compare_checkpoints(log, {KEY: right, key_of("gin"): right}, upto))) == 3
+
+
+def test_checkpoint_that_is_ahead_belongs_to_what_came_meanwhile() -> None:
+    """A system in motion: what lies above the position up to which the log was read is not judged."""
+    log = logged()
+    ahead = checkpoint(log[KEY]).model_copy(update={"seq": Seq(99), "stream_seq": StreamSeq(99)})
+    assert list(compare_checkpoints(log, {KEY: ahead}, {KEY: StreamSeq(15)})) == []

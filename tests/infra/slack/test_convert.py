@@ -1,0 +1,259 @@
+"""A channel of an export becomes the same commands every time, and what is left out is counted (AT-55)."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.slack.convert import convert
+from infra.slack.export import Conversation, Record
+from infra.slack.orders import Conversion, Order
+from infra.slack.tally import Tally
+from shared.events import ChannelKind
+from shared.ids import command_id, command_time_ms
+
+CHANNEL = {"id": "C1", "name": "tea", "created": "1452837318", "creator": "U1", "members": ["U1", "U2"]}
+
+
+def converted(
+    *records: Record, channel: Record = CHANNEL, kind: ChannelKind = "public"
+) -> tuple[Conversion, Tally]:
+    tally = Tally()
+    conversion = convert(Conversation(kind, "tea", channel), records, "acme", tally)
+    assert conversion is not None, tally
+    return conversion, tally
+
+
+def orders(*records: Record) -> list[Order]:
+    """The orders after the invitations."""
+    return [order for order in converted(*records)[0].orders if order.kind != "invite"]
+
+
+def message(ts: str, **fields: object) -> Record:
+    return {"type": "message", "ts": ts, "user": "U1", "text": "hi"} | fields
+
+
+def test_creation_and_members() -> None:
+    """The channel keeps Slack's id and time, its creator creates it, its other members are invited."""
+    conversion, tally = converted()
+    assert conversion.channel == "C1"
+    assert conversion.create.origin.author == "U1"
+    assert conversion.create.origin.at == "2016-01-15T05:55:18.000Z"
+    assert conversion.create.fields["kind"] == "public"
+    assert [(o.kind, o.fields["user"]) for o in conversion.orders] == [("invite", "U2")]
+    assert not tally.skipped
+
+
+def test_message_keeps_author_and_time() -> None:
+    """The id carries Slack's time, so that the server takes the late path; author and time are Slack's."""
+    (order,) = orders(message("1452837352.000006"))
+    assert (order.kind, order.fields["text"], order.ts) == ("send", "hi", "1452837352.000006")
+    assert order.origin.at == "2016-01-15T05:55:52.000Z"
+    assert command_time_ms(command_id(order.id)) == 1452837352000
+
+
+def test_second_conversion_is_the_same() -> None:
+    """Twice the same export: the same orders with the same ids (AT-54)."""
+    records = [message("2.0", reactions=[{"name": "ok", "users": ["U2"], "count": 1}]), message("1.0")]
+    assert converted(*records)[0] == converted(*records)[0]
+
+
+def test_every_order_has_an_id_of_its_own() -> None:
+    """Edits, reactions and messages of one time and author do not share ids."""
+    reactions = [{"name": n, "users": ["U1", "U2"], "count": 2} for n in ("ok", "no")]
+    edited = {"user": "U1", "ts": "3.0"}
+    found = [
+        o.id for o in converted(message("2.0", reactions=reactions, edited=edited), message("3.0"))[0].orders
+    ]
+    assert len(found) == len(set(found)) == 8
+
+
+def test_order_is_by_time_not_by_file() -> None:
+    """Records are sorted by `ts` as a number."""
+    assert [o.ts for o in orders(message("10.5"), message("9.7"), message("10.25"))] == [
+        "9.7",
+        "10.25",
+        "10.5",
+    ]
+
+
+def test_edit_marks_the_message() -> None:
+    """Only the last text is in an export; that it was edited, and when, is kept."""
+    _, edit = orders(message("2.0", edited={"user": "U1", "ts": "5.0"}))
+    assert (edit.kind, edit.ref, edit.fields["text"]) == ("edit", "2.0", "hi")
+    assert edit.origin.at == "1970-01-01T00:00:05.000Z"
+
+
+def test_reactions_are_their_users() -> None:
+    """Each named user reacts; those that are counted but not named are counted as left out."""
+    conversion, tally = converted(
+        message("2.0", reactions=[{"name": "tada", "users": ["U1", "U2"], "count": 3}])
+    )
+    reactions = [o for o in conversion.orders if o.kind == "react"]
+    assert [(o.origin.author, o.fields["emoji"], o.ref) for o in reactions] == [
+        ("U1", "tada", "2.0"),
+        ("U2", "tada", "2.0"),
+    ]
+    assert tally.skipped == {"reaction whose user is not named": 1}
+
+
+def test_threads() -> None:
+    """A reply names its root; a root that is missing costs the thread, not the message."""
+    conversion, tally = converted(
+        message("1.0", thread_ts="1.0"),
+        message("2.0", thread_ts="1.0"),
+        message("3.0", thread_ts="1.0", subtype="thread_broadcast"),
+        message("4.0", thread_ts="0.5"),
+    )
+    sends = [o for o in conversion.orders if o.kind == "send"]
+    assert [o.thread for o in sends] == [None, "1.0", "1.0", None]
+    assert tally.altered == {"reply whose root is missing: imported outside its thread": 1}
+    assert not tally.skipped
+
+
+def test_bots_and_unknown_users_are_authors() -> None:
+    """USLACKBOT, a bot without a user, a user that `users.json` does not know: all are imported."""
+    found = orders(
+        message("1.0", user="USLACKBOT"),
+        {"type": "message", "subtype": "bot_message", "bot_id": "B1", "ts": "2.0", "text": "beep"},
+        {"type": "message", "subtype": "bot_message", "username": "hook", "ts": "3.0", "text": "beep"},
+        message("4.0", user="UNKNOWN"),
+        {"type": "message", "subtype": "file_comment", "ts": "5.0", "text": "x", "comment": {"user": "U9"}},
+    )
+    assert [o.origin.author for o in found] == ["USLACKBOT", "B1", "hook", "UNKNOWN", "U9"]
+
+
+def test_text_of_attachments_and_files() -> None:
+    """A bot says it in attachments, a file has a title: better than nothing."""
+    found = orders(
+        message("1.0", text="", attachments=[{"fallback": "build passed"}, {"text": "in 3 s"}]),
+        message("2.0", text="", files=[{"title": "plan.pdf"}]),
+    )
+    assert [o.fields["text"] for o in found] == ["build passed\nin 3 s", "plan.pdf"]
+
+
+def test_membership_and_channel_changes() -> None:
+    """Joins, leaves, topics, names and archiving are events of their own."""
+    conversion, _ = converted(
+        message("1.0", subtype="channel_join", user="U2"),
+        message("2.0", subtype="channel_topic", topic="green tea"),
+        message("3.0", subtype="channel_name", name="coffee"),
+        message("4.0", subtype="channel_leave", user="U2"),
+        message("5.0", subtype="channel_archive"),
+    )
+    assert [(o.kind, dict(o.fields)) for o in conversion.orders] == [
+        ("join", {}),
+        ("update_channel", {"topic": "green tea"}),
+        ("update_channel", {"name": "coffee"}),
+        ("leave", {}),
+        ("update_channel", {"archived": True}),
+    ]
+
+
+def test_archived_channel_is_closed_last() -> None:
+    """`is_archived` without a record: the channel is closed after its last message."""
+    conversion, _ = converted(message("9.0"), channel={**CHANNEL, "is_archived": True})
+    assert conversion.orders[-1].fields == {"archived": True}
+
+
+def test_changes_and_deletions_of_full_exports() -> None:
+    """`message_changed` and `message_deleted` refer to the message that they are about."""
+    found = orders(
+        message("1.0"),
+        message("2.0", subtype="message_changed", message={"ts": "1.0", "user": "U1", "text": "new"}),
+        message("3.0", subtype="message_deleted", deleted_ts="1.0"),
+    )
+    assert [(o.kind, o.ref) for o in found[1:]] == [("edit", "1.0"), ("delete", "1.0")]
+
+
+def test_everything_left_out_has_a_reason() -> None:
+    """No ts, a bad ts, a double ts, no author, no text, a tombstone, no message: counted, one by one."""
+    _, tally = converted(
+        {"type": "message", "text": "x", "user": "U1"},
+        message("yesterday"),
+        message("1.0"),
+        message("1.0"),
+        {"type": "message", "ts": "2.0", "text": "x"},
+        message("3.0", text=""),
+        message("4.0", subtype="tombstone"),
+        {"type": "huddle", "ts": "5.0"},
+        message("6.0", subtype="message_deleted", deleted_ts="0.1"),
+        message("7.0", subtype="channel_join", user=None),
+    )
+    assert tally.skipped == {
+        "record without a usable ts": 2,
+        "record with a ts that its channel has already": 1,
+        "message without an author": 1,
+        "message without any text": 1,
+        "record of the kind tombstone": 1,
+        "record that is no message": 1,
+        "deletion of a message that is missing": 1,
+        "join or leave without a user": 1,
+    }
+
+
+def test_bad_text_is_mended_and_counted() -> None:
+    """NUL and lone surrogates are replaced, a text above the limit is cut (AT-80)."""
+    conversion, tally = converted(message("1.0", text="a\x00\ud800b"), message("2.0", text="é" * 20_000))
+    texts = [str(o.fields["text"]) for o in conversion.orders if o.kind == "send"]
+    assert "\x00" not in texts[0]
+    assert texts[0].encode().startswith(b"a")
+    assert len(texts[1].encode()) <= 16_384
+    assert sum(tally.altered.values()) == 2
+
+
+def test_private_and_direct_conversations() -> None:
+    """Only a public channel keeps its id; a direct one has its members from the start."""
+    private, _ = converted(message("1.0", subtype="group_join", user="U2"), kind="private")
+    assert private.channel is None
+    assert [o.kind for o in private.orders] == ["invite"]
+    direct, _ = converted(kind="direct", channel={"id": "D1", "created": 1, "members": ["U1", "U2"]})
+    assert direct.channel is None
+    assert direct.create.fields["members"] == ["U1", "U2"]
+    assert direct.orders == []
+
+
+def test_unusable_channel_is_counted() -> None:
+    """A channel without an id that can be kept is left out, with its reason."""
+    tally = Tally()
+    assert convert(Conversation("public", "x", {"id": "a.*", "name": "x"}), [], "acme", tally) is None
+    assert tally.skipped == {"channel without a usable id": 1}
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=8)
+    | st.sampled_from(["1.0", "U1", "tombstone"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = [
+    *("type", "subtype", "ts", "user", "bot_id", "username", "text", "thread_ts", "reactions", "edited"),
+    *(
+        "files",
+        "file",
+        "attachments",
+        "comment",
+        "message",
+        "deleted_ts",
+        "hidden",
+        "topic",
+        "purpose",
+        "name",
+    ),
+    *("id", "created", "creator", "members", "is_archived"),
+]
+hostile = st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=10)
+
+
+@given(st.lists(hostile, max_size=6), hostile, st.sampled_from(["public", "private", "direct"]))
+def test_nothing_aborts(records: list[Record], channel: Record, kind: ChannelKind) -> None:
+    """Whatever stands in the fields, conversion ends, and every order can be written as JSON."""
+    conversion = convert(Conversation(kind, "x", channel), records, "acme", Tally())
+    for order in conversion.orders if conversion else ():
+        json.dumps(dict(order.fields)).encode()
+        assert command_id(order.id)
