@@ -23,6 +23,10 @@ from shared.ids import Epoch, Partition
 MANIFESTS_KEPT = 100
 
 
+CLAIMS_MAX = 20
+"""Tries to become the writer of a partition while another one publishes."""
+
+
 class Fenced(ParleyError):
     """Another archiver writes this partition; this one must end at once."""
 
@@ -48,16 +52,23 @@ class ManifestStore:
             directory.mkdir(parents=True, exist_ok=True)
         sync_directory(self._directory)
         sync_directory(self._directory.parent)
+        for _ in range(CLAIMS_MAX):
+            manifest = self._claim(partition, epoch, writer, now_us)
+            try:
+                self.publish(manifest)
+            except Fenced:  # the writer before us has published meanwhile: claim what it left
+                continue
+            return manifest
+        raise Fenced(f"{self._directory} has a busy writer that cannot be overtaken")
+
+    def _claim(self, partition: Partition, epoch: Epoch, writer: str, now_us: int) -> Manifest:
         newest = newest_manifest(self._directory)
         if newest is None:
-            manifest = first(partition, epoch, writer, now_us)
-        else:
-            check(newest)
-            if newest.epoch != epoch:
-                raise LogRegressed(f"{self._directory} archives epoch {newest.epoch}, the log is {epoch}")
-            manifest = claimed(newest, writer, now_us)
-        self.publish(manifest)
-        return manifest
+            return first(partition, epoch, writer, now_us)
+        check(newest)
+        if newest.epoch != epoch:
+            raise LogRegressed(f"{self._directory} archives epoch {newest.epoch}, the log is {epoch}")
+        return claimed(newest, writer, now_us)
 
     def publish(self, manifest: Manifest) -> None:
         """Make a version the truth, durably; raises `Fenced` if it is not ours to write."""

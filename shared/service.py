@@ -131,8 +131,8 @@ async def run_service(
     try:
         flush = telemetry.configure(settings, name)
         service = Service(name, settings)
-        async with _health_port(service) if serve_health else contextlib.nullcontext():
-            with _signals(service):
+        with _signals(service):  # first: whoever reads that we have started may stop us
+            async with _health_port(service) if serve_health else contextlib.nullcontext():
                 code = await service.supervise(main)
         flush()
     except Misconfigured as error:
