@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from shared.errors import Misconfigured
+from shared.errors import Misconfigured, Unavailable
 
 _ROOT = Path(__file__).parents[2]
 
@@ -26,4 +27,7 @@ def bench(
             "run `uv run parley bench` in a clone of the repository"
         )
     command = [sys.executable, "-m", "tests.bench", *names, "--repetitions", str(repetitions)]
-    sys.exit(subprocess.run([*command, *(["--json"] if json else [])], cwd=_ROOT, check=False).returncode)
+    done = subprocess.run([*command, *(["--json"] if json else [])], cwd=_ROOT, check=False)
+    if done.returncode < 0:
+        raise Unavailable(f"the benchmark was ended by {signal.Signals(-done.returncode).name}")
+    sys.exit(done.returncode)
