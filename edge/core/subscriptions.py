@@ -90,7 +90,7 @@ class Subscription:
         Raises ValueError, and changes nothing, if they leave a hole.
         """
         assert self.mode is not Mode.LIVE, "a live subscription is fed by its feed"
-        fresh = self._fresh(items)
+        fresh = self._fresh(items) if items else ()
         if not fresh:
             return ()
         if fresh[0].seq != self.cursor + 1:
