@@ -231,9 +231,11 @@ async def test_gap_is_shown_and_can_be_loaded(page: Page, edge: ScriptedEdge) ->
     await again.send(posted(31, "after"))
     await expect(page.locator("[data-gap]")).to_contain_text("#4 to #30 are missing here")
     await expect(page.locator("#range")).to_contain_text("27 missing")
+    await expect(page.locator("#m31 .text")).to_have_text("after")
     assert await numbers(page) == [1, 2, 3, 31]
     await page.get_by_role("button", name="Load 27 missing events").click()
     await expect(page.locator("[data-gap]")).to_have_count(0)
+    await expect(page.locator("#m30 .text")).to_have_text("text 30")
     assert await numbers(page) == list(range(1, 32))
 
 
