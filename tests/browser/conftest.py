@@ -45,6 +45,7 @@ async def browser() -> AsyncIterator[Browser]:
 async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page; an error in its scripts fails the test."""
     context = await browser.new_context(viewport={"width": 1100, "height": 720})
+    await context.add_init_script("Math.random = () => 0.9")  # the longest waits, so that a test sees them
     opened = await context.new_page()
     errors: list[str] = []
     opened.on("pageerror", lambda error: errors.append(str(error)))

@@ -230,6 +230,7 @@ async def test_gap_is_shown_and_can_be_loaded(page: Page, edge: ScriptedEdge) ->
     await again.resumed(3, 30, complete=False, count=0, gap={"from": 3, "to": 30, "reason": "too_far"})
     await again.send(posted(31, "after"))
     await expect(page.locator("[data-gap]")).to_contain_text("#4 to #30 are missing here")
+    await expect(page.locator("#m31")).to_be_visible()
     await expect(page.locator("#range")).to_contain_text("27 missing")
     await expect(page.locator("#m31 .text")).to_have_text("after")
     assert await numbers(page) == [1, 2, 3, 31]
