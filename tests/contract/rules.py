@@ -22,10 +22,22 @@ IMPURE = frozenset(
         "socket",
         "threading",
         "subprocess",
+        "pathlib",
+        "datetime",
     }
 )
 LEFTOVER = re.compile(r"#.*\b(TODO|FIXME|XXX|HACK)\b")
-UNBOUNDED = re.compile(r"asyncio\.Queue\(\)|(?<!\w)deque\(\)")
+QUEUES = {
+    "deque": ("maxlen", 1),
+    "Queue": ("maxsize", 0),
+    "LifoQueue": ("maxsize", 0),
+    "PriorityQueue": ("maxsize", 0),
+}
+"""Containers that grow: the argument that bounds them, and its place."""
+
+EVENT = re.compile(r"[a-z]+(_[a-z]+)*\.[a-z]+(_[a-z]+)*")
+LOG_LEVELS = frozenset({"debug", "info", "warning", "error", "exception", "critical", "log"})
+OPEN_LABELS = frozenset({"channel", "user", "author", "workspace", "session", "id", "subject", "seq"})
 
 
 def too_long(source: str, lines_max: int = FILE_LINES_MAX) -> list[str]:
@@ -47,13 +59,7 @@ def badly_named(module: str, source: str) -> list[str]:
 
 def impure(source: str) -> list[str]:
     """Modules that a core may not import: clocks, chance, input and output, the event loop."""
-    names: list[str] = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names.append(node.module or "")
-    return [name for name in names if name.partition(".")[0] in IMPURE]
+    return [name for name in _imports(source) if name.partition(".")[0] in IMPURE]
 
 
 def leftovers(source: str) -> list[str]:
@@ -62,5 +68,77 @@ def leftovers(source: str) -> list[str]:
 
 
 def unbounded(source: str) -> list[str]:
-    """Queues without a bound."""
-    return [match[0] for match in UNBOUNDED.finditer(source)]
+    """Queues without a bound, whatever is in them: a bound that is missing, 0 or None."""
+    found = []
+    for call, name in _calls(source):
+        keyword, place = QUEUES.get(name.rpartition(".")[2], ("", 0))
+        given = [k.value for k in call.keywords if k.arg == keyword] or call.args[place : place + 1]
+        bound = ast.unparse(given[0]) if given else "None"
+        if keyword and bound in {"None", "0"}:
+            found.append(ast.unparse(call))
+    return found
+
+
+def misnamed_logs(source: str) -> list[str]:
+    """Log lines whose event is not a literal `noun.past_verb`."""
+    found = []
+    for call, name in _calls(source):
+        logger, _, level = name.rpartition(".")
+        if logger.rpartition(".")[2] in {"_log", "log"} and level in LOG_LEVELS:
+            event = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
+            if not isinstance(event, str) or not EVENT.fullmatch(event):
+                found.append(ast.unparse(call))
+    return found
+
+
+def open_labels(source: str) -> list[str]:
+    """Metrics outside `parley_`, without a meaning, or with labels that grow with use (AT-83)."""
+    found = []
+    for call, name in _calls(source):
+        if name.rpartition(".")[2] in {"Counter", "Gauge", "Histogram", "Summary"} and len(call.args) > 1:
+            metric, meaning, *labels = [ast.literal_eval(argument) for argument in call.args[:3]]
+            labels += [ast.literal_eval(k.value) for k in call.keywords if k.arg == "labelnames"]
+            names = {label for group in labels for label in group}
+            if not metric.startswith("parley_") or not meaning or names & OPEN_LABELS:
+                found.append(ast.unparse(call))
+    return found
+
+
+def unexplained(source: str) -> list[str]:
+    """Tests that do not say what must hold."""
+    return [
+        node.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and not ast.get_docstring(node)
+    ]
+
+
+def impatient(source: str) -> list[str]:
+    """Sleeps for a guess, and mocks. `asyncio.sleep(0)` only lets others run."""
+    sleeps = [
+        ast.unparse(call)
+        for call, name in _calls(source)
+        if name in {"time.sleep", "asyncio.sleep"} and ast.unparse(call.args[0]) != "0"
+    ]
+    return sleeps + [name for name in _imports(source) if "mock" in name]
+
+
+def _calls(source: str) -> list[tuple[ast.Call, str]]:
+    """Every call with the name of what is called, without type arguments."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return [
+        (call, ast.unparse(call.func.value if isinstance(call.func, ast.Subscript) else call.func))
+        for call in calls
+    ]
+
+
+def _imports(source: str) -> list[str]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names.append(node.module or "")
+    return names
