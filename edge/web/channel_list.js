@@ -57,7 +57,7 @@ export class ChannelList {
 
 const MARKS = { public: "#", private: "◆", direct: "@" };
 
-/** How a channel is called: a direct one by its members, once they are known. */
+/** How a channel is called. */
 export function nameOf(info) {
   return info.name || (info.kind === "direct" ? "Direct conversation" : info.id);
 }

@@ -9,12 +9,14 @@ const OPEN_EVENTS_MAX = 2_000;
 const SHUT_EVENTS_MAX = 200;
 const LOADED_CHANNELS_MAX = 20;
 const LISTED_MAX = 1_000;
+const LISTED_MS = 60_000;
 
 export class Channels {
   all = new Map();
   listed = new Map();
   current = "";
   summary = "";
+  #listedMs = 0;
 
   /** `on.changed()` after a change that no frame caused, `on.trouble(text)`, `on.event(event)` for each event. */
   constructor(http, on) {
@@ -75,9 +77,15 @@ export class Channels {
     });
   }
 
+  /** After a reconnect: when all come back at once, lists would be half of the work. */
+  listIfOld() {
+    if (Date.now() - this.#listedMs > LISTED_MS) this.list();
+  }
+
   /** Ask which channels there are, also public ones that the user has not joined. */
   async list() {
     const listed = new Map();
+    this.#listedMs = Date.now();
     try {
       for (let after, more = true; more && listed.size < LISTED_MAX; ) {
         const page = await this.http.channels(after);

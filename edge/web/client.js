@@ -115,7 +115,7 @@ export class Client {
       Object.assign(this, { user: frame.user, workspace: frame.workspace, limits: frame.limits });
       frame.channels.forEach((info) => this.channels.member(info));
       this.#flush();
-      this.channels.list();
+      this.channels.listIfOld();
     },
     channels: (frame) => frame.channels.forEach((info) => this.channels.member(info)),
     channel: ({ member, channel }) => (member ? this.channels.member(channel) : this.channels.ended(channel.id)),

@@ -2,6 +2,8 @@
 
 import { byId, h } from "./dom.js";
 
+const NAME_CHARS_MAX = 128;
+
 /** Ask with fields; gives their values when the user agrees, null when not. */
 function ask(title, submit, ...content) {
   const dialog = byId("dialog");
@@ -31,8 +33,8 @@ function ask(title, submit, ...content) {
   });
 }
 
-/** The fields of create_channel, or null. */
-export async function askForChannel() {
+/** The fields of create_channel, or null; `user` is who asks. */
+export async function askForChannel(user) {
   const kinds = h(
     "select",
     { id: "kind", name: "kind" },
@@ -51,7 +53,7 @@ export async function askForChannel() {
   });
   const hint = h("span", { id: "members-hint", class: "hint" }, "Optional unless direct: user ids, separated by commas.");
   const values = await ask("New channel", "Create", field("Kind", kinds), nameField, field("Members", people, hint));
-  return values && creation(values);
+  return values && creation(values, user);
 }
 
 /** The user to add, or null. */
@@ -69,10 +71,10 @@ function field(label, input, ...more) {
   return h("p", { class: "field" }, h("label", { for: input.id }, label), input, ...more);
 }
 
-function creation({ kind, name, members }) {
+function creation({ kind, name, members }, user) {
   const users = members.split(",").map((user) => user.trim()).filter(Boolean);
   const fields = { kind, ...(users.length ? { members: users } : {}) };
-  if (kind === "direct") return fields;
+  if (kind === "direct") return { ...fields, name: [user, ...users].join(", ").slice(0, NAME_CHARS_MAX) };
   return { ...fields, name: name.trim(), ...(kind === "public" ? { channel: idOf(name) } : {}) };
 }
 

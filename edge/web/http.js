@@ -1,4 +1,4 @@
-// History, lists and members over HTTP. Errors are problem documents (RFC 9457) with the protocol's codes.
+// History and lists over HTTP. Errors are problem documents (RFC 9457) with the protocol's codes.
 
 const PAGE = 50;
 const DEADLINE_MS = 15_000;
@@ -17,22 +17,17 @@ export class Http {
 
   /** The newest events before a number, ascending: {events, more}. */
   before(channel, seq, limit = PAGE) {
-    return this.#get(`v1/channels/${channel}/events`, { before: seq, limit });
+    return this.#get(`v1/channels/${encodeURIComponent(channel)}/events`, { before: seq, limit });
   }
 
   /** The first events after a number, ascending: {events, more}. */
   after(channel, seq, limit = PAGE) {
-    return this.#get(`v1/channels/${channel}/events`, { after: seq, limit });
+    return this.#get(`v1/channels/${encodeURIComponent(channel)}/events`, { after: seq, limit });
   }
 
   /** One channel as the user may see it. */
   channel(channel) {
-    return this.#get(`v1/channels/${channel}`, {});
-  }
-
-  /** {members: [{user, role}]}. */
-  members(channel) {
-    return this.#get(`v1/channels/${channel}/members`, {});
+    return this.#get(`v1/channels/${encodeURIComponent(channel)}`, {});
   }
 
   async #get(path, query) {

@@ -65,7 +65,7 @@ async function invite(info) {
 }
 
 async function create() {
-  const fields = await askForChannel();
+  const fields = await askForChannel(client.user);
   if (fields) act(client.command("create_channel", fields).then((ack) => go(ack.channel)));
 }
 

@@ -71,7 +71,7 @@ export class MessageList {
     const { scrollTop, scrollHeight, clientHeight } = this.scroll;
     this.#atEnd = scrollHeight - scrollTop - clientHeight < NEAR_PX;
     byId("newest").hidden = this.#atEnd;
-    if (scrollTop < LOAD_PX && this.list.childElementCount) this.older();
+    if (scrollTop < LOAD_PX) this.older();
     if (this.#atEnd) this.seen();
   }
 }
