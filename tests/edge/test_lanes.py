@@ -1,0 +1,120 @@
+"""Lanes: in order within a channel, side by side between channels, bounded for the session (P13)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from edge.lanes import Lanes, Step
+from shared.ids import ChannelId
+from tests.support.waiting import eventually
+
+C, OTHER = ChannelId("c"), ChannelId("other")
+
+
+class Desk:
+    """Decides about items when told to, and writes down what began and ended."""
+
+    def __init__(self, *, overlaps: str = "", undecided: str = "") -> None:
+        self.notes: list[str] = []
+        self.gates: dict[str, asyncio.Event] = {}
+        self._overlaps = overlaps
+        self._undecided = undecided
+
+    async def work(self, item: str) -> Step | None:
+        """The first step; items in `undecided` have no second."""
+        self.notes.append(f"decide {item}")
+        if item in self._undecided:
+            return None
+        return Step(self._record(item), overlaps=item in self._overlaps)
+
+    def open(self, *items: str) -> None:
+        """Let the second steps of these items end."""
+        for item in items:
+            self._gate(item).set()
+
+    async def _record(self, item: str) -> None:
+        self.notes.append(f"record {item}")
+        await self._gate(item).wait()
+        self.notes.append(f"end {item}")
+
+    def _gate(self, item: str) -> asyncio.Event:
+        return self.gates.setdefault(item, asyncio.Event())
+
+
+def lanes_of(desk: Desk, in_flight_max: int = 10) -> Lanes[str]:
+    """Lanes that work at this desk."""
+    return Lanes(desk.work, in_flight_max=in_flight_max, spawn=asyncio.ensure_future)  # type: ignore[arg-type]
+
+
+async def test_a_channel_records_one_after_the_other() -> None:
+    """The second command of a channel is decided only after the first is durable."""
+    desk = Desk()
+    lanes = lanes_of(desk)
+    lanes.put(C, "a")
+    lanes.put(C, "b")
+    await eventually(lambda: "record a" in desk.notes)
+    assert desk.notes == ["decide a", "record a"]
+    desk.open("a", "b")
+    await eventually(lambda: "end b" in desk.notes)
+    assert desk.notes == ["decide a", "record a", "end a", "decide b", "record b", "end b"]
+
+
+async def test_channels_do_not_wait_for_each_other() -> None:
+    """A slow channel holds up nobody else."""
+    desk = Desk()
+    lanes = lanes_of(desk)
+    lanes.put(C, "a")
+    lanes.put(OTHER, "b")
+    desk.open("b")
+    await eventually(lambda: "end b" in desk.notes)
+    assert "end a" not in desk.notes
+    desk.open("a")
+    await eventually(lambda: "end a" in desk.notes)
+
+
+async def test_steps_that_overlap_do_not_wait() -> None:
+    """Imports follow one another without waiting; what comes behind them waits for all."""
+    desk = Desk(overlaps="ab")
+    lanes = lanes_of(desk)
+    for item in ("a", "b", "c"):
+        lanes.put(C, item)
+    await eventually(lambda: "decide c" in desk.notes and "record b" in desk.notes)
+    assert "record c" not in desk.notes
+    desk.open("b")
+    await eventually(lambda: "end b" in desk.notes)
+    assert "record c" not in desk.notes
+    desk.open("a", "c")
+    await eventually(lambda: "end c" in desk.notes)
+
+
+async def test_a_refused_command_has_no_second_step() -> None:
+    """The lane goes on with the next."""
+    desk = Desk(undecided="a")
+    lanes = lanes_of(desk)
+    lanes.put(C, "a")
+    lanes.put(C, "b")
+    desk.open("b")
+    await eventually(lambda: "end b" in desk.notes)
+    assert "record a" not in desk.notes
+
+
+async def test_a_session_is_bounded() -> None:
+    """At the bound nothing more is taken until something has ended, whatever the channel."""
+    desk = Desk()
+    lanes = lanes_of(desk, in_flight_max=2)
+    lanes.put(C, "a")
+    assert not lanes.is_full
+    lanes.put(OTHER, "b")
+    assert lanes.is_full
+    with pytest.raises(AssertionError):
+        lanes.put(C, "c")
+    waiting = asyncio.ensure_future(lanes.room())
+    await eventually(lambda: "record b" in desk.notes)
+    assert not waiting.done()
+    desk.open("b")
+    await asyncio.wait_for(waiting, 5)
+    lanes.put(OTHER, "c")
+    desk.open("a", "c")
+    await eventually(lambda: {"end a", "end c"} <= set(desk.notes))
