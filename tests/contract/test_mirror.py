@@ -1,0 +1,111 @@
+"""Every module of the services and of shared has a test file of its own, or says where it is tested."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("edge", "sequencer", "archiver", "shared")
+
+_DIALOGUE = "tests/edge/test_dialogue.py"
+_HTTP = "tests/edge/http/test_http.py"
+_DOCS = "tests/contract/test_docs.py"
+_PUBLISHER = "tests/edge/test_publisher.py"
+
+ELSEWHERE = {
+    # described by documents that must be current
+    "edge/api/asyncapi.py": _DOCS,
+    "edge/api/codes.py": _DOCS,
+    "edge/api/files.py": _DOCS,
+    "edge/api/openapi.py": _DOCS,
+    "edge/api/schemas.py": _DOCS,
+    # assembly and endpoints: only a running edge says whether they are right
+    "edge/app.py": _HTTP,
+    "edge/http/caller.py": _HTTP,
+    "edge/http/channels.py": _HTTP,
+    "edge/http/events.py": _HTTP,
+    "edge/node.py": _DIALOGUE,
+    "edge/connections.py": "tests/edge/test_connection.py",
+    "edge/settings.py": "tests/edge/test_connection.py",
+    "edge/metrics.py": "tests/edge/test_websocket.py",
+    # a session as a client sees it
+    "edge/commands.py": _DIALOGUE,
+    "edge/reads.py": _DIALOGUE,
+    "edge/targets.py": _DIALOGUE,
+    "edge/typing_board.py": _DIALOGUE,
+    "edge/delivery.py": "tests/edge/test_websocket.py",
+    "edge/directory.py": "tests/edge/test_membership.py",
+    "edge/roster.py": "tests/edge/test_membership.py",
+    # behind the publisher's and the feed's door
+    "edge/archive.py": _PUBLISHER,
+    "edge/late_lane.py": _PUBLISHER,
+    "edge/replayer.py": _PUBLISHER,
+    "edge/feeds.py": "tests/edge/test_feed.py",
+    # values without a rule of their own
+    "edge/core/answers.py": "tests/edge/core/test_subscriptions.py",
+    "edge/core/frames.py": "tests/edge/core/test_codec.py",
+    "edge/core/principal.py": "tests/edge/test_auth.py",
+    "sequencer/checkpoints.py": "tests/sequencer/test_app.py",
+    "sequencer/follower.py": "tests/sequencer/test_app.py",
+    "sequencer/heads.py": "tests/sequencer/test_app.py",
+    "archiver/threads.py": "tests/archiver/test_history.py",
+    "shared/connection.py": "tests/shared/test_bus.py",
+    "shared/envelope.py": "tests/shared/test_bus.py",
+    "shared/client/client.py": "tests/integration/test_client.py",
+    "shared/client/commands.py": "tests/integration/test_client.py",
+    "shared/client/errors.py": "tests/shared/client/test_policy.py",
+    "shared/client/updates.py": "tests/shared/client/test_session.py",
+}
+"""Modules whose promises are tested through a more stable door, and the file that does it."""
+
+
+def has_code(path: Path) -> bool:
+    """Whether a module defines a function; names and declarations alone need no test."""
+    tree = ast.parse(path.read_text())
+    return any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in ast.walk(tree))
+
+
+def untested(root: Path, elsewhere: dict[str, str]) -> list[str]:
+    """Modules that have neither a test file of their own nor an entry."""
+    modules = [
+        path.relative_to(root) for package in PACKAGES for path in sorted((root / package).rglob("*.py"))
+    ]
+    return [
+        module.as_posix()
+        for module in modules
+        if module.stem not in {"__init__", "__main__"}
+        and module.as_posix() not in elsewhere
+        and has_code(root / module)
+        and not mirror(root, module).exists()
+    ]
+
+
+def mirror(root: Path, module: Path) -> Path:
+    """The test file of a module."""
+    return root / "tests" / module.with_name(f"test_{module.name}")
+
+
+def test_every_module_is_tested() -> None:
+    """A new module comes with its test, or with the name of the test that covers it."""
+    assert not untested(ROOT, ELSEWHERE)
+
+
+def test_entries_are_true() -> None:
+    """An entry names a module that is there, has no test file of its own, and a test that is there."""
+    for module, test in ELSEWHERE.items():
+        assert (ROOT / module).exists(), f"{module} is gone"
+        assert not mirror(ROOT, Path(module)).exists(), f"{module} has its own test now"
+        assert "def test_" in (ROOT / test).read_text(), f"{test} tests nothing"
+
+
+def test_an_untested_module_is_found(tmp_path: Path) -> None:
+    """The check can fail, and lets declarations pass."""
+    files = {"edge/a.py": "def f(): ...", "edge/core/b.py": "def f(): ...", "shared/c.py": "X = 1"}
+    for name, source in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(source)
+    assert untested(tmp_path, {}) == ["edge/a.py", "edge/core/b.py"]
+    (tmp_path / "tests/edge/core").mkdir(parents=True)
+    (tmp_path / "tests/edge/core/test_b.py").touch()
+    assert untested(tmp_path, {"edge/a.py": "tests/edge/test_z.py"}) == []
