@@ -7,7 +7,6 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator
-from typing import Any
 
 import httpx
 import pytest_asyncio
