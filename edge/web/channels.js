@@ -5,7 +5,7 @@ import { ChannelLog } from "./log.js";
 import { Session } from "./session.js";
 
 const TYPING_MS = 6_000;
-const OPEN_EVENTS_MAX = 2_000;
+const OPEN_EVENTS_MAX = 1_000;
 const SHUT_EVENTS_MAX = 200;
 const LOADED_CHANNELS_MAX = 20;
 const LISTED_MAX = 1_000;

@@ -1,7 +1,7 @@
 // The open channel's events on the screen: kept at the end while the reader is there, kept still otherwise.
 
 import { byId, reconcile, say } from "./dom.js";
-import { dayOf, gapRow, messageRow, noteRow, pendingRow, ruleRow } from "./message_row.js";
+import { dayOf, gapRow, messageRow, noteRow, pendingRow, ruleRow, toolbar } from "./message_row.js";
 
 const NEAR_PX = 60;
 const LOAD_PX = 200;
@@ -11,6 +11,10 @@ export class MessageList {
   #known = new Map();
   #channel = "";
   #atEnd = true;
+  #client = null;
+  #toolbar = null;
+  #toolbarSeq = 0;
+  #drawing = false;
 
   /** `act(action, dataset, seq)` is called for the buttons of rows, `older()` and `seen()` by scrolling,
    * `again()` to load history that could not be loaded. */
@@ -27,6 +31,11 @@ export class MessageList {
     });
     this.scroll.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     this.list.addEventListener("keydown", moveInToolbar);
+    // Not pointerover: it also comes when rows move under a pointer that rests, and would take the focus away.
+    this.list.addEventListener("pointermove", (event) => this.#offer(event.target), { passive: true });
+    this.list.addEventListener("focusin", (event) => this.#offer(event.target));
+    this.list.addEventListener("pointerleave", () => this.#withdraw(document.activeElement));
+    this.list.addEventListener("focusout", (event) => this.#withdraw(event.relatedTarget));
     byId("newest").addEventListener("click", () => this.toEnd());
     byId("again").addEventListener("click", again);
   }
@@ -50,6 +59,7 @@ export class MessageList {
   }
 
   show(client) {
+    this.#client = client;
     const channel = client.channels.open;
     const id = channel?.info.id ?? "";
     if (id !== this.#channel) {
@@ -60,11 +70,49 @@ export class MessageList {
     }
     const fromEnd = this.scroll.scrollHeight - this.scroll.scrollTop;
     this.scroll.setAttribute("aria-busy", String(Boolean(channel?.loading)));
+    const focus = this.#toolbar?.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
+    this.#drawing = true;
     reconcile(this.list, this.#known, channel ? rowsOf(channel, client) : []);
+    this.#drawing = false;
+    this.#offerAgain(focus);
     say(byId("top"), channel ? beginning(channel) : "");
     byId("again").hidden = !channel?.stuck || channel.loading;
     this.scroll.scrollTop = this.#atEnd ? this.scroll.scrollHeight : this.scroll.scrollHeight - fromEnd;
     this.#scrolled();
+  }
+
+  /** Put the toolbar into the row that the pointer or the keyboard is in. */
+  #offer(target) {
+    const row = target.closest?.(".row[id]");
+    const seq = Number(row?.dataset.seq);
+    if (!row?.querySelector(".more") || row.contains(this.#toolbar)) return;
+    const { info, log } = this.#client.channels.open;
+    const canModerate = info.role === "admin";
+    this.#remove();
+    this.#toolbar = toolbar(log.message(seq), { user: this.#client.user, canModerate });
+    this.#toolbarSeq = seq;
+    row.append(this.#toolbar);
+  }
+
+  /** Neither pointer nor keyboard is in the row any more. */
+  #withdraw(focused) {
+    const row = this.#toolbar?.parentElement;
+    if (row && !this.#drawing && !row.contains(focused) && !row.matches(":hover")) this.#remove();
+  }
+
+  /** Removing what has the focus asks `#withdraw` again: there must be nothing left to withdraw. */
+  #remove() {
+    const old = this.#toolbar;
+    this.#toolbar = null;
+    old?.remove();
+  }
+
+  /** A row that was drawn anew lost its toolbar, and perhaps the focus in it. */
+  #offerAgain(focus) {
+    const row = this.#toolbar && !this.#toolbar.isConnected ? byId(`m${this.#toolbarSeq}`) : null;
+    if (!row) return;
+    this.#offer(row);
+    if (focus) this.#toolbar.querySelector(`[data-focus="${CSS.escape(focus)}"]`)?.focus();
   }
 
   #scrolled() {
@@ -100,7 +148,7 @@ function* rulesBefore(event, before, unread) {
 
 function rowsOf(channel, client) {
   const { info, log, member } = channel;
-  const context = { user: client.user, member, canModerate: info.role === "admin" };
+  const context = { user: client.user, member };
   const rows = [];
   let before = null;
   let unreadShown = channel.unreadAfter == null;
@@ -133,7 +181,7 @@ function messageRowOf(message, before, log, context) {
   const answered = posted.thread ? log.message(posted.thread) : null;
   return {
     key: message.seq,
-    version: `${message.version} ${follows} ${context.member} ${context.canModerate} ${answered?.version ?? ""}`,
+    version: `${message.version} ${follows} ${context.member} ${answered?.version ?? ""}`,
     build: () => messageRow(message, { ...context, follows, answered }),
   };
 }

@@ -17,7 +17,7 @@ export function dayOf(event) {
   return days.get(event);
 }
 
-/** A message with its number. `context`: {user, canModerate, member, follows, answered}. */
+/** A message with its number. `context`: {user, member, follows, answered}. */
 export function messageRow(message, context) {
   const { posted, seq } = message;
   const body = message.deleted
@@ -35,7 +35,9 @@ export function messageRow(message, context) {
       body,
       message.deleted ? null : reactions(message, context),
     ),
-    context.member && !message.deleted ? actions(message, context) : null,
+    context.member && !message.deleted
+      ? h("button", { type: "button", class: "more", "data-focus": "more", "aria-label": `Actions for #${seq}` }, "⋯")
+      : null,
   );
 }
 
@@ -135,7 +137,8 @@ function reactions(message, { user, member }) {
   return h("p", { class: "reactions" }, isPinned(message) ? h("span", { class: "pinned" }, "pinned") : null, ...buttons);
 }
 
-function actions(message, { user, canModerate }) {
+/** What can be done with a message. Only one is in the page at a time: thousands would make it slow. */
+export function toolbar(message, { user, canModerate }) {
   const own = message.posted.author === user;
   const button = (action, label, text, more = {}) =>
     h("button", { type: "button", "data-action": action, "data-focus": label, "aria-label": `${label} #${message.seq}`, title: label, tabindex: -1, ...more }, text);

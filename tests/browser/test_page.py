@@ -295,6 +295,23 @@ async def test_actions_of_a_message_are_commands(page: Page, edge: ScriptedEdge)
     assert (await session.take("delete"))["ref"] == 4
 
 
+async def test_actions_are_reached_by_keyboard(page: Page, edge: ScriptedEdge) -> None:
+    """One tab stop leads to a message's actions, arrows move among them, the focus survives a change."""
+    session = await opened(page, edge)
+    await page.get_by_label("Actions for #3").focus()
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_label("React 👍 to #3")).to_be_focused()
+    await page.keyboard.press("ArrowRight")
+    await page.keyboard.press("Enter")
+    reaction = await session.take("react")
+    await session.ack(reaction, 4)
+    await session.send(
+        event(4, e.ReactionAdded(id=new_command_id(BORN_MS), author=UserId("ana"), ref=Seq(3), emoji="❤️"))
+    )
+    await expect(page.locator("#m3 .reaction")).to_have_text("❤️ 1")
+    await expect(page.get_by_label("React ❤️ to #3")).to_be_focused()
+
+
 async def test_void_event_is_a_note(page: Page, edge: ScriptedEdge) -> None:
     """An event without effect keeps its number and says so."""
     session = await opened(page, edge)
