@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
 
 from pydantic import BaseModel
 
@@ -32,6 +33,9 @@ from shared.ids import ChannelId, ChannelKey, Seq
 
 _NEW_CHANNEL = ChannelId("")
 """The lane of creations, which are about no channel yet."""
+
+OUTBOX_BYTES_MAX = 256 * 1024
+"""Answers that a client has not read; beyond them the session stops reading as well (AT-66)."""
 
 _Command = f.WritingCommand | f.ReadCommand
 
@@ -68,7 +72,9 @@ class Dialogue:
         )
 
     async def on_text(self, text: str) -> None:
-        """Answer a frame, or queue its command; waits while the session has too many at work."""
+        """Answer a frame, or queue its command; waits while too much is at work or unread by the client."""
+        if self._wire.buffered_bytes > OUTBOX_BYTES_MAX:
+            await self._holding(self._wire.drained())
         correlated: str | None = None
         try:
             raw = codec.read(text)
@@ -102,12 +108,15 @@ class Dialogue:
                 await self._queue(frame.channel, frame)
 
     async def _queue(self, channel: ChannelId, command: _Command) -> None:
-        self._take_token()
         if self._lanes.is_full:  # the client's frames wait in its socket; its silence is ours
-            self._session.held(self._loop.time(), held=True)
-            await self._lanes.room()
-            self._session.held(self._loop.time(), held=False)
+            await self._holding(self._lanes.room())
         self._lanes.put(channel, command)
+
+    async def _holding(self, room: Coroutine[object, object, None]) -> None:
+        """Wait for room without reading: the client's silence proves nothing meanwhile (P8)."""
+        self._session.held(self._loop.time(), held=True)
+        await room
+        self._session.held(self._loop.time(), held=False)
 
     def _take_token(self) -> None:
         """Raises `RateLimited`; imports are paced by the commands in flight alone."""
@@ -139,9 +148,13 @@ class Dialogue:
         began_s = self._loop.time()
         try:
             if isinstance(command, f.ReadCommand):
+                self._take_token()
                 await self._read(command)
                 return None
-            self._order.check(_lane(command), command.id, began_s)
+            # Here rather than on arrival: a refusal holds what was sent behind it, not what is before it.
+            if isinstance(command, f.InChannel):
+                self._order.check(command.channel, command.id, began_s)
+            self._take_token()
             with telemetry.root_span(f"command.{command.type}"):
                 prepared = await self._node.commands.prepare(self.principal, command)
         except ParleyError as error:
@@ -172,8 +185,8 @@ class Dialogue:
 
     def _refuse(self, command: _Command, error: ParleyError) -> None:
         metrics.commands(command.type, error.code).inc()
-        if isinstance(command, f.Writing):
-            self._order.refused(_lane(command), command.id, error, self._loop.time())
+        if isinstance(command, f.InChannel):
+            self._order.refused(command.channel, command.id, error, self._loop.time())
         self._write(codec.refusal(error, command.id))
 
     def _write(self, frame: BaseModel) -> None:
@@ -193,7 +206,3 @@ def expiry(principal: Principal) -> str | None:
 def on_loop_clock(unix_s: float | None) -> float | None:
     """A wall-clock time in seconds, on the steady clock of the loop."""
     return None if unix_s is None else asyncio.get_running_loop().time() + unix_s - time.time()
-
-
-def _lane(command: f.Writing) -> ChannelId:
-    return command.channel if isinstance(command, f.InChannel) else _NEW_CHANNEL

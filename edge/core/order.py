@@ -16,6 +16,10 @@ from dataclasses import dataclass
 from shared.errors import ParleyError, Unavailable
 from shared.ids import ChannelId, CommandId
 
+HOLDS_MAX = 1000
+"""Channels that wait at once; beyond them a refusal holds nothing, and only its own order is at risk."""
+
+RETRY_MS_MIN = 100
 HOLD_S = 3.0
 """How long a channel waits for a postponed command to come again, beyond its `retry_after`."""
 
@@ -42,13 +46,17 @@ class Order:
             return
         raise Unavailable(
             f"send {hold.command} again first: it was postponed, and this one was sent behind it",
-            retry_after_ms=max(1, math.ceil((hold.until_s - HOLD_S - now_s) * 1000)),
+            retry_after_ms=max(RETRY_MS_MIN, math.ceil((hold.until_s - HOLD_S - now_s) * 1000)),
             limit="order",
         )
 
     def refused(self, channel: ChannelId, command: CommandId, error: ParleyError, now_s: float) -> None:
         """The command was refused; if that was for later, the channel waits for it."""
-        if error.retryable and channel not in self._holds:
+        if not error.retryable or channel in self._holds:
+            return
+        if len(self._holds) >= HOLDS_MAX:
+            self._holds = {name: hold for name, hold in self._holds.items() if now_s < hold.until_s}
+        if len(self._holds) < HOLDS_MAX:
             wait_s = (error.retry_after_ms or 0) / 1000
             self._holds[channel] = _Hold(command, now_s + wait_s + HOLD_S)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 
 import pytest
 
 from shared.ids import new_command_id
+from tests.support.http import listed
 from tests.support.peer import Peer, new_id
 from tests.support.stack import Stack
+from tests.support.waiting import eventually
 
 BAD_FRAMES = {
     "not JSON": ("{oops", "bad_frame"),
@@ -208,6 +211,28 @@ async def test_rate_limit_names_the_bucket(quick: str) -> None:
         assert acked == list(range(2, len(acked) + 2))
 
 
+async def test_order_survives_a_refusal(quick: str) -> None:
+    """What was sent behind a postponed command is postponed too, so that nothing overtakes it (P13)."""
+    async with Peer.opened(quick, "held") as peer:
+        peer.answers_pings = True
+        await peer.do("create_channel", kind="public", name="h", channel="held")
+        waiting = [{"type": "send", "id": new_id(), "channel": "held", "text": str(n)} for n in range(40)]
+        order: list[str] = []
+        while waiting:
+            for command in waiting:
+                await peer.send(command)
+            answers = [await peer.answer(str(command["id"])) for command in waiting]
+            recorded = [n for n, answer in enumerate(answers) if answer["type"] == "ack"]
+            assert recorded == list(range(len(recorded))), (
+                "a later command was recorded before an earlier one"
+            )
+            order += [waiting[n]["text"] for n in recorded]
+            waiting = waiting[len(recorded) :]
+            if waiting:
+                await asyncio.sleep(answers[len(recorded)]["retry_after_ms"] / 1000)  # as it was told
+    assert order == [str(n) for n in range(40)]
+
+
 async def test_typing(quick: str) -> None:
     """Members see who types; strangers cannot say it, large channels do not show it (P16, AT-30, AT-31)."""
     async with (
@@ -242,6 +267,7 @@ async def test_read_markers(stack: Stack) -> None:
         for number in range(10):
             await ann.do("send", channel="read", text=str(number))
         await ann.do("react", channel="read", ref=3, emoji="👍")
+        await eventually(lambda: listed(stack.url, "read-b", "read"))
         async with Peer.opened(stack.address(1), "read-b") as elsewhere:
             channel = elsewhere.welcome["channels"][0]
             assert (channel["head"], channel["read"], channel["unread"]) == (13, 0, 10)

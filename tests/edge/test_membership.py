@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
-
 import pytest
 
-from tests.support.peer import Frame, Peer, new_id, token
+from tests.support.http import fetch
+from tests.support.peer import Frame, Peer, new_id
 from tests.support.stack import Stack
-
-
-def fetch(url: str, user: str, path: str) -> tuple[int, bytes]:
-    """Status and body of a page, as a user."""
-    request = urllib.request.Request(url + path, headers={"Authorization": f"Bearer {token(user)}"})
-    try:
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return response.status, response.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read()
 
 
 @pytest.mark.parametrize("how", ["kick", "leave"])
@@ -118,10 +106,10 @@ async def test_stranger_learns_nothing_of_a_private_channel(stack: Stack) -> Non
                 none = await _answer(eve, {**command, "channel": absent})
                 assert _comparable(real) == _comparable(none), command
             for path in ("", "/events", "/events?before=5", "/members"):
-                status, body = fetch(stack.url, "priv-eve", f"/v1/channels/{channel}{path}")
-                assert (status, body) == fetch(stack.url, "priv-eve", f"/v1/channels/{absent}{path}")
-                assert status == 404
-        listed = fetch(stack.url, "priv-eve", "/v1/channels?limit=500")[1]
+                real_page = fetch(stack.url, "priv-eve", f"/v1/channels/{channel}{path}")
+                none_page = fetch(stack.url, "priv-eve", f"/v1/channels/{absent}{path}")
+                assert (real_page.status, real_page.body) == (404, none_page.body)
+        listed = fetch(stack.url, "priv-eve", "/v1/channels?limit=500").body
         assert b"secret" not in listed
         assert secret.encode() not in listed
         assert not [frame for frame in await eve.quiet() if frame["type"] in {"event", "channel"}]
