@@ -116,11 +116,13 @@ def unexplained(source: str) -> list[str]:
 
 
 def impatient(source: str) -> list[str]:
-    """Sleeps for a guess, and mocks. `asyncio.sleep(0)` only lets others run."""
+    """Sleeps for a guess, and mocks; `sleep(0)` lets others run, and `retry_after` is no guess."""
     sleeps = [
         ast.unparse(call)
         for call, name in _calls(source)
-        if name in {"time.sleep", "asyncio.sleep"} and ast.unparse(call.args[0]) != "0"
+        if name in {"time.sleep", "asyncio.sleep"}
+        and ast.unparse(call.args[0]) != "0"
+        and "retry_after" not in ast.unparse(call.args[0])
     ]
     return sleeps + [name for name in _imports(source) if "mock" in name]
 

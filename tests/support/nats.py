@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -70,6 +71,7 @@ class NatsServer:
         """SIGSTOP: the server is there and says nothing."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)  # until then a thread of it may still answer
 
     def unpause(self) -> None:
         """SIGCONT after `pause`."""
