@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.core.order import HOLD_S, Order
+from edge.core.order import HOLD_S, HOLDS_MAX, RETRY_MS_MIN, Order
 from shared.errors import Forbidden, RateLimited, Unavailable
 from shared.ids import ChannelId, CommandId
 
@@ -51,6 +51,16 @@ def test_a_command_that_was_given_up_is_not_waited_for() -> None:
     order.refused(C, A, LATER, 0.0)
     with pytest.raises(Unavailable) as refused:
         order.check(C, B, 0.5 + HOLD_S - 0.01)
-    assert refused.value.retry_after_ms == 1
+    assert refused.value.retry_after_ms == RETRY_MS_MIN
     order.check(C, B, 0.5 + HOLD_S)
     assert len(order) == 0
+
+
+def test_what_is_held_is_bounded() -> None:
+    """A client that names ever new channels costs no memory; what is over makes room."""
+    order = Order()
+    for n in range(HOLDS_MAX + 50):
+        order.refused(ChannelId(f"c{n}"), A, LATER, 0.0)
+    assert len(order) == HOLDS_MAX
+    order.refused(C, A, LATER, 0.5 + HOLD_S)
+    assert len(order) == 1
