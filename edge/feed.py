@@ -59,8 +59,7 @@ class Feed:
         partition: Partition,
         epoch: Epoch,
         *,
-        ring_entries_max: int,
-        ring_bytes_max: int,
+        new_ring: Callable[[Seq], Ring],
         spawn: Callable[[Coroutine[object, object, None]], object],
     ) -> None:
         self.key = key
@@ -73,9 +72,8 @@ class Feed:
         self._bus = bus
         self._spawn = spawn
         self._state: ChannelState | None = None
-        self._ring_entries_max = ring_entries_max
-        self._ring_bytes_max = ring_bytes_max
-        self.ring = self._new_ring()
+        self._new_ring = new_ring
+        self.ring = new_ring(self.head)
         self._unflushed: list[Entry] = []
         self._rest = Rest()
         self.is_wide = False
@@ -111,7 +109,7 @@ class Feed:
         if checkpoint is not None:
             self.head, self.stream_seq = checkpoint.seq, checkpoint.stream_seq
             self._state = checkpoint.state
-            self.ring = self._new_ring()
+            self.ring = self._new_ring(self.head)
         subject = channel_subject(self.partition, self.key)
         stream = log_stream(self.partition)
         async for batch in self._bus.scan(stream, subject, start=StreamSeq(self.stream_seq + 1)):
@@ -122,6 +120,7 @@ class Feed:
     async def close(self) -> None:
         """Stop listening; the feed is of no use afterwards."""
         self.closed = True
+        self.ring.clear()
         if self._subscription is not None:
             await self._subscription.unsubscribe()
 
@@ -271,6 +270,3 @@ class Feed:
         self.closed = True
         for sink in tuple(self.sinks):
             sink.on_reset(self, reason)
-
-    def _new_ring(self) -> Ring:
-        return Ring(self.head, entries_max=self._ring_entries_max, bytes_max=self._ring_bytes_max)

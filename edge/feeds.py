@@ -10,10 +10,11 @@ import structlog
 from pydantic import ValidationError
 
 from edge import metrics
+from edge.core.ring import Budget, Ring
 from edge.feed import Feed
 from shared.bus import Bus, BusError, Message, Subscription
 from shared.errors import Unavailable
-from shared.ids import ChannelKey
+from shared.ids import ChannelKey, Seq
 from shared.records import Checkpoint, Heads
 from shared.streams import Layout, bucket_stream
 from shared.subjects import (
@@ -37,12 +38,13 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class FeedLimits:
-    """Bounds: active channels, idle seconds before one is closed, and each ring's entries and bytes."""
+    """Bounds: active channels, idle seconds before one is closed, each ring's size, and all rings' bytes."""
 
     feeds_max: int = 20_000
     linger_s: float = 60.0
     ring_entries_max: int = 1_000
     ring_bytes_max: int = 1_000_000
+    rings_bytes_max: int = 256_000_000
 
 
 class Feeds:
@@ -52,6 +54,7 @@ class Feeds:
         self._bus = bus
         self._layout = layout
         self._limits = limits
+        self._ring_budget = Budget(limits.rings_bytes_max)
         self._feeds: dict[ChannelKey, Feed] = {}
         self._starting: dict[ChannelKey, asyncio.Future[Feed | None]] = {}
         self._idle_since: dict[ChannelKey, float] = {}
@@ -152,9 +155,17 @@ class Feeds:
             key,
             partition,
             self._layout.epochs[partition],
-            ring_entries_max=self._limits.ring_entries_max,
-            ring_bytes_max=self._limits.ring_bytes_max,
+            new_ring=self._new_ring,
             spawn=self.spawn,
+        )
+
+    def _new_ring(self, head: Seq) -> Ring:
+        limits = self._limits
+        return Ring(
+            head,
+            entries_max=limits.ring_entries_max,
+            bytes_max=limits.ring_bytes_max,
+            budget=self._ring_budget,
         )
 
     async def _checkpoints(self, keys: Iterable[ChannelKey]) -> dict[ChannelKey, Checkpoint]:

@@ -56,6 +56,7 @@ async def assembled(
         linger_s=settings.feed_linger_s,
         ring_entries_max=settings.ring_entries_max,
         ring_bytes_max=settings.ring_bytes_max,
+        rings_bytes_max=settings.rings_bytes_max,
     )
     async with Feeds(bus, layout, limits) as feeds:
         archive = Archive(bus, layout.partitions)

@@ -137,12 +137,13 @@ class Publisher:
     async def _fresh(self, feed: Feed, event: KnownEvent) -> Recording:
         ack = await self._commit(feed, event, None)
         entry = await feed.settled(ack.stream_seq, SETTLE_DEADLINE_S)
+        duplicate = ack.duplicate and not ack.retried
+        if entry is None:  # a burst has pushed it out of the ring, or it was there long ago
+            recording = await self._older_than_ring(feed, event, ack)
+            return replace(recording, duplicate=duplicate)
         if not ack.duplicate:
-            assert entry is not None, "what was just recorded is in the ring"
             return _verdict(entry, duplicate=False)
-        if entry is not None:
-            return self._same_body(entry, event, duplicate=not ack.retried)
-        return await self._older_than_ring(feed, event, ack)
+        return self._same_body(entry, event, duplicate=duplicate)
 
     def _same_body(self, entry: Entry, event: KnownEvent, *, duplicate: bool) -> Recording:
         if fingerprint(entry.recorded.event) != fingerprint(event):

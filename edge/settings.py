@@ -82,6 +82,9 @@ class EdgeSettings(CommonSettings):
     ring_bytes_max: int = Field(
         1_000_000, ge=1, description="Bytes of an active channel's events that are kept in memory."
     )
+    rings_bytes_max: int = Field(
+        256_000_000, ge=1, description="Bytes of memory for the events of all active channels together."
+    )
     drain_s: float = Field(
         5.0, ge=0, description="Seconds over which a stopping edge sends its sessions elsewhere."
     )

@@ -266,4 +266,5 @@ def wire(recorded: Recorded) -> bytes:
         head |= {"kind": "void", "author": event.author, "id": event.id}
     else:
         head |= event.model_dump(mode="json", exclude={"v", "ref_author"}, exclude_none=True)
-    return orjson.dumps(head)
+    # A copy: orjson's own bytes keep their work space of 4 KB as long as they live.
+    return memoryview(orjson.dumps(head)).tobytes()

@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 from shared.events import Recorded
 from shared.ids import Seq, StreamSeq
 
+ENTRY_BYTES = 1700
+"""What an entry costs beside its body: a decoded message is about that large (measured 2026-11-25)."""
+
+ENTRIES_MIN = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -31,14 +36,34 @@ class Entry:
         return self.recorded.stream_seq
 
 
-class Ring:
-    """Consecutive entries up to the head; the oldest leave when there are too many or too large."""
+class Budget:
+    """What all rings of an edge may hold together. When it is exceeded, each ring that grows gives way."""
 
-    def __init__(self, head: Seq, *, entries_max: int, bytes_max: int) -> None:
+    __slots__ = ("bytes_max", "held_bytes")
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
+        self.held_bytes = 0
+
+    @property
+    def is_exceeded(self) -> bool:
+        """Whether the rings hold more than they may."""
+        return self.held_bytes > self.bytes_max
+
+
+class Ring:
+    """Consecutive entries up to the head; the oldest leave when there are too many or too large.
+
+    Beyond the budget that all rings share, a ring that grows leaves two for one until it has
+    `ENTRIES_MIN`: what somebody waits for right now is among those.
+    """
+
+    def __init__(self, head: Seq, *, entries_max: int, bytes_max: int, budget: Budget | None = None) -> None:
         self._entries: deque[Entry] = deque(maxlen=entries_max)
         self._head = head
         self._bytes = 0
         self._bytes_max = bytes_max
+        self._budget = budget or Budget(bytes_max * 2 + entries_max * ENTRY_BYTES)
 
     @property
     def floor(self) -> Seq:
@@ -53,7 +78,16 @@ class Ring:
         self._entries.append(entry)
         self._head = entry.seq
         self._bytes += len(entry.body)
+        self._budget.held_bytes += len(entry.body) + ENTRY_BYTES
         while self._bytes > self._bytes_max and len(self._entries) > 1:
+            self._evict()
+        for _ in range(2):
+            if self._budget.is_exceeded and len(self._entries) > ENTRIES_MIN:
+                self._evict()
+
+    def clear(self) -> None:
+        """Hold nothing any more; the head stays."""
+        while self._entries:
             self._evict()
 
     def since(self, after: Seq) -> list[Entry] | None:
@@ -76,4 +110,6 @@ class Ring:
         return None
 
     def _evict(self) -> None:
-        self._bytes -= len(self._entries.popleft().body)
+        size = len(self._entries.popleft().body)
+        self._bytes -= size
+        self._budget.held_bytes -= size + ENTRY_BYTES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.core.ring import Entry, Ring
+from edge.core.ring import ENTRIES_MIN, ENTRY_BYTES, Budget, Entry, Ring
 from shared.events import Recorded, Unreadable
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, WorkspaceId
 
@@ -57,3 +57,28 @@ def test_get_and_find() -> None:
     assert ring.find(StreamSeq(21)) is seventh
     assert ring.find(StreamSeq(22)) is None
     assert ring.find(StreamSeq(3)) is None
+
+
+def test_rings_share_a_budget() -> None:
+    """Beyond the budget a ring that grows gives way, others keep what they have, and closing frees it."""
+    budget = Budget(200 * (ENTRY_BYTES + 10))
+    quiet, busy = (Ring(Seq(0), entries_max=1000, bytes_max=10**6, budget=budget) for _ in range(2))
+    for seq in range(1, 101):
+        quiet.append(entry(seq))
+    for seq in range(1, 500):
+        busy.append(entry(seq))
+    assert quiet.floor == 1
+    assert busy.since(Seq(499 - 99)) is not None
+    assert busy.since(Seq(499 - 102)) is None
+    assert not budget.is_exceeded
+    quiet.clear()
+    assert budget.held_bytes == (499 - busy.floor + 1) * (ENTRY_BYTES + 10)
+    assert quiet.since(Seq(100)) == []
+
+
+def test_a_ring_keeps_a_few_whatever_the_budget() -> None:
+    """What somebody waits for right now is there even when the memory is full."""
+    ring = Ring(Seq(0), entries_max=1000, bytes_max=10**6, budget=Budget(0))
+    for seq in range(1, 200):
+        ring.append(entry(seq))
+    assert ring.floor == 199 - ENTRIES_MIN + 1
