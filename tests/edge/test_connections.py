@@ -1,0 +1,148 @@
+"""Admission, NATS away, and the way out: what a session meets around its own life (P10, P24)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+from tests.support.http import Reply, fetch
+from tests.support.nats import NatsServer
+from tests.support.peer import SECRET, Peer, token
+from tests.support.services import ServiceProcess
+from tests.support.waiting import eventually
+
+QUESTIONS_MAX = 500_000
+"""Far more than the kernel holds on the way."""
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def alone(tmp_path: Path) -> AsyncIterator[tuple[NatsServer, ServiceProcess, str]]:
+    """One edge that takes few sessions, on a NATS server that may be killed."""
+    nats = NatsServer(tmp_path / "nats")
+    nats.start()
+    edge = ServiceProcess(
+        "edge",
+        tmp_path / "edge.log",
+        PARLEY_NATS_URL=nats.url,
+        PARLEY_PARTITIONS="1",
+        PARLEY_JWT_SECRET=SECRET,
+        PARLEY_SESSIONS_MAX="2",
+        PARLEY_SESSIONS_RATE="0.1",
+        PARLEY_SESSIONS_BURST="5",
+        PARLEY_DRAIN_S="1",
+    )
+    try:
+        await edge.start()
+        yield nats, edge, f"http://127.0.0.1:{edge.port}"
+    finally:
+        if edge.running:
+            edge.kill()
+        nats.kill()
+
+
+async def test_too_many_sessions_are_refused_before_the_upgrade(
+    alone: tuple[NatsServer, ServiceProcess, str],
+) -> None:
+    """A full edge, and one that is stormed, answer 503 with the bound and the time to come back (AT-64)."""
+    _, _, url = alone
+    async with Peer.opened(url, "one"), Peer.opened(url, "two"):
+        full = await _refusal(url)
+        assert (full.status, full.json["limit"]) == (503, "sessions_max")
+    await eventually(lambda: _sessions(url) == 0)
+    for _ in range(3):  # the rest of the burst
+        async with Peer.opened(url, "again"):
+            pass
+        await eventually(lambda: _sessions(url) == 0)
+    stormed = await _refusal(url)
+    assert (stormed.status, stormed.json["limit"], stormed.json["code"]) == (503, "sessions", "unavailable")
+    assert 1 <= int(stormed.headers["retry-after"]) <= 10
+
+
+async def test_nats_away(alone: tuple[NatsServer, ServiceProcess, str]) -> None:
+    """Without NATS the edge says so, refuses quickly, keeps its sessions, and goes on afterwards."""
+    nats, _, url = alone
+    async with Peer.opened(url, "ann") as ann:
+        await ann.do("create_channel", kind="public", name="c", channel="c")
+        await ann.do("send", channel="c", text="before")
+        nats.kill()
+        await eventually(lambda: fetch(url, None, "/readyz").status == 503)
+        assert fetch(url, None, "/healthz").status == 200
+        refused = await ann.ask("send", channel="c", text="meanwhile")
+        assert refused["code"] in {"unavailable", "unknown"}
+        assert refused["retry_after_ms"] > 0
+        async with Peer.connect(url) as late:
+            await late.send({"type": "hello", "token": token("bob")})
+            bye = await late.take("bye")
+            assert (bye["code"], bye["resumable"], await late.closed()) == (4004, True, 4004)
+        nats.start()
+        await eventually(lambda: fetch(url, None, "/readyz").status == 200)
+        again = {"type": "send", "id": refused["id"], "channel": "c", "text": "meanwhile"}
+        await ann.send(again)
+        assert (await ann.answer(refused["id"]))["seq"] == 3
+        assert (await ann.do("send", channel="c", text="after"))["seq"] == 4
+
+
+async def test_draining_edge_is_not_ready(alone: tuple[NatsServer, ServiceProcess, str]) -> None:
+    """While it drains an edge is alive, not ready, and lets nobody in (P24, AT-68)."""
+    _, edge, url = alone
+    async with Peer.opened(url, "ann") as ann, Peer.opened(url, "bob") as bob:
+        ended = asyncio.create_task(asyncio.to_thread(edge.kill, signal.SIGTERM))
+        byes = [asyncio.create_task(peer.take("bye")) for peer in (ann, bob)]
+        await asyncio.wait(byes, return_when=asyncio.FIRST_COMPLETED)
+        assert fetch(url, None, "/readyz").status == 503
+        refused = await _refusal(url)
+        assert (refused.status, refused.json["limit"]) == (503, "draining")
+    assert await ended == 0
+
+
+async def test_answers_that_nobody_reads_are_bounded(alone: tuple[NatsServer, ServiceProcess, str]) -> None:
+    """A client that asks and never reads is not read from either: it costs a constant (AT-66)."""
+    _, _, url = alone
+    before = _resident(url)
+    address = url.replace("http", "ws") + "/v1/ws"
+    async with websockets.connect(address, max_queue=1, ping_interval=None, close_timeout=0) as greedy:
+        await greedy.send(json.dumps({"type": "hello", "token": token("greedy")}))
+        assert await _asked_until_stuck(greedy) < QUESTIONS_MAX
+        assert _resident(url) - before < 16 * 2**20
+        greedy.transport.abort()
+
+
+async def _asked_until_stuck(greedy: ClientConnection) -> int:
+    question = json.dumps({"type": "ping", "id": "x" * 64})
+    for asked in range(QUESTIONS_MAX):
+        try:
+            async with asyncio.timeout(1):
+                await greedy.send(question)
+        except TimeoutError:
+            return asked
+    return QUESTIONS_MAX
+
+
+async def _refusal(url: str) -> Reply:
+    with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
+        async with Peer.connect(url):
+            pass
+    response = refused.value.response
+    headers = {name.lower(): value for name, value in response.headers.raw_items()}
+    return Reply(response.status_code, headers, bytes(response.body or b""))
+
+
+def _metric(url: str, name: str) -> float:
+    lines = fetch(url, None, "/metrics").body.decode().splitlines()
+    return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
+
+
+def _sessions(url: str) -> float:
+    return _metric(url, "parley_edge_sessions")
+
+
+def _resident(url: str) -> float:
+    return _metric(url, "process_resident_memory_bytes")
