@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+import structlog
+
 from edge.archive import Archive
 from edge.core import actions
 from edge.core import frames as f
@@ -27,10 +29,13 @@ from edge.settings import EdgeSettings
 from edge.targets import Targets
 from edge.users import Users
 from shared import events as e
+from shared.bus import BusError
 from shared.clock import rfc3339
-from shared.errors import Conflict, Forbidden, NotFound, Unavailable
+from shared.errors import Conflict, Forbidden, NotFound, OutcomeUnknown, Unavailable
 from shared.ids import ChannelKey, Seq, UserId
 from shared.records import Belonging
+
+_log = structlog.get_logger()
 
 JOINING = (e.ChannelCreated, e.MemberJoined, e.MemberInvited)
 
@@ -167,6 +172,7 @@ class Commands:
         for user in _joined(event):
             role = feed.state.members.get(user)
             if role is not None:
+                await self._reads_from_here(feed, event, user, recording.seq)
                 belonging = Belonging(
                     channel=feed.key.channel,
                     member=True,
@@ -176,6 +182,15 @@ class Commands:
                     stream_seq=feed.stream_seq,
                 )
                 await self._users.tell_membership(feed.key.workspace, user, belonging)
+
+    async def _reads_from_here(self, feed: Feed, event: e.KnownEvent, user: UserId, seq: Seq) -> None:
+        """What was said before a user came is not unread for them. A courtesy: it may fail."""
+        if feed.messages == 0 or event.imported is not None:
+            return
+        try:
+            await self._reads.mark(feed, user, seq)
+        except (Unavailable, OutcomeUnknown, BusError) as error:
+            _log.warning("commands.unread_from_the_start", error=error.message)
 
 
 def _joined(event: e.KnownEvent) -> tuple[UserId, ...]:

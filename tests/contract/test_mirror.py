@@ -26,7 +26,6 @@ ELSEWHERE = {
     "edge/http/channels.py": _HTTP,
     "edge/http/events.py": _HTTP,
     "edge/node.py": _DIALOGUE,
-    "edge/connections.py": "tests/edge/test_connection.py",
     "edge/settings.py": "tests/edge/test_connection.py",
     "edge/metrics.py": "tests/edge/test_websocket.py",
     # a session as a client sees it

@@ -284,6 +284,27 @@ async def test_read_markers(stack: Stack) -> None:
         assert (await bob.answer("x"))["code"] == "not_found"
 
 
+async def test_unread_begins_with_the_membership(stack: Stack) -> None:
+    """What was said before a user came, by joining or by invitation, is not unread for them (AT-21)."""
+    async with (
+        Peer.opened(stack.url, "new-ann") as ann,
+        Peer.opened(stack.url, "new-bob") as bob,
+        Peer.opened(stack.address(1), "new-eve") as eve,
+    ):
+        await ann.do("create_channel", kind="public", name="n", channel="new")
+        for number in range(5):
+            await ann.do("send", channel="new", text=str(number))
+        joined = (await bob.do("join", channel="new"))["seq"]
+        invited = (await ann.do("invite", channel="new", user="new-eve"))["seq"]
+        for peer, seq in ((bob, joined), (eve, invited)):
+            info = (await peer.take("channel"))["channel"]
+            assert (info["read"], info["unread"]) == (seq, 0)
+        await ann.do("send", channel="new", text="hello both")
+        await eventually(lambda: listed(stack.url, "new-eve", "new"))
+        async with Peer.opened(stack.url, "new-eve") as again:
+            assert again.welcome["channels"][0]["unread"] == 1
+
+
 async def test_resume(quick: str) -> None:
     """A cursor is answered with exactly what follows it, or a named gap, or a reset (P7, AT-20b)."""
     async with Peer.opened(quick, "res") as peer:
