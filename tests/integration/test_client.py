@@ -64,7 +64,7 @@ async def test_send_and_hear(stack: Stack) -> None:
 
 
 async def test_same_id_same_message(stack: Stack) -> None:
-    """The same id twice is one message, on any edge; another body is a conflict (P12, AT-17, AT-18)."""
+    """The same id twice is one message, on any edge; another body a conflict (P12, AT-17)."""
     async with client_of(stack, "anna", edges=(0,)) as (a, _), client_of(stack, "anna", edges=(1,)) as (b, _):
         await a.create_channel("public", "tea", channel="twice")
         command = new_id()
