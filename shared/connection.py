@@ -16,7 +16,6 @@ from typing import Self
 
 import nats.errors
 import structlog
-from nats.aio.client import Client
 from nats.aio.subscription import Subscription as NatsSubscription
 
 from shared.envelope import Message
@@ -45,7 +44,7 @@ class Subscription:
 class Connection:
     """One connection of one process. Open it with `connect`."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: NatsClient) -> None:
         self._client = client
         self.inbox = client.new_inbox()
         self._tokens = itertools.count(1)
@@ -113,10 +112,8 @@ class Connection:
         self, subject: str, body: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None
     ) -> None:
         """Send a core message: at most once, nobody answers. Raises `Unavailable` while disconnected."""
-        if not self.connected:
-            raise Unavailable("not connected to NATS", retry_after_ms=1000)
         try:
-            await self._client.publish(subject, body, reply, dict(headers) if headers else None)
+            self._client.send(subject, body, reply, headers)
         except nats.errors.Error as error:
             raise Unavailable(f"NATS: {error!r}", retry_after_ms=1000) from error
 
@@ -181,7 +178,7 @@ class Connection:
         token = self._expect(answers.put_nowait)
         collected: list[Message] = []
         try:
-            await self._client.publish(subject, body, f"{self.inbox}.{token}")
+            self._client.send(subject, body, f"{self.inbox}.{token}")
             while True:
                 collected.append(await asyncio.wait_for(answers.get(), timeout_s))
                 if "Status" in collected[-1].headers:
@@ -192,17 +189,15 @@ class Connection:
             self._replies.pop(token, None)
 
     async def ask(
-        self, subject: str, body: bytes, timeout_s: float, headers: dict[str, str] | None = None
+        self, subject: str, body: bytes, timeout_s: float, headers: Mapping[str, str] | None = None
     ) -> Message:
         """Ask once, take the first answer, whatever it is. Raises TimeoutError or nats.errors.Error."""
-        if not self.connected:  # nats-py would queue it and send it after the reconnect
-            raise nats.errors.ConnectionClosedError
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Message] = loop.create_future()
         token = self._expect(lambda reply: None if future.done() else future.set_result(reply))
         timer = loop.call_later(timeout_s, _expire, future)
         try:
-            await self._client.publish(subject, body, f"{self.inbox}.{token}", headers)
+            self._client.send(subject, body, f"{self.inbox}.{token}", headers)
             return await future
         finally:
             timer.cancel()

@@ -1,24 +1,40 @@
-"""nats-py's client, made cheaper where every message passes (measured 2026-11-25, see tests/bench).
+"""nats-py's client, made cheaper where every message passes (measured 2026-11-25, see shared/DESIGN.md).
 
-* Headers: nats-py tests every character of every name; this costs half.
+* Reading: nats-py tries one expression after the other on a buffer that it cuts at every step. Here the
+  first byte says what a line is, and whole messages are cut out of what was read; every other line goes to
+  nats-py's own parser.
+* Headers: nats-py tests every character of every name; here one expression finds all of them.
 * Delivery: nats-py puts a message into a queue and wakes a task, which calls the callback in the next turn of
   the loop. Ours are synchronous and quick, so they are called where the message is read: one turn less on
   the way to every ack and event, no queue that can overflow, and order across subscriptions as on the wire.
+* Writing: nats-py wakes a task that writes. `send` writes everything of one turn of the loop with one call
+  at its end. What the socket has not taken is bounded by `UNSENT_BYTES_MAX`; beyond it `send` refuses.
 
-What of nats-py is used beyond its interface: `_parse_header_lines`, `_process_headers`, `_process_msg`,
-`_subs`, `_error_cb`, a subscription's `_cb`. `tests/shared/test_nats_client.py` holds the version to it.
+What of nats-py is used beyond its interface is listed, and held to the pinned version, in
+`tests/shared/test_nats_client.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import re
+from collections.abc import Callable, Mapping
 
+import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.transport import TcpTransport
+from nats.protocol.parser import Parser
 
 from shared.envelope import Message
 
-_BLANKS = " \t\r\n\v\f"
+UNSENT_BYTES_MAX = 8 * 1024 * 1024
+
+_VERSION = "NATS/1.0"
+_HEADER = re.compile(r"^([!-9;-~]+)[ \t\v\f]*:[ \t\v\f]*(.*?)[ \t\v\f]*\r?$", re.MULTILINE)
+_STATUS = re.compile(r"(\d{3})(?: +(.*))?")
+_MSG = ord("M")
+_HMSG = ord("H")
 
 
 class Receiver:
@@ -37,29 +53,139 @@ class Receiver:
 
 
 class NatsClient(Client):
-    """Use it as nats-py's own; subscribe with a `Receiver`."""
+    """Use it as nats-py's own; subscribe with a `Receiver`, publish with `send`."""
 
-    @staticmethod
-    def _parse_header_lines(raw: bytes) -> dict[str, str]:
-        """`Name: value` lines; what has no name of one word is skipped, as nats-py does."""
-        headers: dict[str, str] = {}
-        for line in raw.decode(errors="replace").split("\r\n"):
-            name, colon, value = line.partition(":")
-            word = name.strip(_BLANKS)
-            if colon and word.isascii() and word.split() == [word]:
-                headers[word] = value.strip(_BLANKS)
-        return headers
+    def __init__(self) -> None:
+        super().__init__()
+        self._ps = _WholeMessages(self)
+        self._is_flush_due = False
 
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+    def send(
+        self, subject: str, body: bytes, reply: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send a message at the end of this turn of the loop, behind everything that was sent before.
+
+        Raises `nats.errors.Error`: not connected, too large, a subject or header that would break the
+        protocol, or a socket that takes nothing any more.
+        """
+        if not self.is_connected:  # nats-py would queue it and send it after the reconnect
+            raise nats.errors.ConnectionClosedError
+        if len(body) > self._max_payload:
+            raise nats.errors.MaxPayloadError
+        if not self._is_flush_due:
+            if self._unsent_bytes() > UNSENT_BYTES_MAX:
+                raise nats.errors.OutboundBufferLimitError
+            self._is_flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush_now)
+        self._pending.append(_command(subject, body, reply, headers))
+
+    def _unsent_bytes(self) -> int:
+        """What the socket has not taken yet; over WebSocket nats-py bounds it itself."""
+        writer = self._transport._io_writer if isinstance(self._transport, TcpTransport) else None
+        return writer.transport.get_write_buffer_size() if writer is not None else 0
+
+    def _flush_now(self) -> None:
+        self._is_flush_due = False
+        if self._pending and self.is_connected and self._transport is not None:
+            self._transport.write(b"".join(self._pending))
+            self._pending = []
+            self._pending_data_size = 0
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
+    ) -> None:
+        """A message that nats-py's parser has read."""
+        await self.take(sid, subject, reply, data, headers)
+
+    async def take(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         """A message from the server, in its subscription's hands at once."""
         subscription = self._subs.get(sid)
         if subscription is None:
             return
         receiver = subscription._cb
         assert isinstance(receiver, Receiver)
-        found = await self._process_headers(headers) if headers else None
-        message = Message(subject.decode(), data, found or {}, reply.decode() if reply else "")
+        found = read_headers(headers) if headers else {}
         try:
-            receiver.take(message)
+            receiver.take(Message(subject.decode(), data, found, reply.decode()))
         except Exception as error:  # noqa: BLE001  # the boundary of a subscription: the others go on
             await self._error_cb(error)
+
+
+class _WholeMessages(Parser):
+    """Cuts messages out of what was read; what is no message, or not complete yet, is left to `Parser`."""
+
+    resets = 0
+
+    def reset(self) -> None:
+        """Forget what was read: the connection is another one."""
+        super().reset()
+        self.resets += 1
+
+    async def parse(self, data: bytes = b"") -> None:
+        """Take what the socket gave; `buf` keeps what is not complete yet, from the start of a line."""
+        buffer = bytes(self.buf) + data if self.buf else data
+        self.buf.clear()
+        resets = self.resets
+        at = 0
+        while (end := buffer.find(b"\r\n", at)) >= 0:
+            if buffer[at] not in (_MSG, _HMSG):
+                self.buf += buffer[at : end + 2]
+                await super().parse()
+                if resets != self.resets:
+                    return
+                if self.buf:
+                    raise nats.errors.ProtocolError("a line that is no protocol")
+                at = end + 2
+                continue
+            sid, subject, reply, head_size, size = _arguments(buffer[at:end])
+            start = end + 2
+            if len(buffer) < start + size + 2:
+                break
+            body = start + head_size
+            headers = buffer[start:body] if head_size else None
+            at = start + size + 2
+            await self.nc.take(sid, subject, reply, buffer[body : at - 2], headers)
+        self.buf += buffer[at:]
+
+
+def _arguments(line: bytes) -> tuple[int, bytes, bytes, int, int]:
+    """Subscription, subject, reply, bytes of headers, and of headers and body, of a MSG or HMSG line."""
+    try:
+        operation, subject, sid, *rest = line.split()
+        has_headers = operation == b"HMSG"
+        size = int(rest.pop())
+        head_size = int(rest.pop()) if has_headers else 0
+        if operation not in (b"MSG", b"HMSG") or len(rest) > 1 or not 0 <= head_size <= size:
+            raise nats.errors.ProtocolError("malformed message")
+        return int(sid), subject, rest[0] if rest else b"", head_size, size
+    except (ValueError, IndexError) as error:
+        raise nats.errors.ProtocolError("malformed message") from error
+
+
+def read_headers(raw: bytes) -> dict[str, str]:
+    """Headers by name, the status line's as `Status` and `Description`; lines without a name are skipped."""
+    first, _, lines = raw.decode(errors="replace").partition("\r\n")
+    headers = dict(_HEADER.findall(lines))
+    status = _STATUS.match(first, len(_VERSION) + 1)
+    if status is not None:
+        headers["Status"] = status[1]
+        if status[2]:
+            headers["Description"] = status[2]
+    return headers
+
+
+def _command(subject: str, body: bytes, reply: str, headers: Mapping[str, str] | None) -> bytes:
+    if headers:
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        if lines.count("\r") + lines.count("\n") != 2 * len(headers):
+            raise nats.errors.BadHeaderError("a line end in a header")
+        block = f"{_VERSION}\r\n{lines}\r\n".encode()
+        line = f"HPUB {subject} {reply} {len(block)} {len(block) + len(body)}"
+        words = 4
+    else:
+        block = b""
+        line = f"PUB {subject} {reply} {len(body)}"
+        words = 3
+    if len(line.split()) != words + bool(reply):
+        raise nats.errors.BadSubjectError
+    return b"%b\r\n%b%b\r\n" % (line.encode(), block, body)

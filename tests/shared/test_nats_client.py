@@ -5,42 +5,155 @@ from __future__ import annotations
 import asyncio
 import inspect
 
+import nats.errors
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
 from nats.protocol.parser import Parser
 
 from shared.bus import Bus, Message
-from shared.nats_client import NatsClient
+from shared.errors import Unavailable
+from shared.nats_client import NatsClient, read_headers
 
-_names = st.text(st.sampled_from("aZ9-_ \t:é\x00\x1c"), max_size=8)
-_values = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), max_size=20)
-_lines = st.tuples(_names, st.sampled_from([":", ": ", ""]), _values).map("".join)
+_names = st.text(st.sampled_from("aZ9-_"), min_size=1, max_size=8)
+_values = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), max_size=20)
+_subjects = st.text(st.sampled_from("aB9_-=."), min_size=1, max_size=12)
 
 
-@given(st.lists(_lines, max_size=6))
-@example(
-    ["Nats-Msg-Id: c/u/1", "Nats-Sequence: 7", "no colon", "two words: x", "é: x", "a:b:c", "x:\xa0y\xa0"]
+@given(st.dictionaries(_names, _values, max_size=6))
+@example({"Nats-Msg-Id": "c/u/1", "Nats-Sequence": "7", "a": "b:c"})
+def test_headers_read_as_nats_py_reads_them(headers: dict[str, str]) -> None:
+    """Names and values as they were sent."""
+    raw = "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
+    assert read_headers(b"NATS/1.0\r\n" + raw.encode()) == headers
+    assert Client()._parse_header_lines(raw.encode()) == headers
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_read_as_headers(raw: bytes) -> None:
+    """What is no header is skipped; bytes that are no UTF-8 become U+FFFD; nothing stops a reader."""
+    assert all(name.isascii() and " " not in name for name in read_headers(b"NATS/1.0\r\n" + raw))
+
+
+@pytest.mark.parametrize(
+    ("raw", "headers"),
+    [
+        (b"NATS/1.0 503\r\n\r\n", {"Status": "503"}),
+        (b"NATS/1.0 404 No Messages\r\n\r\n", {"Status": "404", "Description": "No Messages"}),
+        (
+            b"NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: 1016\r\n\r\n",
+            {"Status": "100", "Description": "Idle Heartbeat", "Nats-Last-Consumer": "1016"},
+        ),
+        (b"NATS/1.0\r\na: \xff!\r\nno colon\r\ntwo words: x\r\nb:  y \r\n\r\n", {"a": "\ufffd!", "b": "y"}),
+    ],
 )
-def test_headers_read_as_nats_py_reads_them(lines: list[str]) -> None:
-    """Names of one ASCII word and their values; a line without a name is nobody's header."""
-    raw = "\r\n".join([*lines, "", ""]).encode()
-    theirs = {name: value for name, value in Client._parse_header_lines(raw).items() if name}
-    assert NatsClient._parse_header_lines(raw) == theirs
+def test_status_lines(raw: bytes, headers: dict[str, str]) -> None:
+    """The server's own answers: a number, its words, and headers behind them."""
+    assert read_headers(raw) == headers
 
 
-def test_bytes_that_are_no_utf8_do_not_stop_a_reader() -> None:
-    """They become U+FFFD in a value."""
-    assert NatsClient._parse_header_lines(b"a: \xff!\r\n") == {"a": "\ufffd!"}
+class _Heard(NatsClient):
+    """Notes what the parser hands over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[tuple[int, bytes, bytes, bytes, bytes | None]] = []
+        self.pings = 0
+
+    async def take(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        """A message."""
+        self.messages.append((sid, subject, reply, data, headers))
+
+    async def _process_ping(self) -> None:
+        self.pings += 1
+
+
+_sent = st.lists(
+    st.none()  # a PING
+    | st.tuples(_subjects, st.sampled_from(["", "_INBOX.x"]), st.binary(max_size=60), st.booleans()),
+    max_size=8,
+)
+
+
+@given(_sent, st.lists(st.integers(1, 40), max_size=40))
+async def test_messages_are_cut_out_wherever_reads_end(
+    sent: list[tuple[str, str, bytes, bool] | None], sizes: list[int]
+) -> None:
+    """However the stream is cut into reads, the same messages come out, and other lines are obeyed."""
+    stream = b""
+    expected = []
+    head = b"NATS/1.0\r\nA: 1\r\n\r\n"
+    for one in sent:
+        if one is None:
+            stream += b"PING\r\n"
+            continue
+        subject, reply, body, with_head = one
+        words = f"{subject} 7 {reply} ".replace("  ", " ")
+        if with_head:
+            stream += f"HMSG {words}{len(head)} {len(head) + len(body)}\r\n".encode() + head + body + b"\r\n"
+        else:
+            stream += f"MSG {words}{len(body)}\r\n".encode() + body + b"\r\n"
+        expected.append((7, subject.encode(), reply.encode(), body, head if with_head else None))
+    client = _Heard()
+    for size in [*sizes, len(stream)]:
+        await client._ps.parse(stream[:size])
+        stream = stream[size:]
+    assert client.messages == expected
+    assert client.pings == sent.count(None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"MSG a\r\n", b"MSG a x 1\r\n", b"HMSG a 1 9 3\r\n", b"MSG a 1 r r 3\r\n", b"MOO a 1 3\r\n", b"?\r\n"],
+)
+async def test_what_is_no_protocol(line: bytes) -> None:
+    """Ends the connection instead of being waited for."""
+    with pytest.raises(nats.errors.ProtocolError):
+        await _Heard()._ps.parse(line)
+
+
+@pytest.mark.parametrize(
+    ("subject", "headers", "error"),
+    [
+        ("a b", None, nats.errors.BadSubjectError),
+        ("a\r\nPUB x 0", None, nats.errors.BadSubjectError),
+        ("", None, nats.errors.BadSubjectError),
+        ("a", {"n": "v\r\nx: y"}, nats.errors.BadHeaderError),
+        ("a", {"n\n": "v"}, nats.errors.BadHeaderError),
+    ],
+)
+async def test_what_would_break_the_protocol(
+    bus: Bus, subject: str, headers: dict[str, str] | None, error: type[Exception]
+) -> None:
+    """Is refused before a byte of it is sent."""
+    with pytest.raises(error):
+        bus._client.send(subject, b"x", headers=headers)
+    with pytest.raises(nats.errors.MaxPayloadError):
+        bus._client.send("a", b"x" * (bus._client.max_payload + 1))
+
+
+async def test_socket_that_takes_nothing(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for it is bounded: then sending is refused, and goes on when the socket has drained."""
+    monkeypatch.setattr("shared.nats_client.UNSENT_BYTES_MAX", -1)
+    with pytest.raises(Unavailable):
+        await bus.publish("a", b"x")
+    monkeypatch.undo()
+    await bus.publish("a", b"x")
 
 
 def test_nats_py_still_asks_for_these_methods() -> None:
-    """The pinned version reads headers and hands over messages through what is overridden."""
-    assert "self._parse_header_lines(" in inspect.getsource(Client._process_headers)
+    """The pinned version has what is overridden, and what is read of it."""
     assert "self.nc._process_msg(" in inspect.getsource(Parser.parse)
+    assert "await self._ps.parse(b)" in inspect.getsource(Client._read_loop)
+    assert "self._transport.writelines(self._pending[:])" in inspect.getsource(Client._flusher)
+    assert "self._io_writer.write(" in inspect.getsource(TcpTransport.write)
     assert list(inspect.signature(Client._process_msg).parameters) == list(
         inspect.signature(NatsClient._process_msg).parameters
+    )
+    assert {"_pending", "_pending_data_size", "_ps", "_subs", "_max_payload", "_transport"} <= set(
+        vars(Client())
     )
 
 
