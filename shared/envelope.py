@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.clock import parse_rfc3339
 from shared.ids import StreamSeq
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A core NATS message."""
 
     subject: str
@@ -19,8 +18,7 @@ class Message:
     reply: str
 
 
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
+class StoredMessage(NamedTuple):
     """A message in a stream. `last_seq` is the stream's word on the subject's sequence before this one."""
 
     subject: str
@@ -31,8 +29,7 @@ class StoredMessage:
     last_seq: StreamSeq | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PubAck:
+class PubAck(NamedTuple):
     """JetStream's answer to a commit. `retried`: the republish of the first try may have been lost."""
 
     stream: str
@@ -49,10 +46,10 @@ def stored_from_headers(message: Message) -> StoredMessage:
     headers = message.headers
     last = headers.get("Nats-Last-Sequence")
     return StoredMessage(
-        subject=headers.get("Nats-Subject", message.subject),
-        body=message.body,
-        headers=headers,
-        stream_seq=StreamSeq(int(headers["Nats-Sequence"])),
-        at_us=parse_rfc3339(headers["Nats-Time-Stamp"]),
-        last_seq=StreamSeq(int(last)) if last is not None else None,
+        headers.get("Nats-Subject", message.subject),
+        message.body,
+        headers,
+        StreamSeq(int(headers["Nats-Sequence"])),
+        parse_rfc3339(headers["Nats-Time-Stamp"]),
+        StreamSeq(int(last)) if last is not None else None,
     )

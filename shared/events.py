@@ -9,8 +9,7 @@ reader nor shift a number.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -219,8 +218,7 @@ Event = KnownEvent | Unreadable
 _EVENTS: TypeAdapter[KnownEvent] = TypeAdapter(KnownEvent)
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """An event at its position in the log, with the verdict of the fold there.
 
     `at_us` is the log's time (microseconds since 1970); `void` is the reason why the event had no effect.
@@ -256,15 +254,13 @@ def fingerprint(event: Event) -> str:
 def wire(recorded: Recorded) -> bytes:
     """The JSON object that clients see for an event, live, replayed or paged (P19, P20)."""
     event = recorded.event
-    head: dict[str, object] = {
-        "type": "event",
-        "channel": recorded.key.channel,
-        "seq": recorded.seq,
-        "ts": rfc3339(recorded.at_us),
-    }
     if recorded.void is not None or isinstance(event, Unreadable):
-        head |= {"kind": "void", "author": event.author, "id": event.id}
+        shown = orjson.dumps({"kind": "void", "author": event.author, "id": event.id}).decode()
     else:
-        head |= event.model_dump(mode="json", exclude={"v", "ref_author"}, exclude_none=True)
-    # A copy: orjson's own bytes keep their work space of 4 KB as long as they live.
-    return memoryview(orjson.dumps(head)).tobytes()
+        shown = event.model_dump_json(exclude=_UNSEEN, exclude_none=True)
+    at = f'"channel":"{recorded.key.channel}","seq":{recorded.seq},"ts":"{rfc3339(recorded.at_us)}"'
+    return f'{{"type":"event",{at},{shown[1:]}'.encode()
+
+
+_UNSEEN = {"v", "ref_author"}
+"""Fields of a stored event that no client sees."""

@@ -7,6 +7,7 @@ Commands that write carry a UUIDv7, whose own time decides how its idempotence i
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import secrets
@@ -30,6 +31,9 @@ StreamSeq = NewType("StreamSeq", int)
 """JetStream's sequence; never leaves the servers."""
 
 USER_BYTES_MAX = 255
+CHECKED_KEPT = 8192
+"""Users whose ids are not checked or spelled again: the same few thousand come with every event."""
+
 PRIVATE_PREFIX = "p_"
 DIRECT_PREFIX = "d_"
 
@@ -64,6 +68,7 @@ def channel_id(text: str) -> ChannelId:
     return ChannelId(_named(text, "channel"))
 
 
+@functools.lru_cache(maxsize=CHECKED_KEPT)
 def user_id(text: str) -> UserId:
     """Validate a user id: 1 to 255 bytes of UTF-8 without control characters; raises `InvalidId`."""
     try:
@@ -109,6 +114,7 @@ def direct_channel_id(members: frozenset[UserId]) -> ChannelId:
     return ChannelId(DIRECT_PREFIX + _digest(*sorted(members)))
 
 
+@functools.lru_cache(maxsize=CHECKED_KEPT)
 def user_token(user: UserId) -> str:
     """A user id as one NATS token: safe bytes as they are, every other byte as `=XX`."""
     return "".join(chr(b) if b in _TOKEN_SAFE else f"={b:02X}" for b in user.encode())

@@ -31,7 +31,15 @@ from shared.envelope import Message
 UNSENT_BYTES_MAX = 8 * 1024 * 1024
 
 _VERSION = "NATS/1.0"
-_HEADER = re.compile(r"^([!-9;-~]+)[ \t\v\f]*:[ \t\v\f]*(.*?)[ \t\v\f]*\r?$", re.MULTILINE)
+_HEADER = re.compile(r"([!-9;-~]+)[ \t]*:[ \t]*(.*?)[ \t]*")
+_SERVERS_OWN = frozenset(
+    f"Nats-{name}"
+    for name in (
+        *("Subject", "Sequence", "Time-Stamp", "Last-Sequence", "Stream", "Msg-Id", "Num-Pending"),
+        *("Batch-Id", "Batch-Sequence", "Batch-Commit", "Expected-Last-Subject-Sequence", "UpTo-Sequence"),
+    )
+)
+"""Written as `Name: value`, and on every message: not worth an expression."""
 _STATUS = re.compile(r"(\d{3})(?: +(.*))?")
 _MSG = ord("M")
 _HMSG = ord("H")
@@ -164,13 +172,20 @@ def _arguments(line: bytes) -> tuple[int, bytes, bytes, int, int]:
 
 def read_headers(raw: bytes) -> dict[str, str]:
     """Headers by name, the status line's as `Status` and `Description`; lines without a name are skipped."""
-    first, _, lines = raw.decode(errors="replace").partition("\r\n")
-    headers = dict(_HEADER.findall(lines))
-    status = _STATUS.match(first, len(_VERSION) + 1)
-    if status is not None:
-        headers["Status"] = status[1]
-        if status[2]:
-            headers["Description"] = status[2]
+    first, *lines = raw.decode(errors="replace").split("\r\n")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(": ")
+        if colon and name in _SERVERS_OWN:
+            headers[name] = value
+        elif (found := _HEADER.fullmatch(line)) is not None:
+            headers[found[1]] = found[2]
+    if len(first) > len(_VERSION):
+        status = _STATUS.match(first, len(_VERSION) + 1)
+        if status is not None:
+            headers["Status"] = status[1]
+            if status[2]:
+                headers["Description"] = status[2]
     return headers
 
 
