@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,8 @@ from infra.replay.rule import Rule, parse
 from infra.replay.run import Outcome
 from infra.replay.run import replay as run_replay
 from infra.replay.source import count, name_of, read
+
+REFRESH_S = 0.25
 
 _COUNT = validators.Number(gte=1, lte=100_000)
 
@@ -69,13 +72,22 @@ async def _replay(
     console = Console()
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(
-        *columns, TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), console=console
+        *columns,
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        console=console,
+        auto_refresh=False,  # its thread would take the interpreter from the clients ten times a second
     ) as progress:
         task = progress.add_task("connecting", total=None, rate="")
+        shown_s = 0.0
 
         def show_progress(what: str, done: int, total: int) -> None:
+            nonlocal shown_s
             speed = progress.tasks[0].speed
             progress.update(task, description=what, completed=done, total=total, rate=f"{speed or 0:,.0f}/s")
+            if time.monotonic() - shown_s >= REFRESH_S:
+                progress.refresh()
+                shown_s = time.monotonic()
 
         outcome = await run_replay(
             rule,
@@ -116,6 +128,8 @@ def _summarise(console: Console, rule: Rule, outcome: Outcome) -> None:
         "bad lines": f"{sent.bad:,}",
         "ack p50 / p99": _percentiles(sent.ack_s),
         "delivery p50 / p99 (from the log's time)": _percentiles(outcome.delivery_s),
+        "processor time of these clients": f"{outcome.cpu_s:.1f} s"
+        f" = {outcome.cpu_s / max(1, sent.done) * 1e6:,.0f} µs a message with its deliveries",
         "receivers": f"{len(outcome.verifiers)}, {sum(v.events for v in outcome.verifiers):,} events,"
         f" {sum(v.fault_count for v in outcome.verifiers)} faults, {outcome.unseen} behind",
     }

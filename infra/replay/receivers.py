@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from infra.replay.rule import Rule
 from infra.replay.senders import receiver_name
@@ -48,12 +48,18 @@ def _start(head: Seq) -> Seq:
     return Seq(0) if head <= FROM_BEGINNING_MAX else head
 
 
-async def until_seen(receivers: Iterable[Receiver], heads: Mapping[str, int], wait_s: float) -> int:
-    """Wait until every receiver has seen its channels up to `heads`; how many have not in time."""
+async def until_seen(
+    receivers: Sequence[Receiver], heads: Mapping[str, int], wait_s: float, report: Callable[[int, int], None]
+) -> int:
+    """Wait until every receiver has seen its channels up to `heads`; how many have not in time.
+
+    `report` is told how many are behind, out of how many.
+    """
     deadline = Deadline.after(wait_s)
     waiting = list(receivers)
     while waiting := [receiver for receiver in waiting if receiver.behind(heads)]:
         if deadline.passed:
             break
+        report(len(waiting), len(receivers))
         await asyncio.sleep(_POLL_S)
     return len(waiting)

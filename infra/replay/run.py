@@ -8,6 +8,7 @@ import gc
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from infra.replay import senders
 from infra.replay.receivers import Receiver, until_seen
@@ -32,6 +33,8 @@ class Outcome:
     seconds: float
     unseen: int
     delivery_s: list[float] = field(default_factory=list)
+    cpu_s: float = 0.0
+    """Processor time of this process from the first line to the last delivery."""
 
     @property
     def rate(self) -> float:
@@ -75,16 +78,17 @@ async def replay(
             progress("channels", created, rule.channels)
 
         await senders.set_up(clients, rule, one_more)
-        receivers = await _open_receivers(stack, rule, urls, token_of)
+        receivers = await _open_receivers(stack, rule, urls, token_of, progress)
         gc.freeze()  # what is there now stays until the end
-        started_s = time.perf_counter()
+        started_s, started_cpu_s = time.perf_counter(), time.process_time()
         async with _reporting(lambda: progress("messages", sent.done, total)):
             await senders.send_all(clients, rule.spread(), lines, sent, window=window)
         seconds = time.perf_counter() - started_s
-        progress("deliveries", 0, 1)
-        unseen = await until_seen(receivers, sent.heads, wait_s)
+        behind = partial(_show_behind, progress, "deliveries")
+        unseen = await until_seen(receivers, sent.heads, wait_s, behind)
+        cpu_s = time.process_time() - started_cpu_s
     delivery_s = [latency for receiver in receivers for latency in receiver.delivery_s]
-    return Outcome(sent, [receiver.verifier for receiver in receivers], seconds, unseen, delivery_s)
+    return Outcome(sent, [receiver.verifier for receiver in receivers], seconds, unseen, delivery_s, cpu_s)
 
 
 async def _open_receivers(
@@ -92,14 +96,19 @@ async def _open_receivers(
     rule: Rule,
     urls: Sequence[str],
     token_of: Callable[[str, Sequence[str]], str],
+    progress: Progress,
 ) -> list[Receiver]:
     receivers: list[Receiver] = []
     for number in range(rule.receivers):
         receiver = Receiver(number, rule, urls, token_of(senders.receiver_name(number), []))
         await stack.enter_async_context(receiver.client)
         receivers.append(receiver)
-    await until_seen(receivers, {}, OPEN_WAIT_S)
+    await until_seen(receivers, {}, OPEN_WAIT_S, partial(_show_behind, progress, "receivers"))
     return receivers
+
+
+def _show_behind(progress: Progress, what: str, waiting: int, receivers: int) -> None:
+    progress(what, receivers - waiting, receivers)
 
 
 @contextlib.asynccontextmanager

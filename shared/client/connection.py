@@ -11,25 +11,28 @@ import random
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus
 
 from shared.client.exchange import Exchange
 from shared.client.policy import Reconnect, Renew
+from shared.client.socket import Socket
 from shared.client.updates import Offline
 from shared.clock import parse_rfc3339
 
 OPEN_TIMEOUT_S = 10.0
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
-QUEUE_FRAMES = 1024
-"""Frames that websockets buffers before it stops reading from the socket."""
-
 SILENT_HEARTBEATS_MAX = 1.5
 REFRESH_BEFORE_S = 30.0
 NO_CODE = 1006
 
 RenewToken = Callable[[], Awaitable[str]]
+
+
+class _NotUnderstood(Exception):
+    """The server sent what is no frame of the protocol."""
 
 
 class Connection:
@@ -53,13 +56,17 @@ class Connection:
         self._on_progress = on_progress
         self._ssl = ssl_context
         self._policy = Reconnect(lambda ceiling: random.uniform(0, ceiling), renewable=bool(renew_token))
-        self._wake = asyncio.Event()
+        self._socket: Socket | None = None
+        self._waking = False
+        self._timer: asyncio.TimerHandle | None = None
         self._heard_s = 0.0
         self._opened_s: float | None = None
 
     def wake(self) -> None:
-        """There is something to send."""
-        self._wake.set()
+        """There is something to send: it goes out with all that comes up in this turn of the loop."""
+        if self._socket is not None and not self._waking:
+            self._waking = True
+            self._socket.loop.call_soon(self._write)
 
     async def run(self) -> None:
         """Connect, serve, and connect again."""
@@ -95,8 +102,9 @@ class Connection:
                 open_timeout=OPEN_TIMEOUT_S,
                 close_timeout=2.0,
                 max_size=MESSAGE_BYTES_MAX,
-                max_queue=(QUEUE_FRAMES, QUEUE_FRAMES // 4),
+                create_connection=partial(Socket, receive=self._receive, on_flowing=self.wake),  # type: ignore[arg-type]
             ) as socket:
+                assert isinstance(socket, Socket)
                 return await self._serve(socket)
         except InvalidStatus as error:
             response = error.response
@@ -104,48 +112,57 @@ class Connection:
         except (OSError, TimeoutError, InvalidHandshake, InvalidMessage) as error:
             return NO_CODE, f"{type(error).__name__}: {error}", None
 
-    async def _serve(self, socket: ClientConnection) -> tuple[int, str, float | None]:
+    async def _serve(self, socket: Socket) -> tuple[int, str, float | None]:
         self._heard_s = time.monotonic()
-        tasks: list[asyncio.Task[None]] = []
+        self._socket = socket
         try:
-            await socket.send(self._exchange.hello(self._token), text=True)
+            socket.write([self._exchange.hello(self._token)])
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._write(socket)), group.create_task(self._watch(socket))]
-                await self._read(socket)
-                for task in tasks:
-                    task.cancel()
-        except* ConnectionClosed:
-            pass
+                watch = group.create_task(self._watch(socket))
+                with contextlib.suppress(_NotUnderstood):
+                    await socket.ended
+                watch.cancel()
+        finally:
+            self._socket = None
+            self._write_later(None)
+        await socket.close(1002, "frame not understood")  # unless it is closing already
         return socket.close_code or NO_CODE, socket.close_reason or "connection lost", None
 
-    async def _read(self, socket: ClientConnection) -> None:
+    def _receive(self, messages: list[bytes]) -> None:
+        """The messages of one read."""
         exchange = self._exchange
-        with contextlib.suppress(ConnectionClosed):
-            while True:
-                raw = await socket.recv(decode=False)
-                self._heard_s = time.monotonic()
-                try:
-                    exchange.receive(raw, self._heard_s)
-                except (ValueError, KeyError, TypeError):
-                    await socket.close(1002, "frame not understood")
-                    return
-                if self._opened_s is None and exchange.open:
-                    self._opened_s = self._heard_s
-                self._on_progress()
-                if exchange.due:
-                    self._wake.set()
+        self._heard_s = now_s = time.monotonic()
+        try:
+            for message in messages:
+                exchange.receive(message, now_s)
+        except (ValueError, KeyError, TypeError) as error:
+            raise _NotUnderstood from error
+        finally:
+            if self._opened_s is None and exchange.open:
+                self._opened_s = now_s
+            self._on_progress()
+        if exchange.due:
+            self.wake()
 
-    async def _write(self, socket: ClientConnection) -> None:
-        while True:
-            self._wake.clear()
-            for body in self._exchange.outgoing(time.monotonic()):
-                await socket.send(body, text=True)
-            at_s = self._exchange.next_at_s()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if at_s is None else max(0.0, at_s - time.monotonic())):
-                    await self._wake.wait()
+    def _write(self) -> None:
+        """Send what may be sent now; what the transport has no room for waits until it has."""
+        self._waking = False
+        socket = self._socket
+        if socket is None or not socket.is_flowing:
+            return
+        bodies = self._exchange.outgoing(time.monotonic())
+        if bodies:
+            socket.write(bodies)
+        self._write_later(self._exchange.next_at_s())
 
-    async def _watch(self, socket: ClientConnection) -> None:
+    def _write_later(self, at_s: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if at_s is not None and self._socket is not None:
+            self._timer = self._socket.loop.call_later(max(0.0, at_s - time.monotonic()), self.wake)
+
+    async def _watch(self, socket: Socket) -> None:
         """Cut the connection after 1.5 silent heartbeats (P8); refresh the token before it expires (P9)."""
         refreshed = ""
         while True:
@@ -164,7 +181,7 @@ class Connection:
                 refreshed = expires_at
                 self._token = await self._renew_token()
                 self._exchange.post({"type": "refresh", "token": self._token})
-                self._wake.set()
+                self.wake()
             await asyncio.sleep(min(left_s, 5.0))
 
     def _expires_soon(self, expires_at: str) -> bool:

@@ -117,7 +117,7 @@ async def client_of(server: Scripted, **options: object) -> AsyncIterator[tuple[
 
 async def test_comes_back_after_a_resumable_close() -> None:
     """4000 with advice: the client waits at least that long, then is back with its cursor (P10)."""
-    bye = {"resumable": True, "retry_after_ms": 300}
+    bye: dict[str, object] = {"resumable": True, "retry_after_ms": 300}
     async with Scripted(closing(4000, bye), staying) as server, client_of(server) as (_, updates):
         started = time.monotonic()
         await eventually(lambda: len(server.hellos) == 2)
