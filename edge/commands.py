@@ -1,7 +1,8 @@
 """Commands that write: checked, recorded, answered. The same path for WebSocket and HTTP (P11 to P14, P23).
 
 Two steps, so that a caller can keep its order and still have many old ids at work: `prepare` does everything
-that may refuse without a trace, and `record` makes the event durable. Between the two there is no await, so
+that may refuse without a trace, and `record` makes the event durable. Nearly every command can be prepared
+from what is at hand, without waiting: that is `prepare_now`. Between the two steps there is no await, so
 commands that are prepared one after the other reach the publisher in that order.
 
 A command that would now be refused may be the retry of one that was recorded: who left cannot leave again.
@@ -11,7 +12,7 @@ So a refusal first looks whether the log holds the id already (P12).
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import structlog
 
@@ -20,10 +21,11 @@ from edge.core import actions
 from edge.core import frames as f
 from edge.core.limits import Buckets, Rate
 from edge.core.principal import Principal
+from edge.core.recording import Recording, of_known
 from edge.core.server_frames import Ack
 from edge.feed import Feed
 from edge.feeds import Feeds
-from edge.publisher import Publisher, Recording, known_recording
+from edge.publisher import Publisher
 from edge.reads import Reads
 from edge.settings import EdgeSettings
 from edge.targets import Targets
@@ -40,8 +42,7 @@ _log = structlog.get_logger()
 JOINING = (e.ChannelCreated, e.MemberJoined, e.MemberInvited)
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A command that may be recorded. `known`: it was recorded earlier, and this is the answer."""
 
     key: ChannelKey
@@ -76,36 +77,8 @@ class Commands:
 
     async def execute(self, principal: Principal, command: f.WritingCommand) -> Ack:
         """Prepare and record."""
-        return await self.record(await self.prepare(principal, command))
-
-    async def prepare(self, principal: Principal, command: f.WritingCommand) -> Prepared:
-        """Everything that can refuse the command before it leaves a trace. Raises `ParleyError`."""
-        actions.check_text(command, self._text_bytes_max)
-        if isinstance(command, f.CreateChannel):
-            channel, event = actions.creation_of(command, principal)
-            return Prepared(ChannelKey(principal.workspace, channel), event, None)
-        key = ChannelKey(principal.workspace, command.channel)
-        feed = await self.feed(key)
-        prepared = await self._prepare_in(feed, principal, command)
-        if prepared.known is None and not principal.may_import:
-            now_s = asyncio.get_running_loop().time()
-            self._channels.of(key, now_s).take(now_s)
-        return prepared
-
-    def is_late(self, prepared: Prepared) -> bool:
-        """Whether several of these may be recorded at once without losing their order."""
-        return prepared.feed is not None and self._publisher.is_late(prepared.event)
-
-    async def record(self, prepared: Prepared) -> Ack:
-        """Make it durable. Raises what the publisher raises."""
-        feed, recording = prepared.feed, prepared.known
-        if recording is None:
-            if feed is not None:
-                recording = await self._publisher.record(feed, prepared.event)
-            else:
-                assert isinstance(prepared.event, e.ChannelCreated)
-                feed, recording = await self._publisher.create(prepared.key, prepared.event)
-            await self._announce(feed, prepared.event, recording)
+        prepared = await self.prepare(principal, command)
+        recording = await self.record(prepared)
         return Ack(
             id=prepared.event.id,
             channel=prepared.key.channel,
@@ -114,12 +87,78 @@ class Commands:
             duplicate=recording.duplicate,
         )
 
+    def prepare_now(self, principal: Principal, command: f.WritingCommand) -> Prepared | None:
+        """Everything that can refuse the command before it leaves a trace. Raises `ParleyError`.
+
+        None if that cannot be said without waiting: then ask `prepare`.
+        """
+        actions.check_text(command, self._text_bytes_max)
+        if isinstance(command, f.CreateChannel):
+            channel, event = actions.creation_of(command, principal)
+            return Prepared(ChannelKey(principal.workspace, channel), event, None)
+        feed = self._feeds.get(ChannelKey(principal.workspace, command.channel))
+        if feed is None:
+            return None
+        seq = actions.target_of(command)
+        target = self._targets.at_hand(feed, seq) if seq is not None else None
+        if seq is not None and target is None:
+            return None
+        try:
+            prepared = Prepared(feed.key, actions.event_of(command, principal, feed.state, target), feed)
+        except (Forbidden, NotFound):
+            return None  # perhaps the retry of one that was recorded
+        self._take_token(prepared, principal)
+        return prepared
+
+    async def prepare(self, principal: Principal, command: f.WritingCommand) -> Prepared:
+        """The same, for every command."""
+        prepared = self.prepare_now(principal, command)
+        if prepared is None:
+            assert isinstance(command, f.InChannel), "a creation needs nothing that is not at hand"
+            feed = await self.feed(ChannelKey(principal.workspace, command.channel))
+            prepared = await self._prepare_in(feed, principal, command)
+            self._take_token(prepared, principal)
+        return prepared
+
+    def is_late(self, prepared: Prepared) -> bool:
+        """Whether several of these may be recorded at once without losing their order (`record_late`)."""
+        event = prepared.event
+        return prepared.feed is not None and not isinstance(event, JOINING) and self._publisher.is_late(event)
+
+    def record_late(self, prepared: Prepared) -> asyncio.Future[Recording]:
+        """`record` for a late command, handed over at once."""
+        assert prepared.feed is not None
+        if prepared.known is not None:
+            known: asyncio.Future[Recording] = asyncio.get_running_loop().create_future()
+            known.set_result(prepared.known)
+            return known
+        return self._publisher.record_late(prepared.feed, prepared.event)
+
+    async def record(self, prepared: Prepared) -> Recording:
+        """Make it durable. Raises what the publisher raises."""
+        if prepared.known is not None:
+            return prepared.known
+        feed = prepared.feed
+        if feed is not None:
+            recording = await self._publisher.record(feed, prepared.event)
+        else:
+            assert isinstance(prepared.event, e.ChannelCreated)
+            feed, recording = await self._publisher.create(prepared.key, prepared.event)
+        await self._announce(feed, prepared.event, recording)
+        return recording
+
     async def feed(self, key: ChannelKey) -> Feed:
         """The active feed of a channel; raises `NotFound` in the one form that says nothing."""
         feed = self._feeds.get(key) or (await self._feeds.activate([key]))[key]
         if feed is None:
             raise actions.absent()
         return feed
+
+    def _take_token(self, prepared: Prepared, principal: Principal) -> None:
+        """Raises `RateLimited`; what is recorded already costs nothing, and imports are paced otherwise."""
+        if prepared.known is None and not principal.may_import:
+            now_s = asyncio.get_running_loop().time()
+            self._channels.of(prepared.key, now_s).take(now_s)
 
     async def _prepare_in(self, feed: Feed, principal: Principal, command: f.InChannel) -> Prepared:
         try:
@@ -163,7 +202,7 @@ class Commands:
             known = (await self._archive.ids(feed.key, [(author, command.id)], feed.stream_seq))[0]
         except Unavailable:
             return None
-        return None if known is None else Prepared(feed.key, event, feed, known_recording(known, event))
+        return None if known is None else Prepared(feed.key, event, feed, of_known(known, event))
 
     async def _announce(self, feed: Feed, event: e.KnownEvent, recording: Recording) -> None:
         """Tell new members at once: the sequencer will as well, but it may be a moment behind, or away."""

@@ -134,9 +134,12 @@ class Connection:
         if hello is None or not await self._open(hello, group):
             return
         assert self._dialogue is not None
-        while (text := await _text(receive)) is not None:
-            if self._session.state is State.OPEN:
-                await self._dialogue.on_text(text)
+        try:
+            while (text := await _text(receive)) is not None:
+                if self._session.state is State.OPEN:
+                    await self._dialogue.on_text(text)
+        finally:
+            self._dialogue.close()
 
     def _hello(self, text: str) -> f.Hello | None:
         """The hello, with its principal accepted; None if the connection was closed instead."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
+from functools import partial
 
 from pydantic import BaseModel
 
@@ -20,8 +21,9 @@ from edge.core import server_frames as s
 from edge.core.limits import Bucket, Rate, take_all
 from edge.core.order import Order
 from edge.core.principal import Principal
+from edge.core.recording import Recording
 from edge.core.session import Session
-from edge.lanes import Lanes, Spawn, Step
+from edge.lanes import Lanes, Spawn, Started
 from edge.node import Node
 from edge.roster import Roster
 from edge.users import UserKey
@@ -70,6 +72,10 @@ class Dialogue:
             Rate(settings.connection_rate, settings.connection_burst),
             at_s=self._loop.time(),
         )
+
+    def close(self) -> None:
+        """The session ends: what is queued is not begun any more."""
+        self._lanes.close()
 
     async def on_text(self, text: str) -> None:
         """Answer a frame, or queue its command; waits while too much is at work or unread by the client."""
@@ -143,40 +149,74 @@ class Dialogue:
 
     # ------------------------------------------------------------ commands
 
-    async def _work(self, command: _Command) -> Step | None:
-        """The first step of a command, in its lane."""
+    def _work(self, command: _Command) -> Started:
+        """Decide about a command that nothing stands in the way of any more."""
         began_s = self._loop.time()
+        if isinstance(command, f.ReadCommand):
+            return partial(self._read, command)
         try:
-            if isinstance(command, f.ReadCommand):
-                self._take_token()
-                await self._read(command)
-                return None
             # Here rather than on arrival: a refusal holds what was sent behind it, not what is before it.
             if isinstance(command, f.InChannel):
                 self._order.check(command.channel, command.id, began_s)
             self._take_token()
+            prepared = self._node.commands.prepare_now(self.principal, command)
+            if prepared is None or not self._node.commands.is_late(prepared):
+                return partial(self._write_command, command, prepared, began_s)
             with telemetry.root_span(f"command.{command.type}"):
-                prepared = await self._node.commands.prepare(self.principal, command)
+                late = self._node.commands.record_late(prepared)
         except ParleyError as error:
             self._refuse(command, error)
             return None
-        overlaps = self._node.commands.is_late(prepared)
-        return Step(self._record(command, prepared, began_s), overlaps=overlaps)
+        late.add_done_callback(partial(self._recorded_late, command, prepared, began_s))
+        return late
 
-    async def _record(self, command: f.WritingCommand, prepared: Prepared, began_s: float) -> None:
+    async def _write_command(
+        self, command: f.WritingCommand, prepared: Prepared | None, began_s: float
+    ) -> None:
+        """Make a command durable, and answer it."""
         try:
-            ack = await self._node.commands.record(prepared)
+            with telemetry.root_span(f"command.{command.type}"):
+                if prepared is None:
+                    prepared = await self._node.commands.prepare(self.principal, command)
+                recording = await self._node.commands.record(prepared)
         except ParleyError as error:
             self._refuse(command, error)
             return
+        self._recorded(command, prepared, recording, began_s)
+
+    def _recorded_late(
+        self, command: f.WritingCommand, prepared: Prepared, began_s: float, done: asyncio.Future[Recording]
+    ) -> None:
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            self._recorded(command, prepared, done.result(), began_s)
+        elif isinstance(error, ParleyError):
+            self._refuse(command, error)
+        else:
+            raise error
+
+    def _recorded(
+        self, command: f.WritingCommand, prepared: Prepared, recording: Recording, began_s: float
+    ) -> None:
         self.commands += 1
-        self._write(ack)
+        seq, at_us, duplicate = recording
+        ack = codec.ack(command.id, prepared.key.channel, seq, rfc3339(at_us), duplicate=duplicate)
+        self._wire.write(codec.text_frame(ack))
         if prepared.feed is not None:
             self._node.typing.recorded(prepared.feed, prepared.event)
-        metrics.commands(command.type, "duplicate" if ack.duplicate else "recorded").inc()
+        metrics.commands(command.type, "duplicate" if duplicate else "recorded").inc()
         metrics.command_seconds(command.type).observe(self._loop.time() - began_s)
 
     async def _read(self, command: f.ReadCommand) -> None:
+        try:
+            self._take_token()
+            await self._mark_read(command)
+        except ParleyError as error:
+            self._refuse(command, error)
+
+    async def _mark_read(self, command: f.ReadCommand) -> None:
         principal = self.principal
         feed = await self._node.commands.feed(ChannelKey(principal.workspace, command.channel))
         actions.member(feed.state, principal)

@@ -1,10 +1,10 @@
 """A session's commands on their way: in order within a channel, side by side between channels (P13).
 
-A lane is a queue and a task that exists while the queue holds something. Each command has two steps: `work`
-decides about it, and what it returns makes it durable. The second step of one command ends before the next
-command begins, except that steps that say `overlaps` follow one another without waiting: old ids (imports),
-whose order the publisher keeps. `in_flight_max` bounds a session: when it is reached, the session stops
-reading, and the client's frames wait in its socket.
+`work` decides about a command as soon as nothing before it in its channel stands in the way, and says how it
+becomes durable. Nearly all do so by themselves or in a task of their own: the next command waits until it
+has ended. Old ids (imports), whose order the publisher keeps, give a future instead: they follow one another
+without waiting, and only what does not overlap waits for all of them. `in_flight_max` bounds a session: when
+it is reached, the session stops reading, and the client's frames wait in its socket.
 """
 
 from __future__ import annotations
@@ -12,35 +12,32 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
+from edge.core.recording import Recording
 from shared.ids import ChannelId
 
 Item = TypeVar("Item")
 
+Alone = Callable[[], Awaitable[None]]
+"""What has to be done before the next command of the channel begins; raises no `ParleyError`."""
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """The second step of a command; neither it nor the first raises `ParleyError`."""
+Started = asyncio.Future[Recording] | Alone | None
+"""A command that overlaps with the next ones, one that does not, or one that is over already."""
 
-    run: Coroutine[object, object, None]
-    overlaps: bool = False
-
-
-Work = Callable[[Item], Awaitable[Step | None]]
+Work = Callable[[Item], Started]
 Spawn = Callable[[Coroutine[object, object, None]], "asyncio.Task[None]"]
 
 
 @dataclass(slots=True)
 class _Lane(Generic[Item]):
     queue: deque[Item]
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def changed(self) -> None:
-        """Something was queued, or something that overlaps has ended."""
-        self.news.clear()
-        await self.news.wait()
+    overlapping: int = 0
+    alone: Alone | None = None
+    """Decided, and waiting for those that overlap, or running."""
+    running: bool = False
 
 
 class Lanes(Generic[Item]):
@@ -54,6 +51,7 @@ class Lanes(Generic[Item]):
         self._in_flight = 0
         self._room = asyncio.Event()
         self._room.set()
+        self._closed = False
 
     @property
     def is_full(self) -> bool:
@@ -65,7 +63,7 @@ class Lanes(Generic[Item]):
         await self._room.wait()
 
     def put(self, channel: ChannelId, item: Item) -> None:
-        """Queue an item behind the channel's others."""
+        """Decide about an item now, or queue it behind the channel's others."""
         assert not self.is_full, "wait for room first"
         self._in_flight += 1
         if self.is_full:
@@ -73,39 +71,52 @@ class Lanes(Generic[Item]):
         lane = self._lanes.get(channel)
         if lane is None:
             lane = self._lanes[channel] = _Lane(deque(maxlen=self._in_flight_max))
-            self._spawn(self._run(channel, lane))
         lane.queue.append(item)
-        lane.news.set()
+        if lane.alone is None:
+            self._decide(channel, lane)
+            self._go_on(channel, lane)
+
+    def close(self) -> None:
+        """Begin nothing any more."""
+        self._closed = True
+
+    def _decide(self, channel: ChannelId, lane: _Lane[Item]) -> None:
+        """Take from the queue up to the first command that has to be alone."""
+        while lane.queue and lane.alone is None:
+            started = self._work(lane.queue.popleft())
+            if started is None:
+                self._ended()
+            elif isinstance(started, asyncio.Future):
+                lane.overlapping += 1
+                started.add_done_callback(partial(self._overlapped, channel, lane))
+            else:
+                lane.alone = started
+
+    def _overlapped(self, channel: ChannelId, lane: _Lane[Item], _: object) -> None:
+        lane.overlapping -= 1
+        self._ended()
+        self._go_on(channel, lane)
+
+    def _go_on(self, channel: ChannelId, lane: _Lane[Item]) -> None:
+        """Run what had to wait for those that overlap; forget a lane that has nothing left."""
+        if lane.overlapping or lane.running or self._closed:
+            return
+        if lane.alone is not None:
+            lane.running = True
+            self._spawn(self._run(channel, lane))
+        else:
+            del self._lanes[channel]
 
     async def _run(self, channel: ChannelId, lane: _Lane[Item]) -> None:
-        overlapping: set[asyncio.Task[None]] = set()
-
-        def ended(task: asyncio.Task[None]) -> None:
-            overlapping.discard(task)
-            lane.news.set()
-
-        while lane.queue or overlapping:
-            if not lane.queue:
-                await lane.changed()
-                continue
-            step = await self._work(lane.queue.popleft())
-            if step is None:
+        while lane.alone is not None and not lane.overlapping:
+            try:
+                await lane.alone()
+            finally:
                 self._ended()
-            elif step.overlaps:
-                task = self._spawn(self._finish(step))
-                overlapping.add(task)
-                task.add_done_callback(ended)
-            else:
-                while overlapping:
-                    await lane.changed()
-                await self._finish(step)
-        del self._lanes[channel]
-
-    async def _finish(self, step: Step) -> None:
-        try:
-            await step.run
-        finally:
-            self._ended()
+            lane.alone = None
+            self._decide(channel, lane)
+        lane.running = False
+        self._go_on(channel, lane)
 
     def _ended(self) -> None:
         self._in_flight -= 1

@@ -12,14 +12,19 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Container, Coroutine, Sequence
+from dataclasses import dataclass, field
 
+from edge import metrics
 from edge.archive import Archive
+from edge.core import recording
+from edge.core.recording import Recording
 from edge.core.ring import Entry
 from edge.feed import Feed
+from shared import telemetry
 from shared.bus import BusError, PubAck
 from shared.errors import OutcomeUnknown, ParleyError, Unavailable, WrongLastSequence
-from shared.events import KnownEvent, fingerprint
-from shared.ids import CommandId, StreamSeq, UserId
+from shared.events import KnownEvent
+from shared.ids import CommandId, Seq, StreamSeq, UserId
 from shared.records import KnownId
 from shared.retry import Deadline, delays
 
@@ -33,11 +38,39 @@ SETTLE_DEADLINE_S = 10.0
 CONTENTION_TRIES_MAX = 50
 FOLLOW_MAX_S = 2.0
 
-Commit = Callable[[Feed, KnownEvent, StreamSeq | None], Awaitable[PubAck]]
-CommitTogether = Callable[[Feed, Sequence[KnownEvent], StreamSeq], Awaitable[list[StreamSeq]]]
-Outcome = PubAck | KnownId
 _Name = tuple[UserId, CommandId]
-_Waiting = tuple[KnownEvent, "asyncio.Future[Outcome]"]
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """An event on its way, with the trace that it belongs to. `stored`: only its number is waited for."""
+
+    event: KnownEvent
+    future: asyncio.Future[Recording]
+    headers: dict[str, str] = field(default_factory=telemetry.headers)
+    stored: bool = False
+
+    @property
+    def name(self) -> _Name:
+        """What makes it the same as another."""
+        return self.event.author, self.event.id
+
+    def answer(self, found: Recording) -> None:
+        """Tell where it stands."""
+        metrics.commits("late", "duplicate" if found.duplicate else "recorded").inc()
+        if not self.future.done():
+            self.future.set_result(found)
+
+    def fail(self, error: ParleyError) -> None:
+        """Tell what went wrong, unless it was answered already, or nobody waits any more."""
+        if not self.future.done():
+            metrics.commits("late", error.code).inc()
+            self.future.set_exception(error)
+
+
+Commit = Callable[[Feed, Waiting, StreamSeq], Awaitable[PubAck]]
+CommitTogether = Callable[[Feed, Sequence[Waiting], StreamSeq], Awaitable[list[StreamSeq]]]
+FindAgain = Callable[[Feed, KnownEvent, PubAck], Awaitable[Recording]]
 
 
 class LateLane:
@@ -47,64 +80,66 @@ class LateLane:
         self,
         feed: Feed,
         archive: Archive,
+        *,
         commit: Commit,
         commit_together: CommitTogether,
+        find_again: FindAgain,
         spawn: Callable[[Coroutine[object, object, object]], object],
     ) -> None:
         self.feed = feed
         self._archive = archive
         self._commit = commit
         self._commit_together = commit_together
+        self._find_again = find_again
         self._spawn = spawn
-        self._queue: deque[_Waiting] = deque(maxlen=QUEUE_MAX)
+        self._queue: deque[Waiting] = deque(maxlen=QUEUE_MAX)
         self._head = StreamSeq(0)
         self.busy = False
 
-    async def submit(self, event: KnownEvent) -> Outcome:
-        """Where the id stands: a PubAck if it was published now, else what the archive knows of it."""
+    def submit(self, event: KnownEvent) -> asyncio.Future[Recording]:
+        """Where the id stands: published now, or known before."""
         if len(self._queue) == QUEUE_MAX:
             raise Unavailable("too many old ids at once in one channel", retry_after_ms=500, limit="late")
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._queue.append((event, future))
+        one = Waiting(event, asyncio.get_running_loop().create_future())
+        self._queue.append(one)
         if not self.busy:
             self.busy = True
             self._spawn(self._run())
-        return await future
+        return one.future
 
     async def _run(self) -> None:
-        waiting: list[_Waiting] = []
+        waiting: list[Waiting] = []
         try:
             while self._queue:
                 waiting = [self._queue.popleft() for _ in range(min(len(self._queue), LOOKUP_MAX))]
                 await self._serve(waiting)
         except ParleyError as error:
-            self._fail([*waiting, *self._queue], error)
+            for one in (*waiting, *self._queue):
+                if not one.stored:
+                    one.fail(error)
             self._queue.clear()
         finally:
             self.busy = False
 
-    async def _serve(self, waiting: list[_Waiting]) -> None:
+    async def _serve(self, waiting: list[Waiting]) -> None:
         """Ask the archive for all of them, then publish what it does not know, one behind the other."""
         while waiting:
             head = self._head = max(self._head, self.feed.stream_seq)
-            answers = await self._archive.ids(self.feed.key, _ids(waiting), head)
-            known = {
-                name: answer
-                for name, answer in zip(_ids(waiting), answers, strict=True)
-                if answer is not None
-            }
+            names = [one.name for one in waiting]
+            answers = await self._archive.ids(self.feed.key, names, head)
+            found = zip(names, answers, strict=True)
+            known = {name: answer for name, answer in found if answer is not None}
             waiting = await self._publish(waiting, known)
 
-    async def _publish(self, waiting: list[_Waiting], known: dict[_Name, KnownId]) -> list[_Waiting]:
+    async def _publish(self, waiting: list[Waiting], known: dict[_Name, KnownId]) -> list[Waiting]:
         """Serve them in order; those before which the archive has to be asked again come back."""
         start = 0
         tries = itertools.islice(delays(first_s=0.001, cap_s=0.05), CONTENTION_TRIES_MAX)
         while start < len(waiting):
-            _, future = waiting[start]
-            answer = known.get(_name(waiting[start]))
-            if answer is not None:
-                _answer(future, answer)
-            if future.done():  # answered: now, before a stranger came between, or nobody waits any more
+            one = waiting[start]
+            if not one.stored and one.name in known:
+                _answer_known(one, known[one.name])
+            if one.stored or one.future.done():  # now, before a stranger came between, or nobody waits
                 start += 1
                 continue
             run = _unknown_run(waiting[start : start + BATCH_MAX], known)
@@ -121,27 +156,60 @@ class LateLane:
                 await asyncio.sleep(delay_s)
                 continue
             start += len(run)
-            if start < len(waiting) and _name(waiting[start]) in {_name(one) for one in run}:
+            if start < len(waiting) and waiting[start].name in {one.name for one in run}:
                 return waiting[start:]  # the same id twice: what we published now is known to the archive
         return []
 
-    async def _commit_run(self, run: list[_Waiting]) -> None:
+    async def _commit_run(self, run: list[Waiting]) -> None:
         """Publish consecutive events on our head, as one atomic batch if JetStream takes it."""
         if len(run) >= BATCH_MIN:
             try:
-                positions = await self._commit_together(self.feed, [event for event, _ in run], self._head)
+                positions = await self._commit_together(self.feed, run, self._head)
             except (OutcomeUnknown, BusError):
                 pass  # a try under the condition of the same head, one by one, finds out what happened
             else:
                 self._head = positions[-1]
-                await self.feed.settled(self._head, SETTLE_DEADLINE_S)
-                for (_, future), position in zip(run, positions, strict=True):
-                    _answer(future, PubAck("", position, duplicate=False, retried=False))
+                await self._settle_run(run, positions)
                 return
-        for event, future in run:
-            ack = await self._commit(self.feed, event, self._head)
+        for one in run:
+            ack = await self._commit(self.feed, one, self._head)
             self._head = ack.stream_seq
-            _answer(future, ack)
+            one.stored = True
+            if self.feed.stream_seq >= ack.stream_seq:
+                await self._settle(one, ack)
+            else:
+                self._spawn(self._settle(one, ack))
+
+    async def _settle_run(self, run: Sequence[Waiting], positions: Sequence[StreamSeq]) -> None:
+        """Answer a batch, which has consecutive numbers: our feed has all of it when it has the last one."""
+        for one in run:
+            one.stored = True
+        try:
+            last = await self.feed.settled(positions[-1], SETTLE_DEADLINE_S)
+        except OutcomeUnknown as error:
+            for one in run:
+                one.fail(error)
+            return
+        first = last.seq - len(run) + 1 if last is not None else 0
+        for number, (one, position) in enumerate(zip(run, positions, strict=True), first):
+            entry = self.feed.ring.get(Seq(number))
+            if entry is not None and entry.stream_seq == position:
+                _answer_settled(one, entry, duplicate=False)
+            else:
+                await self._settle(one, PubAck("", position, duplicate=False, retried=False))
+
+    async def _settle(self, one: Waiting, ack: PubAck) -> None:
+        """Answer one that is stored, when our feed has it."""
+        duplicate = ack.duplicate and not ack.retried
+        try:
+            entry = await self.feed.settled(ack.stream_seq, SETTLE_DEADLINE_S)
+            if entry is not None:
+                _answer_settled(one, entry, duplicate=duplicate)
+            else:  # a large batch has pushed it out of the ring already
+                found = await self._find_again(self.feed, one.event, ack)
+                one.answer(found._replace(duplicate=duplicate))
+        except ParleyError as error:
+            one.fail(error)
 
     async def _strangers(self) -> dict[_Name, KnownId] | None:
         """What came behind our head: our own feed tells, so the archive need not be asked again.
@@ -159,43 +227,31 @@ class LateLane:
         if entries is None:
             return None
         self._head = self.feed.stream_seq
-        return {(entry.recorded.event.author, entry.recorded.event.id): _known(entry) for entry in entries}
-
-    def _fail(self, waiting: Sequence[_Waiting], error: ParleyError) -> None:
-        for _, future in waiting:
-            if not future.done():
-                future.set_exception(error)
+        return {
+            (entry.recorded.event.author, entry.recorded.event.id): recording.known_of(entry)
+            for entry in entries
+        }
 
 
-def _name(one: _Waiting) -> _Name:
-    return one[0].author, one[0].id
+def _answer_known(one: Waiting, known: KnownId) -> None:
+    try:
+        one.answer(recording.of_known(known, one.event))
+    except ParleyError as error:
+        one.fail(error)
 
 
-def _unknown_run(waiting: Sequence[_Waiting], known: Container[_Name]) -> list[_Waiting]:
+def _answer_settled(one: Waiting, entry: Entry, *, duplicate: bool) -> None:
+    try:
+        one.answer(recording.of_entry(entry, duplicate=duplicate))
+    except ParleyError as error:
+        one.fail(error)
+
+
+def _unknown_run(waiting: Sequence[Waiting], known: Container[_Name]) -> list[Waiting]:
     """The first ones that nobody knows, each id once."""
-    run: dict[_Name, _Waiting] = {}
+    run: dict[_Name, Waiting] = {}
     for one in waiting:
-        if _name(one) in known or _name(one) in run:
+        if one.name in known or one.name in run:
             break
-        run[_name(one)] = one
+        run[one.name] = one
     return list(run.values())
-
-
-def _ids(waiting: Sequence[_Waiting]) -> list[_Name]:
-    return [_name(one) for one in waiting]
-
-
-def _answer(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
-    if not future.done():
-        future.set_result(outcome)
-
-
-def _known(entry: Entry) -> KnownId:
-    recorded = entry.recorded
-    return KnownId(
-        seq=recorded.seq,
-        stream_seq=recorded.stream_seq,
-        at_us=recorded.at_us,
-        fingerprint=fingerprint(recorded.event),
-        void=recorded.void,
-    )

@@ -13,23 +13,22 @@ Whatever path, the answer is given only when our own feed has the event: then it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+import asyncio
+from collections.abc import Mapping, Sequence
 
 from edge import metrics
 from edge.archive import Archive
-from edge.core.ring import Entry
+from edge.core import recording
+from edge.core.recording import Recording
 from edge.feed import Feed
 from edge.feeds import Feeds
-from edge.late_lane import LateLane
+from edge.late_lane import LateLane, Waiting
 from shared import telemetry
 from shared.bus import Bus, PubAck
 from shared.clock import now_us, rfc3339
 from shared.errors import (
     ClockSkew,
     Conflict,
-    Forbidden,
     OutcomeUnknown,
     ParleyError,
     Unavailable,
@@ -37,22 +36,12 @@ from shared.errors import (
 )
 from shared.events import ChannelCreated, KnownEvent, decode, encode, fingerprint
 from shared.ids import ChannelKey, Seq, StreamSeq, command_time_ms
-from shared.records import KnownId
 from shared.streams import DUPLICATE_WINDOW_S
 from shared.subjects import channel_subject, log_stream, message_id, partition_of
 
 FRESH_MS = DUPLICATE_WINDOW_S * 1000 // 2
 SETTLE_DEADLINE_S = 10.0
 LANES_MAX = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """Where an event stands: its number, the log's time in microseconds, whether it stood there before."""
-
-    seq: Seq
-    at_us: int
-    duplicate: bool
 
 
 class Publisher:
@@ -75,25 +64,40 @@ class Publisher:
         Raises `Conflict`, `ClockSkew`, `Forbidden` (recorded, but void), `Unavailable` (not recorded) or
         `OutcomeUnknown` (try again under the same id).
         """
-        path: Literal["fresh", "late"] = "late" if self.is_late(event) else "fresh"
-        if command_time_ms(event.id) > now_us() // 1000 + FRESH_MS:
-            raise ClockSkew(f"the id is from the future; server time is {rfc3339(now_us())}")
-        with telemetry.span("edge.record", attributes={"parley.path": path}):
+        if self.is_late(event):
+            return await self.record_late(feed, event)
+        _check_time(event)
+        with telemetry.span("edge.record"):
             try:
-                recording = await (self._late(feed, event) if path == "late" else self._fresh(feed, event))
+                found = await self._fresh(feed, event)
             except ParleyError as error:
-                metrics.commits(path, error.code).inc()
+                metrics.commits("fresh", error.code).inc()
                 raise
-        metrics.commits(path, "duplicate" if recording.duplicate else "recorded").inc()
-        return recording
+        metrics.commits("fresh", "duplicate" if found.duplicate else "recorded").inc()
+        return found
+
+    def record_late(self, feed: Feed, event: KnownEvent) -> asyncio.Future[Recording]:
+        """The same for a late id, handed over at once: they are recorded in the order of these calls."""
+        lane = self._lanes.get(feed.key)
+        if lane is None or lane.feed is not feed:
+            if len(self._lanes) >= LANES_MAX:
+                self._lanes = {key: busy for key, busy in self._lanes.items() if busy.busy}
+            lane = self._lanes[feed.key] = LateLane(
+                feed,
+                self._archive,
+                commit=self._commit_waiting,
+                commit_together=self._commit_together,
+                find_again=self._older_than_ring,
+                spawn=self._feeds.spawn,
+            )
+        return lane.submit(event)
 
     async def create(self, key: ChannelKey, event: ChannelCreated) -> tuple[Feed, Recording]:
         """Record the first event of a channel. The same creation again returns the first one.
 
         Raises `Conflict` if another creation stands there, else what `record` raises.
         """
-        if command_time_ms(event.id) > now_us() // 1000 + FRESH_MS:
-            raise ClockSkew(f"the id is from the future; server time is {rfc3339(now_us())}")
+        _check_time(event)
         partition = partition_of(key, self._partitions)
         duplicate = False
         try:
@@ -102,7 +106,7 @@ class Publisher:
                 encode(event),
                 msg_id=message_id(key, event.author, event.id),
                 expect_last=StreamSeq(0),
-                headers=_trace_headers(),
+                headers=telemetry.headers(),
             )
             duplicate = ack.duplicate and not ack.retried
         except WrongLastSequence:
@@ -135,20 +139,15 @@ class Publisher:
         return at_us
 
     async def _fresh(self, feed: Feed, event: KnownEvent) -> Recording:
-        ack = await self._commit(feed, event, None)
+        ack = await self._commit(feed, event, None, telemetry.headers())
         entry = await feed.settled(ack.stream_seq, SETTLE_DEADLINE_S)
         duplicate = ack.duplicate and not ack.retried
         if entry is None:  # a burst has pushed it out of the ring, or it was there long ago
-            recording = await self._older_than_ring(feed, event, ack)
-            return replace(recording, duplicate=duplicate)
+            found = await self._older_than_ring(feed, event, ack)
+            return found._replace(duplicate=duplicate)
         if not ack.duplicate:
-            return _verdict(entry, duplicate=False)
-        return self._same_body(entry, event, duplicate=duplicate)
-
-    def _same_body(self, entry: Entry, event: KnownEvent, *, duplicate: bool) -> Recording:
-        if fingerprint(entry.recorded.event) != fingerprint(event):
-            raise Conflict("this id is recorded with another body")
-        return _verdict(entry, duplicate=duplicate)
+            return recording.of_entry(entry, duplicate=False)
+        return recording.of_same(entry, event, duplicate=duplicate)
 
     async def _older_than_ring(self, feed: Feed, event: KnownEvent, ack: PubAck) -> Recording:
         """A duplicate whose original has left the ring: the body is in the log, the number in the archive."""
@@ -158,62 +157,35 @@ class Publisher:
         known = (await self._archive.ids(feed.key, [(event.author, event.id)], ack.stream_seq))[0]
         if known is None:
             raise Unavailable("the archive does not know this id yet", retry_after_ms=1000)
-        return known_recording(known, event)
-
-    async def _late(self, feed: Feed, event: KnownEvent) -> Recording:
-        lane = self._lanes.get(feed.key)
-        if lane is None or lane.feed is not feed:
-            if len(self._lanes) >= LANES_MAX:
-                self._lanes = {key: busy for key, busy in self._lanes.items() if busy.busy}
-            lane = self._lanes[feed.key] = LateLane(
-                feed, self._archive, self._commit, self._commit_together, self._feeds.spawn
-            )
-        outcome = await lane.submit(event)
-        if isinstance(outcome, KnownId):
-            return known_recording(outcome, event)
-        entry = await feed.settled(outcome.stream_seq, SETTLE_DEADLINE_S)
-        duplicate = outcome.duplicate and not outcome.retried
-        if entry is None:  # a large batch has pushed it out of the ring already
-            recording = await self._older_than_ring(feed, event, outcome)
-            return replace(recording, duplicate=duplicate)
-        return _verdict(entry, duplicate=duplicate)
+        return recording.of_known(known, event)
 
     async def _commit_together(
-        self, feed: Feed, events: Sequence[KnownEvent], expect_last: StreamSeq
+        self, feed: Feed, run: Sequence[Waiting], expect_last: StreamSeq
     ) -> list[StreamSeq]:
         return await self._bus.commit_together(
             channel_subject(feed.partition, feed.key),
-            [(encode(event), message_id(feed.key, event.author, event.id)) for event in events],
+            [
+                (encode(one.event), message_id(feed.key, one.event.author, one.event.id), one.headers)
+                for one in run
+            ],
             expect_last=expect_last,
-            headers=_trace_headers(),
         )
 
-    async def _commit(self, feed: Feed, event: KnownEvent, expect_last: StreamSeq | None) -> PubAck:
+    async def _commit_waiting(self, feed: Feed, one: Waiting, expect_last: StreamSeq) -> PubAck:
+        return await self._commit(feed, one.event, expect_last, one.headers)
+
+    async def _commit(
+        self, feed: Feed, event: KnownEvent, expect_last: StreamSeq | None, headers: Mapping[str, str]
+    ) -> PubAck:
         return await self._bus.commit(
             channel_subject(feed.partition, feed.key),
             encode(event),
             msg_id=message_id(feed.key, event.author, event.id),
             expect_last=expect_last,
-            headers=_trace_headers(),
+            headers=headers,
         )
 
 
-def _trace_headers() -> dict[str, str]:
-    headers: dict[str, str] = {}
-    telemetry.inject(headers)
-    return headers
-
-
-def known_recording(known: KnownId, event: KnownEvent) -> Recording:
-    """The answer for an id that is already in the log."""
-    if known.fingerprint != fingerprint(event):
-        raise Conflict("this id is recorded with another body")
-    if known.void is not None:
-        raise Forbidden(known.void)
-    return Recording(known.seq, known.at_us, duplicate=True)
-
-
-def _verdict(entry: Entry, *, duplicate: bool) -> Recording:
-    if entry.recorded.void is not None:
-        raise Forbidden(entry.recorded.void)
-    return Recording(entry.seq, entry.recorded.at_us, duplicate)
+def _check_time(event: KnownEvent) -> None:
+    if command_time_ms(event.id) > now_us() // 1000 + FRESH_MS:
+        raise ClockSkew(f"the id is from the future; server time is {rfc3339(now_us())}")

@@ -22,6 +22,15 @@ class Targets:
         self._remembered_max = remembered_max
         self._authors: OrderedDict[tuple[ChannelKey, Epoch, Seq], UserId] = OrderedDict()
 
+    def at_hand(self, feed: Feed, seq: Seq) -> Target | None:
+        """The message at `seq`, if the answer is here: None may also mean that it has to be looked for."""
+        author = self._authors.get((feed.key, feed.epoch, seq))
+        if author is not None:
+            self._authors.move_to_end((feed.key, feed.epoch, seq))
+            return Target(seq, author)
+        entry = feed.ring.get(seq)
+        return self._remembered(feed, seq, entry.recorded if entry is not None else None)
+
     async def find(self, feed: Feed, seq: Seq) -> Target | None:
         """The message at `seq`, None if no message stands there.
 
@@ -29,17 +38,15 @@ class Targets:
         """
         if not 1 <= seq <= feed.head:
             return None
-        name = (feed.key, feed.epoch, seq)
-        author = self._authors.get(name)
+        return self.at_hand(feed, seq) or self._remembered(feed, seq, await self._recorded(feed, seq))
+
+    def _remembered(self, feed: Feed, seq: Seq, recorded: Recorded | None) -> Target | None:
+        author = _author(recorded)
         if author is None:
-            author = _author(await self._recorded(feed, seq))
-            if author is None:
-                return None
-            self._authors[name] = author
-            if len(self._authors) > self._remembered_max:
-                self._authors.popitem(last=False)
-        else:
-            self._authors.move_to_end(name)
+            return None
+        self._authors[feed.key, feed.epoch, seq] = author
+        if len(self._authors) > self._remembered_max:
+            self._authors.popitem(last=False)
         return Target(seq, author)
 
     async def _recorded(self, feed: Feed, seq: Seq) -> Recorded | None:

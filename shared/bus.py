@@ -95,13 +95,12 @@ class Bus(Connection):
     async def commit_together(
         self,
         subject: str,
-        messages: Sequence[tuple[bytes, str]],
+        messages: Sequence[tuple[bytes, str, Mapping[str, str]]],
         *,
         expect_last: StreamSeq,
-        headers: Mapping[str, str] | None = None,
         timeout_s: float = TRY_TIMEOUT_S,
     ) -> list[StreamSeq]:
-        """Store (body, message id) pairs of one subject as one atomic batch: all of them, or none.
+        """Store (body, message id, headers) of one subject as one atomic batch: all of them, or none.
 
         One acknowledgement and, in the mode `power`, one fsync for all. There is only one try. Raises
         `WrongLastSequence`; `BusError` if a message id is a duplicate (nothing is stored); `Unavailable`;
@@ -112,9 +111,9 @@ class Bus(Connection):
         batch = secrets.token_hex(8)
         last = len(messages)
         try:
-            for position, (body, msg_id) in enumerate(messages, 1):
+            for position, (body, msg_id, headers) in enumerate(messages, 1):
                 marks = {
-                    **(headers or {}),
+                    **headers,
                     "Nats-Msg-Id": msg_id,
                     "Nats-Batch-Id": batch,
                     "Nats-Batch-Sequence": str(position),
@@ -125,7 +124,7 @@ class Bus(Connection):
                     marks["Nats-Batch-Commit"] = "1"
                     reply = await self.ask(subject, body, timeout_s, marks)
                 else:
-                    await self.publish(subject, body, headers=marks)
+                    self._client.send(subject, body, headers=marks)
         except (TimeoutError, nats.errors.Error) as error:
             raise OutcomeUnknown("no answer to a batch", retry_after_ms=1000) from error
         newest = _acknowledged(reply.body).stream_seq

@@ -97,6 +97,13 @@ def span(
     return _recorded(name, kind, parent, attributes) if sampled else _UNRECORDED
 
 
+def headers() -> dict[str, str]:
+    """The current trace as the headers of a message; empty if it is not sampled."""
+    carried: dict[str, str] = {}
+    inject(carried)
+    return carried
+
+
 def inject(headers: dict[str, str]) -> None:
     """Put the current trace into the headers of a message, if it is sampled."""
     if _current_is_sampled():

@@ -20,6 +20,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from edge.core.frames import ClientFrame, clean_text
 from edge.core.server_frames import Error
 from shared.errors import BadFrame, BadRequest, ParleyError, UnknownType
+from shared.ids import ChannelId, CommandId, Seq
 
 CORRELATION_CHARS_MAX = 64
 BATCH_BYTES_MAX = 64 * 1024
@@ -69,6 +70,12 @@ def correlation(raw: dict[str, object]) -> str | None:
 def encode(frame: BaseModel) -> bytes:
     """The JSON of a server frame, without the fields that are absent."""
     return frame.model_dump_json(exclude_none=True).encode()
+
+
+def ack(command: CommandId, channel: ChannelId, seq: Seq, ts: str, *, duplicate: bool) -> bytes:
+    """The JSON of an `Ack`, which goes out with every command: a third of what the model costs."""
+    fields = {"id": command, "channel": channel, "seq": seq, "ts": ts, "duplicate": duplicate}
+    return orjson.dumps({"type": "ack", **fields})
 
 
 def refusal(error: ParleyError, correlated: str | None = None) -> Error:

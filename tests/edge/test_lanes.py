@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
-from edge.lanes import Lanes, Step
-from shared.ids import ChannelId
+from edge.core.recording import Recording
+from edge.lanes import Lanes, Started
+from shared.ids import ChannelId, Seq
 from tests.support.waiting import eventually
 
 C, OTHER = ChannelId("c"), ChannelId("other")
@@ -22,12 +24,17 @@ class Desk:
         self._overlaps = overlaps
         self._undecided = undecided
 
-    async def work(self, item: str) -> Step | None:
-        """The first step; items in `undecided` have no second."""
+    def work(self, item: str) -> Started:
+        """Decide; items in `undecided` are over with that."""
         self.notes.append(f"decide {item}")
         if item in self._undecided:
             return None
-        return Step(self._record(item), overlaps=item in self._overlaps)
+        if item not in self._overlaps:
+            return partial(self._record, item)
+        future: asyncio.Future[Recording] = asyncio.get_running_loop().create_future()
+        task = asyncio.ensure_future(self._record(item))
+        task.add_done_callback(lambda _: future.set_result(Recording(Seq(1), 0, duplicate=False)))
+        return future
 
     def open(self, *items: str) -> None:
         """Let the second steps of these items end."""
@@ -45,7 +52,7 @@ class Desk:
 
 def lanes_of(desk: Desk, in_flight_max: int = 10) -> Lanes[str]:
     """Lanes that work at this desk."""
-    return Lanes(desk.work, in_flight_max=in_flight_max, spawn=asyncio.ensure_future)  # type: ignore[arg-type]
+    return Lanes(desk.work, in_flight_max=in_flight_max, spawn=asyncio.ensure_future)
 
 
 async def test_a_channel_records_one_after_the_other() -> None:
@@ -98,6 +105,19 @@ async def test_a_refused_command_has_no_second_step() -> None:
     desk.open("b")
     await eventually(lambda: "end b" in desk.notes)
     assert "record a" not in desk.notes
+
+
+async def test_a_closed_session_begins_nothing() -> None:
+    """What waits behind others stays where it is when the session has ended."""
+    desk = Desk(overlaps="a")
+    lanes = lanes_of(desk)
+    lanes.put(C, "a")
+    lanes.put(C, "b")
+    lanes.close()
+    desk.open("a", "b")
+    await eventually(lambda: "end a" in desk.notes)
+    await asyncio.sleep(0)
+    assert "record b" not in desk.notes
 
 
 async def test_a_session_is_bounded() -> None:

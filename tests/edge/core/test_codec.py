@@ -14,8 +14,9 @@ from websockets.streams import StreamReader
 
 from edge.core import codec
 from edge.core.frames import ClientFrame, Send
-from edge.core.server_frames import Ping
+from edge.core.server_frames import Ack, Ping
 from shared.errors import BadFrame, BadRequest, InvalidId, InvalidText, ParleyError, RateLimited, UnknownType
+from shared.ids import ChannelId, CommandId, Seq
 
 ID = "019a0000-0000-7000-8000-000000000000"
 DOCUMENTED = {"bad_frame", "bad_request", "unknown_type", "invalid_id", "invalid_text"}
@@ -152,6 +153,14 @@ def test_framed_events_are_all_there_in_order(sizes: list[int], batch: bool) -> 
         assert len(group) == 1 or len(payload) <= codec.BATCH_BYTES_MAX + len(group) + 2
         found += [event["n"] for event in group]
     assert found == list(range(len(sizes)))
+
+
+@given(st.integers(1, 2**53 - 1), st.booleans())
+def test_an_ack_is_the_models(seq: int, duplicate: bool) -> None:
+    """What is written by hand for every command is what the documented frame would be."""
+    id_, channel, ts = CommandId(ID), ChannelId("c_-1"), "2026-11-25T04:00:00.123Z"
+    model = Ack(id=id_, channel=channel, seq=Seq(seq), ts=ts, duplicate=duplicate)
+    assert codec.ack(id_, channel, Seq(seq), ts, duplicate=duplicate) == codec.encode(model)
 
 
 def test_absent_fields_are_not_sent() -> None:

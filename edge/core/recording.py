@@ -1,0 +1,54 @@
+"""Where an event stands once it is in the log: the answer to a command (P12)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from edge.core.ring import Entry
+from shared.errors import Conflict, Forbidden
+from shared.events import KnownEvent, fingerprint
+from shared.ids import Seq
+from shared.records import KnownId
+
+
+class Recording(NamedTuple):
+    """Its number, the log's time in microseconds, and whether it stood there before this command."""
+
+    seq: Seq
+    at_us: int
+    duplicate: bool
+
+
+def of_entry(entry: Entry, *, duplicate: bool) -> Recording:
+    """An event of our own feed. Raises `Forbidden` if it is void there."""
+    if entry.recorded.void is not None:
+        raise Forbidden(entry.recorded.void)
+    return Recording(entry.seq, entry.recorded.at_us, duplicate)
+
+
+def of_same(entry: Entry, event: KnownEvent, *, duplicate: bool) -> Recording:
+    """An entry with the id of `event`. Raises `Conflict` if it says something else."""
+    if fingerprint(entry.recorded.event) != fingerprint(event):
+        raise Conflict("this id is recorded with another body")
+    return of_entry(entry, duplicate=duplicate)
+
+
+def of_known(known: KnownId, event: KnownEvent) -> Recording:
+    """An id that the archive knows. Raises `Conflict` or `Forbidden`."""
+    if known.fingerprint != fingerprint(event):
+        raise Conflict("this id is recorded with another body")
+    if known.void is not None:
+        raise Forbidden(known.void)
+    return Recording(known.seq, known.at_us, duplicate=True)
+
+
+def known_of(entry: Entry) -> KnownId:
+    """An entry as the archive would know it."""
+    recorded = entry.recorded
+    return KnownId(
+        seq=recorded.seq,
+        stream_seq=recorded.stream_seq,
+        at_us=recorded.at_us,
+        fingerprint=fingerprint(recorded.event),
+        void=recorded.void,
+    )
