@@ -246,8 +246,11 @@ def decode(body: bytes) -> Event:
 
 
 def fingerprint(event: Event) -> str:
-    """16 hex digits that are equal if and only if two events with one id say the same (P12)."""
-    fields = event.model_dump(mode="json", exclude={"v", "ref_author"}, exclude_none=True)
+    """16 hex digits that are equal if and only if two events with one id say the same (P12).
+
+    Who brought an event in is no part of what it says: another importer's retry is a duplicate.
+    """
+    fields = event.model_dump(mode="json", exclude=_UNSAID, exclude_none=True)
     return hashlib.blake2b(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
 
 
@@ -264,3 +267,6 @@ def wire(recorded: Recorded) -> bytes:
 
 _UNSEEN = {"v", "ref_author"}
 """Fields of a stored event that no client sees."""
+
+_UNSAID: dict[str, bool | dict[str, bool]] = {"v": True, "ref_author": True, "imported": {"by": True}}
+"""Fields of a stored event that its sender has not chosen."""
