@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+import orjson
 from pydantic import BaseModel, ValidationError
 
 from shared.bus import Bus
@@ -18,8 +19,6 @@ from shared.records import (
     HistoryEvent,
     HistoryPage,
     HistoryRequest,
-    IdsReply,
-    IdsRequest,
     KnownId,
 )
 from shared.subjects import archive_subject, partition_of
@@ -64,8 +63,17 @@ class Archive:
         self, key: ChannelKey, ids: Sequence[tuple[UserId, CommandId]], applied: StreamSeq
     ) -> list[KnownId | None]:
         """Where these ids stand in the channel; None: nowhere up to `applied`."""
-        request = IdsRequest(workspace=key.workspace, channel=key.channel, applied=applied, ids=tuple(ids))
-        return list((await self._ask(key, "ids", request, IdsReply)).found)
+        # An `IdsRequest` and an `IdsReply`, by hand: imports ask for every few messages, and know few ids.
+        request = {"workspace": key.workspace, "channel": key.channel, "applied": applied, "ids": ids}
+        body = await self._bus.request(
+            archive_subject(partition_of(key, self._partitions), "ids"),
+            orjson.dumps(request),
+            timeout_s=ANSWER_TIMEOUT_S,
+        )
+        found = orjson.loads(body).get("found")
+        if not isinstance(found, list) or len(found) != len(ids):
+            raise _failed(body)
+        return [None if known is None else KnownId.model_validate(known) for known in found]
 
     async def count(self, key: ChannelKey, upto: Seq) -> int:
         """How many messages the channel holds up to a seq."""
@@ -82,8 +90,12 @@ class Archive:
         try:
             return reply.model_validate_json(body)
         except ValidationError:
-            failure = Failure.model_validate_json(body)
-        raise Unavailable(f"archive: {failure.message}", retry_after_ms=failure.retry_after_ms or 1000)
+            raise _failed(body) from None
+
+
+def _failed(body: bytes) -> Unavailable:
+    failure = Failure.model_validate_json(body)
+    return Unavailable(f"archive: {failure.message}", retry_after_ms=failure.retry_after_ms or 1000)
 
 
 def _recorded(key: ChannelKey, stored: HistoryEvent) -> Recorded:

@@ -43,12 +43,17 @@ _Name = tuple[UserId, CommandId]
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """An event on its way, with the trace that it belongs to. `stored`: only its number is waited for."""
+    """An event on its way, with the trace that it belongs to.
+
+    `stored`: only its number is waited for. `tried`: a batch with it was sent, and nobody knows what became
+    of it; if the log holds it now, this command has put it there.
+    """
 
     event: KnownEvent
     future: asyncio.Future[Recording]
     headers: dict[str, str] = field(default_factory=telemetry.headers)
     stored: bool = False
+    tried: bool = False
 
     @property
     def name(self) -> _Name:
@@ -165,8 +170,10 @@ class LateLane:
         if len(run) >= BATCH_MIN:
             try:
                 positions = await self._commit_together(self.feed, run, self._head)
-            except (OutcomeUnknown, BusError):
-                pass  # a try under the condition of the same head, one by one, finds out what happened
+            except (OutcomeUnknown, BusError) as error:
+                # A try under the condition of the same head, one by one, finds out what happened.
+                for one in run:
+                    one.tried = one.tried or isinstance(error, OutcomeUnknown)
             else:
                 self._head = positions[-1]
                 await self._settle_run(run, positions)
@@ -235,7 +242,8 @@ class LateLane:
 
 def _answer_known(one: Waiting, known: KnownId) -> None:
     try:
-        one.answer(recording.of_known(known, one.event))
+        found = recording.of_known(known, one.event)
+        one.answer(found._replace(duplicate=not one.tried))
     except ParleyError as error:
         one.fail(error)
 

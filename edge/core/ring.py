@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 
 from shared.events import Recorded
 from shared.ids import Seq, StreamSeq
@@ -14,26 +13,20 @@ ENTRY_BYTES = 1700
 ENTRIES_MIN = 32
 
 
-@dataclass(frozen=True, slots=True)
 class Entry:
     """An event as it goes to clients: `body` is encoded once for every recipient (P20).
 
     `messages` counts the channel's messages up to and including this event, for unread counts (P15).
     """
 
-    recorded: Recorded
-    body: bytes
-    messages: int
-    seq: Seq = field(init=False)
-    """Position in the channel's log: here as well, because every delivery asks for it."""
+    __slots__ = ("body", "messages", "recorded", "seq", "stream_seq")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "seq", self.recorded.seq)
-
-    @property
-    def stream_seq(self) -> StreamSeq:
-        """Position in the stream."""
-        return self.recorded.stream_seq
+    def __init__(self, recorded: Recorded, body: bytes, messages: int) -> None:
+        self.recorded = recorded
+        self.body = body
+        self.messages = messages
+        self.seq = recorded.seq  # here as well, because every delivery asks for it
+        self.stream_seq = recorded.stream_seq
 
 
 class Budget:

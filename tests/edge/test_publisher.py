@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,11 @@ from edge.archive import Archive
 from edge.core.ring import Entry
 from edge.feed import Feed
 from edge.feeds import FeedLimits, Feeds
+from edge.late_lane import BATCH_MIN, LateLane, Waiting
 from edge.publisher import FRESH_MS, Publisher
 from edge.replayer import Replayer
 from shared.bus import Bus
-from shared.errors import ClockSkew, Conflict, Forbidden, Unavailable
+from shared.errors import ClockSkew, Conflict, Forbidden, OutcomeUnknown, Unavailable
 from shared.events import ChannelCreated, MemberLeft, MessagePosted, encode
 from shared.ids import (
     ChannelId,
@@ -209,6 +210,34 @@ async def test_late_ids_are_stored_once_and_in_order(edge: Edge) -> None:
     assert [recording.seq for recording in again] == list(range(2, 602))
     assert all(recording.duplicate for recording in again)
     assert feed.head == 601
+
+
+@pytest.mark.usefixtures("archiver")
+async def test_lost_answer_to_a_batch(edge: Edge) -> None:
+    """What a batch without an answer has stored is found again, and is no duplicate: it is this command's."""
+    feed = await edge.channel("lostbatch")
+    publisher, lost = edge.publisher, []
+
+    async def lossy(feed: Feed, run: Sequence[Waiting], expect_last: StreamSeq) -> list[StreamSeq]:
+        lost.append(await publisher._commit_together(feed, run, expect_last))
+        raise OutcomeUnknown("no answer to a batch")
+
+    lane = LateLane(
+        feed,
+        edge.archive,
+        commit=publisher._commit_waiting,
+        commit_together=lossy,
+        find_again=publisher._older_than_ring,
+        spawn=edge.feeds.spawn,
+    )
+    events = [posted(f"t{n}", old_id("lostbatch", str(n))) for n in range(BATCH_MIN)]
+    found = await asyncio.gather(*map(lane.submit, events))
+    assert [one.seq for one in found] == list(range(2, BATCH_MIN + 2))
+    assert len(lost) == 1
+    assert not any(one.duplicate for one in found)
+    assert feed.head == BATCH_MIN + 1
+    again = await asyncio.gather(*map(lane.submit, events))
+    assert all(one.duplicate for one in again)
 
 
 @pytest.mark.usefixtures("archiver")
