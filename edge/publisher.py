@@ -126,7 +126,7 @@ class Publisher:
         if first is not None:
             found, at_us = first.recorded.event, first.recorded.at_us
         else:
-            page, _ = await self._archive.history(feed.key, after=Seq(0), limit=1, applied=StreamSeq(0))
+            page, _ = await self._archive.history(feed.key, after=Seq(0), limit=1, applied=feed.stream_seq)
             if not page:
                 raise Unavailable(
                     "the archive does not hold the channel's beginning yet", retry_after_ms=1000

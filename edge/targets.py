@@ -8,7 +8,7 @@ from edge.archive import Archive
 from edge.core.actions import Target
 from edge.feed import Feed
 from shared.events import MessagePosted, Recorded
-from shared.ids import ChannelKey, Epoch, Seq, StreamSeq, UserId
+from shared.ids import ChannelKey, Epoch, Seq, UserId
 
 REMEMBERED_MAX = 50_000
 """Authors that are remembered; the one that was used longest ago is forgotten first."""
@@ -53,7 +53,7 @@ class Targets:
         entry = feed.ring.get(seq)
         if entry is not None:
             return entry.recorded
-        page, _ = await self._archive.history(feed.key, after=Seq(seq - 1), limit=1, applied=StreamSeq(0))
+        page, _ = await self._archive.history(feed.key, after=Seq(seq - 1), limit=1, applied=feed.stream_seq)
         return page[0] if page and page[0].seq == seq else None
 
 
