@@ -16,7 +16,8 @@ from shared import events as e
 from shared.ids import UserId
 
 MEMBERS_MAX = 10_000
-"""Members of one channel: bounds a checkpoint to well under the largest NATS message."""
+MEMBERS_BYTES_MAX = 900_000
+"""Members of one channel, and what they take in a checkpoint: that is one NATS message, of 1 MiB at most."""
 
 ADMINS = frozenset({"member.removed", "member.role_changed", "channel.archived", "channel.unarchived"})
 WHILE_ARCHIVED = frozenset({"channel.unarchived", "member.left", "member.removed"})
@@ -27,6 +28,7 @@ class ChannelState:
     """What authorisation, lists and unread counts need; the messages themselves are not in here.
 
     `messages` counts the posted messages so far: unread is a difference of two such counts.
+    `members_bytes` is what the members take in a checkpoint, kept so that nobody has to add it up again.
     """
 
     kind: e.ChannelKind
@@ -37,6 +39,7 @@ class ChannelState:
     members: Mapping[UserId, e.Role] = field(default_factory=dict)
     messages: int = 0
     pins: tuple[int, ...] = ()
+    members_bytes: int = field(default=0, compare=False)
 
 
 _STATES: TypeAdapter[ChannelState] = TypeAdapter(ChannelState)
@@ -87,7 +90,8 @@ def judge(state: ChannelState | None, event: e.Event) -> str | None:
 
 
 def _uncreatable(event: e.ChannelCreated) -> str | None:
-    return "channel is full" if len({event.author, *event.members}) > MEMBERS_MAX else None
+    people = {event.author, *event.members}
+    return "channel is full" if not _fits(len(people), sum(map(_entry_bytes, people))) else None
 
 
 def _unauthorized(state: ChannelState, event: e.KnownEvent, role: e.Role) -> str | None:
@@ -111,11 +115,25 @@ def _impossible(state: ChannelState, event: e.KnownEvent) -> str | None:
     match event:
         case e.MemberRemoved() | e.MemberRoleChanged() if event.user not in state.members:
             return "no such member"
-        case e.MemberJoined() | e.MemberInvited() if len(state.members) >= MEMBERS_MAX:
+        case e.MemberJoined() | e.MemberInvited() if not _has_room(state, _who(event)):
             return "channel is full"
         case e.PinAdded() if len(state.pins) >= PINS_MAX and event.ref not in state.pins:
             return "too many pins"
     return None
+
+
+def _has_room(state: ChannelState, user: UserId) -> bool:
+    bytes_then = state.members_bytes + _entry_bytes(user)
+    return user in state.members or _fits(len(state.members) + 1, bytes_then)
+
+
+def _fits(members: int, members_bytes: int) -> bool:
+    return members <= MEMBERS_MAX and members_bytes <= MEMBERS_BYTES_MAX
+
+
+def _entry_bytes(user: UserId) -> int:
+    """`"user":"member",` in JSON. A user id holds no control character: only these two are escaped."""
+    return len(user.encode()) + user.count('"') + user.count("\\") + len('"":"member",')
 
 
 def _evolve(state: ChannelState | None, event: e.Event) -> ChannelState | None:
@@ -128,7 +146,7 @@ def _evolve(state: ChannelState | None, event: e.Event) -> ChannelState | None:
         case (
             e.MemberJoined() | e.MemberInvited() | e.MemberRoleChanged() | e.MemberLeft() | e.MemberRemoved()
         ):
-            return replace(state, members=_membership(state.members, event))
+            return _populated(state, event)
         case e.PinAdded():
             return replace(state, pins=tuple(dict.fromkeys((*state.pins, event.ref))))
         case e.PinRemoved():
@@ -147,6 +165,7 @@ def _counted(state: ChannelState) -> ChannelState:
         state.members,
         state.messages + 1,
         state.pins,
+        state.members_bytes,
     )
 
 
@@ -166,18 +185,24 @@ def _described(state: ChannelState, event: e.Event) -> ChannelState:
 _Membership = e.MemberJoined | e.MemberInvited | e.MemberRoleChanged | e.MemberLeft | e.MemberRemoved
 
 
-def _membership(members: Mapping[UserId, e.Role], event: _Membership) -> Mapping[UserId, e.Role]:
-    match event:
-        case e.MemberJoined():
-            return {event.author: "member", **members}
-        case e.MemberInvited():
-            return {event.user: event.role, **members}
-        case e.MemberRoleChanged():
-            return {**members, event.user: event.role}
-        case e.MemberLeft():
-            return _without(members, event.author)
-        case e.MemberRemoved():
-            return _without(members, event.user)
+def _who(event: _Membership) -> UserId:
+    return event.author if isinstance(event, e.MemberJoined | e.MemberLeft) else event.user
+
+
+def _populated(state: ChannelState, event: _Membership) -> ChannelState:
+    user = _who(event)
+    size = _entry_bytes(user)
+    if isinstance(event, e.MemberRoleChanged):
+        return replace(state, members={**state.members, user: event.role})
+    if isinstance(event, e.MemberLeft | e.MemberRemoved):
+        if user not in state.members:
+            return state
+        left = {member: role for member, role in state.members.items() if member != user}
+        return replace(state, members=left, members_bytes=state.members_bytes - size)
+    if user in state.members:
+        return state
+    role: e.Role = event.role if isinstance(event, e.MemberInvited) else "member"
+    return replace(state, members={**state.members, user: role}, members_bytes=state.members_bytes + size)
 
 
 def _created(event: e.ChannelCreated) -> ChannelState:
@@ -190,8 +215,5 @@ def _created(event: e.ChannelCreated) -> ChannelState:
         topic=event.topic,
         created_by=event.author,
         members=members,
+        members_bytes=sum(map(_entry_bytes, members)),
     )
-
-
-def _without(members: Mapping[UserId, e.Role], user: UserId) -> dict[UserId, e.Role]:
-    return {member: role for member, role in members.items() if member != user}

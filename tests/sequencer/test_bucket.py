@@ -9,9 +9,11 @@ import pytest
 from sequencer import bucket as bucket_module
 from sequencer.bucket import Bucket, Value
 from shared.bus import Bus
+from shared.channel import MEMBERS_BYTES_MAX, ChannelState
 from shared.errors import Unavailable
-from shared.ids import StreamSeq
-from shared.records import Position
+from shared.events import Role
+from shared.ids import SEQ_MAX, Seq, StreamSeq, UserId
+from shared.records import Checkpoint, Position
 from shared.streams import bucket_stream
 from shared.subjects import kv_subject
 
@@ -118,3 +120,19 @@ async def test_read_all_gives_every_key(bus: Bus) -> None:
     found = [(key, item.stream_seq) async for key, item in bucket.read_all()]
     assert {key for key, _ in found} == {f"k{n}" for n in range(250)}
     assert [revision for _, revision in found] == sorted(revision for _, revision in found)
+
+
+async def test_the_largest_checkpoint_is_one_message(bus: Bus) -> None:
+    """A channel whose members take all that they may is stored and read back: its checkpoint never fails."""
+    entry = len('"":"member",')
+    names = (f"{number:05}".ljust(255, "x") for number in range(MEMBERS_BYTES_MAX // (255 + entry)))
+    members: dict[UserId, Role] = dict.fromkeys(map(UserId, names), "member")
+    state = ChannelState("public", "\x01" * 128, UserId("a"), topic="\x01" * 1024, members=members)
+    checkpoint = Checkpoint(seq=Seq(SEQ_MAX), stream_seq=StreamSeq(SEQ_MAX), state=state)
+    body = checkpoint.model_dump_json().encode()
+    assert len(body) > MEMBERS_BYTES_MAX
+    forward = await opened(bus)
+    assert await forward.write([Value("largest", StreamSeq(1), body)]) == ["written"]
+    found = await bus.last(bucket_stream(NAME), kv_subject(NAME, "largest"))
+    assert found is not None
+    assert Checkpoint.model_validate_json(found.body) == checkpoint

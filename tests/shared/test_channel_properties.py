@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 
 from shared import channel as c
 from shared import events as e
-from shared.ids import UserId
+from shared.ids import Seq, StreamSeq, UserId, user_id
+from shared.records import Checkpoint
 from tests.support.events import any_event, example, users
 
 FEW = st.sampled_from([UserId(name) for name in ("alice", "bob", "carol", "eve")])
@@ -96,6 +99,66 @@ def test_members_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert c.fold(full, event) == (full, "channel is full")
     assert c.judge(None, example(e.ChannelCreated, members=("a", "b", "c"))) == "channel is full"
     assert c.judge(full, example(e.MessagePosted)) is None
+
+
+def test_who_is_in_a_full_channel_may_be_invited_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That changes nothing, so there is room for it."""
+    monkeypatch.setattr(c, "MEMBERS_MAX", 2)
+    full = c.apply(None, example(e.ChannelCreated, members=("alice", "bob")))
+    assert c.fold(full, example(e.MemberInvited, user="bob")) == (full, None)
+
+
+ODD = st.text(st.sampled_from('ab"\\/é☕𝕏\x80\u2028'), min_size=1, max_size=60).map(user_id)
+"""Everything that JSON may escape, and characters of every length."""
+
+
+@given(st.lists(any_event(ODD), max_size=25))
+def test_what_members_take_is_counted(events: list[e.KnownEvent]) -> None:
+    """The running count is the bytes that they take in a checkpoint, whatever happened."""
+    state = c.apply(None, example(e.ChannelCreated, members=("x", 'y"')))
+    for event in events:
+        state = c.apply(state, event)
+        assert state is not None
+        alike = replace(state, members=dict.fromkeys(state.members, "member"))
+        none = replace(state, members={})
+        commas = max(0, len(state.members) - 1)
+        taken = len(c.dump_state(alike)) - len(c.dump_state(none))
+        assert state.members_bytes == taken - commas + len(state.members)
+    assert state is not None
+    assert c.load_state(c.dump_state(state)).members_bytes == state.members_bytes
+
+
+def largest(people: Iterator[str]) -> c.ChannelState:
+    """A channel with all that fits in: members until one is refused, name, topic and pins at their bounds."""
+    state = c.apply(None, example(e.ChannelCreated, name="\x01" * 128, topic="\x01" * 1024))
+    void = None
+    while void is None:
+        state, void = c.fold(state, example(e.MemberJoined, next(people)))
+    assert void == "channel is full"
+    assert state is not None
+    return replace(state, messages=2**53, pins=tuple(range(2**53 - c.PINS_MAX, 2**53)), archived=True)
+
+
+@pytest.mark.parametrize("letter", ['"', "\\", "x", "☕", "é"])
+def test_the_largest_checkpoint_fits_into_a_message(letter: str) -> None:
+    """Members with the longest ids, escaped too, are refused before a checkpoint outgrows NATS's 1 MiB."""
+    filler = letter * (250 // len(letter.encode()))
+    state = largest(f"{number:05}{filler}" for number in itertools.count())
+    body = Checkpoint(seq=Seq(2**53), stream_seq=StreamSeq(2**53), state=state).model_dump_json().encode()
+    assert 880_000 < len(body) < 900 * 1024
+
+
+def test_ten_thousand_ordinary_members_fit() -> None:
+    """Ids as identity providers make them (UUIDs, mail addresses) meet the bound of the count first."""
+    state = largest(f"{number:05}-some.long.name@mail.example.org" for number in itertools.count())
+    assert len(state.members) == c.MEMBERS_MAX
+
+
+def test_a_creation_is_bounded_by_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The members that a channel begins with count in the same way."""
+    monkeypatch.setattr(c, "MEMBERS_BYTES_MAX", 2 * len('"alice":"member",'))
+    assert c.judge(None, example(e.ChannelCreated, members=("alice", "robin"))) is None
+    assert c.judge(None, example(e.ChannelCreated, members=("robins",))) == "channel is full"
 
 
 def test_pins_are_bounded() -> None:
