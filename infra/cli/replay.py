@@ -42,7 +42,9 @@ def replay(
     senders: Annotated[int, Parameter(validator=_COUNT, help="Connections that send.")] = 50,
     receivers: Annotated[int, Parameter(help="Connections that listen, 20 channels each.")] = 50,
     limit: Annotated[int | None, Parameter(help="Send only the first lines.")] = None,
-    window: Annotated[int, Parameter(validator=_COUNT, help="Unanswered lines of a sender.")] = 32,
+    window: Annotated[
+        int, Parameter(validator=_COUNT, help="Unanswered lines of a sender, as far as the server allows.")
+    ] = 256,
     wait: Annotated[
         float, Parameter(help="Seconds for deliveries, archive and checkpoints at the end.")
     ] = 120.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from array import array
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +14,9 @@ from infra.replay.rule import OWNER, BadLine, Line, Rule, Spread
 from shared.client import Ack, Client, Origin
 from shared.errors import ParleyError
 
-QUEUE_LINES = 512
+WAITING_LINES = 512
+"""Lines of a sender that were read from the file before its window has room."""
+LINES_AT_ONCE = 32
 SETUP_AT_ONCE = 64
 _ORIGIN_TIME = "1970-01-01T00:00:00Z"
 
@@ -47,49 +49,68 @@ class Sent:
 
 
 class Sender:
-    """One client and its queue of lines."""
+    """One client, and the lines that wait for room in its window, in their order."""
 
     def __init__(self, client: Client, rule: Rule, sent: Sent, window: int) -> None:
         self._client = client
         self._rule = rule
         self._sent = sent
-        self._window = window
+        self._window = min(window, client.in_flight_max)
         self._unanswered = 0
-        self._room = asyncio.Event()
-        self.queue: asyncio.Queue[tuple[str, Line] | None] = asyncio.Queue(QUEUE_LINES)
+        self._waiting: deque[tuple[str, Line]] = deque(maxlen=WAITING_LINES)
+        self._moved = asyncio.Event()
+        self._broken: BaseException | None = None
 
-    async def run(self) -> None:
-        """Send what is queued until None comes, then wait for every answer."""
-        while (item := await self.queue.get()) is not None:
-            await self._until(self._window)
-            self._post(*item)
-        await self._until(1)
+    async def send(self, channel: str, line: Line) -> None:
+        """Take a line; waits while too many wait already."""
+        while len(self._waiting) == WAITING_LINES:
+            await self._until_moved()
+        self._waiting.append((channel, line))
+        self._fill()
 
-    def _post(self, channel: str, line: Line) -> None:
-        future = self._client.post(
-            "send",
-            channel,
-            id=self._rule.line_id(line),
-            origin=Origin(line.author, line.at),
-            text=line.text,
-        )
-        self._unanswered += 1
-        future.add_done_callback(partial(self._answered, time.perf_counter()))
+    async def drained(self) -> None:
+        """Wait until every line has its answer."""
+        while self._unanswered or self._waiting:
+            await self._until_moved()
+
+    def _fill(self) -> None:
+        while self._waiting and self._unanswered < self._window:
+            channel, line = self._waiting.popleft()
+            try:
+                future = self._client.post(
+                    "send",
+                    channel,
+                    id=self._rule.line_id(line),
+                    origin=Origin(line.author, line.at),
+                    text=line.text,
+                )
+            except ParleyError as error:
+                self._sent.refused[error.code] += 1
+                continue
+            self._unanswered += 1
+            future.add_done_callback(partial(self._answered, time.perf_counter()))
 
     def _answered(self, posted_s: float, future: asyncio.Future[Ack]) -> None:
         self._unanswered -= 1
-        self._room.set()
+        self._moved.set()
         error = future.exception()
         if error is None:
             self._sent.acked(future.result())
             self._sent.ack_s.append(time.perf_counter() - posted_s)
-        else:
-            self._sent.refused[error.code if isinstance(error, ParleyError) else repr(error)] += 1
+        elif isinstance(error, ParleyError):
+            self._sent.refused[error.code] += 1
+        else:  # a defect of the client, which ends with it: the lines that wait would wait for ever
+            self._sent.refused[repr(error)] += 1
+            self._broken = error
+            return
+        self._fill()
 
-    async def _until(self, below: int) -> None:
-        while self._unanswered >= below:
-            self._room.clear()
-            await self._room.wait()
+    async def _until_moved(self) -> None:
+        if self._broken is None:
+            self._moved.clear()
+            await self._moved.wait()
+        if self._broken is not None:
+            raise self._broken
 
 
 async def set_up(clients: Sequence[Client], rule: Rule, progress: Callable[[int], None]) -> None:
@@ -125,18 +146,17 @@ async def send_all(
     """Every line to the sender that owns its channel; returns when every line has its answer."""
     rule = spread.rule
     names = [rule.channel_name(channel) for channel in range(rule.channels)]
-    async with asyncio.TaskGroup() as group:
-        senders = [Sender(client, rule, sent, window) for client in clients]
-        for sender in senders:
-            group.create_task(sender.run())
-        for line in lines:
-            if isinstance(line, BadLine):
-                sent.bad += 1
-                continue
-            channel = spread.channel_of(line.number)
-            await senders[rule.sender_of(channel)].queue.put((names[channel], line))
-        for sender in senders:
-            await sender.queue.put(None)
+    senders = [Sender(client, rule, sent, window) for client in clients]
+    for line in lines:
+        if isinstance(line, BadLine):
+            sent.bad += 1
+            continue
+        channel = spread.channel_of(line.number)
+        await senders[rule.sender_of(channel)].send(names[channel], line)
+        if line.number % LINES_AT_ONCE == 0:
+            await asyncio.sleep(0)  # what has been posted goes out, what has come is read
+    for sender in senders:
+        await sender.drained()
 
 
 def receiver_name(receiver: int) -> str:

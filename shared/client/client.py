@@ -121,6 +121,11 @@ class Client(Commands):
         return self._exchange.open
 
     @property
+    def in_flight_max(self) -> int:
+        """Commands that the server lets this session have unanswered at a time."""
+        return self._exchange.outbox.in_flight_max
+
+    @property
     def channels(self) -> Mapping[ChannelId, wire.ChannelInfo]:
         """The user's channels, as the server last described them."""
         return self._exchange.channels

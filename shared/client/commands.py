@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.client.updates import Ack
 from shared.events import ChannelKind, Role
 from shared.ids import CommandId
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where an imported event comes from: its author and time there. Needs the scope `import`."""
 
     author: str

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from shared.client.errors import OutboxFull
 
@@ -25,8 +26,7 @@ RETRY_AFTER_S = 1.0
 """Wait when the server says "later" without a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A command: its id, its lane, the frame, and its place in the order of arrival."""
 
     id: str

@@ -14,6 +14,7 @@ resume_writing, send_data, paused, protocol.current_size and protocol.max_messag
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -23,10 +24,15 @@ from websockets.frames import DATA_OPCODES, Frame
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # not compiled for this platform
+    from websockets.utils import apply_mask
+
 _WHOLE_TEXT = 0x81
 """First byte of a text frame that is a whole message, without extensions."""
 _MASKED = 0x80
-"""Bit of the second byte that no server may set."""
+"""Bit of the second byte: clients must set it, servers must not."""
 
 
 class Socket(ClientConnection):
@@ -59,9 +65,7 @@ class Socket(ClientConnection):
 
     def write(self, messages: Iterable[bytes]) -> None:
         """Send text messages, in one piece."""
-        for message in messages:
-            self.protocol.send_text(message)
-        self.transport.write(b"".join(self.protocol.data_to_send()))
+        self.transport.write(b"".join([_text_frame(message) for message in messages]))
 
     # ------------------------------------------------------------ called by the transport
 
@@ -141,6 +145,19 @@ class Socket(ClientConnection):
     def _end(self) -> None:
         if not self.ended.done():
             self.ended.set_result(None)
+
+
+def _text_frame(message: bytes) -> bytes:
+    """A text frame as a client sends it, masked; `Frame.serialize` takes three times as long."""
+    size = len(message)
+    if size < 126:
+        head = bytes((_WHOLE_TEXT, _MASKED | size))
+    elif size < 65536:
+        head = bytes((_WHOLE_TEXT, _MASKED | 126)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((_WHOLE_TEXT, _MASKED | 127)) + size.to_bytes(8, "big")
+    key = os.urandom(4)
+    return b"".join((head, key, apply_mask(message, key)))
 
 
 def _payload(data: bytes, at: int) -> tuple[int, int]:

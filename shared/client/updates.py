@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.client.wire import ChannelInfo, EventFrame
 from shared.ids import ChannelId, Epoch, Seq, UserId
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(NamedTuple):
     """The command's event is durable at `seq`; `duplicate`: it was so before this command (P12)."""
 
     id: str
