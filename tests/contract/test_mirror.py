@@ -42,9 +42,7 @@ ELSEWHERE = {
     "edge/replayer.py": _PUBLISHER,
     "edge/feeds.py": "tests/edge/test_feed.py",
     # values without a rule of their own
-    "edge/core/answers.py": "tests/edge/core/test_subscriptions.py",
     "edge/core/frames.py": "tests/edge/core/test_codec.py",
-    "edge/core/principal.py": "tests/edge/test_auth.py",
     "sequencer/checkpoints.py": "tests/sequencer/test_app.py",
     "sequencer/follower.py": "tests/sequencer/test_app.py",
     "sequencer/heads.py": "tests/sequencer/test_app.py",

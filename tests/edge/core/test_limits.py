@@ -1,4 +1,4 @@
-"""Token buckets: never more than promised, and a refusal takes nothing (P18)."""
+"""Token buckets: never more than the rate allows, and a refusal leaves no trace (P18)."""
 
 from __future__ import annotations
 
@@ -9,49 +9,107 @@ from hypothesis import strategies as st
 from edge.core.limits import Bucket, Buckets, Rate, take_all
 from shared.errors import RateLimited
 
-STEPS = st.lists(st.floats(0, 2), max_size=80)
+rates = st.builds(Rate, st.floats(0.1, 500), st.integers(1, 50))
+waits = st.lists(st.floats(0, 3), min_size=1, max_size=120)
 
 
-@given(STEPS, st.floats(0.5, 20), st.integers(1, 10))
-def test_never_more_than_rate_and_burst(steps: list[float], per_s: float, burst: int) -> None:
-    """Over any stretch of time a bucket gives at most rate × time + burst."""
-    bucket, now_s, given_out = Bucket("b", Rate(per_s, burst)), 0.0, 0
-    for step in steps:
-        now_s += step
+def took(bucket: Bucket, now_s: float) -> bool:
+    """Whether a token was there."""
+    try:
+        bucket.take(now_s)
+    except RateLimited:
+        return False
+    return True
+
+
+@given(rates, waits)
+def test_never_more_than_the_rate(rate: Rate, gaps: list[float]) -> None:
+    """Between any two moments at most rate * time + burst tokens are given."""
+    bucket = Bucket("b", rate)
+    given_at: list[float] = []
+    now_s = 0.0
+    for gap_s in gaps:
+        now_s += gap_s
+        if took(bucket, now_s):
+            given_at.append(now_s)
+    for first, start_s in enumerate(given_at):
+        for last, end_s in enumerate(given_at[first:], first):
+            assert last - first + 1 <= rate.per_s * (end_s - start_s) + rate.burst + 1e-6
+
+
+@given(rates, waits)
+def test_refusal_takes_nothing_and_says_when(rate: Rate, gaps: list[float]) -> None:
+    """A refusal changes nothing, and who comes back when it says gets a token."""
+    bucket = Bucket("b", rate)
+    now_s = 0.0
+    for gap_s in gaps:
+        now_s += gap_s
+        before = bucket.wait_s(now_s)
         try:
             bucket.take(now_s)
         except RateLimited as refused:
+            assert bucket.wait_s(now_s) == before > 0
             assert refused.limit == "b"
             assert refused.retry_after_ms is not None
-            bucket.wait_s(now_s)
-            Bucket("again", Rate(per_s, burst)).take(now_s)
+            now_s += refused.retry_after_ms / 1000 + 1e-6
+            bucket.take(now_s)
         else:
-            given_out += 1
-        assert given_out <= per_s * now_s + burst + 1e-6
+            assert before == 0
 
 
-def test_waiting_as_told_is_enough() -> None:
-    """Who comes back after `retry_after_ms` gets a token."""
-    bucket = Bucket("b", Rate(3, 1))
-    bucket.take(0.0)
-    with pytest.raises(RateLimited) as refused:
-        bucket.take(0.01)
-    assert refused.value.retry_after_ms is not None
-    bucket.take(0.01 + refused.value.retry_after_ms / 1000)
+@given(rates, rates, waits)
+def test_all_or_none(one: Rate, other: Rate, gaps: list[float]) -> None:
+    """A refusal by one bucket takes no token from the others, and names the one to wait for longest."""
+    buckets = (Bucket("one", one), Bucket("other", other))
+    now_s = 0.0
+    for gap_s in gaps:
+        now_s += gap_s
+        before = {bucket.name: bucket.wait_s(now_s) for bucket in buckets}
+        tokens = [bucket.tokens for bucket in buckets]
+        try:
+            take_all(now_s, *buckets)
+        except RateLimited as refused:
+            assert [bucket.tokens for bucket in buckets] == tokens
+            assert before[str(refused.limit)] == max(before.values()) > 0
+        else:
+            assert max(before.values()) == 0
+            assert [bucket.tokens for bucket in buckets] == [token - 1 for token in tokens]
 
 
-def test_a_refusal_takes_from_no_bucket() -> None:
-    """All buckets give, or none does."""
-    full, empty = Bucket("full", Rate(1, 5)), Bucket("empty", Rate(1, 1))
-    empty.take(0.0)
+def test_clock_that_stands_still_or_goes_back_gives_nothing() -> None:
+    """Time that does not pass earns no tokens."""
+    bucket = Bucket("b", Rate(10, 1), at_s=5.0)
+    bucket.take(5.0)
+    for now_s in (5.0, 4.0, 5.05):
+        assert not took(bucket, now_s)
+    assert took(bucket, 5.1001)
+
+
+def test_keys_have_their_own_buckets() -> None:
+    """One user's haste does not slow another."""
+    buckets: Buckets[str] = Buckets("user", Rate(1, 1))
+    buckets.of("ann", 0.0).take(0.0)
+    buckets.of("bob", 0.0).take(0.0)
     with pytest.raises(RateLimited):
-        take_all(0.0, full, empty)
-    assert full.tokens == 5
+        buckets.of("ann", 0.0).take(0.0)
 
 
-def test_remembered_buckets_are_bounded() -> None:
-    """However many keys come, memory holds a bounded number of buckets."""
-    buckets: Buckets[int] = Buckets("user", Rate(1, 1), remembered_max=10)
-    for key in range(100):
-        buckets.of(key, 0.0).take(0.0)
-    assert len(buckets) <= 11
+@given(st.lists(st.tuples(st.integers(0, 30), st.floats(0, 0.5)), max_size=200))
+def test_remembered_buckets_are_bounded(calls: list[tuple[int, float]]) -> None:
+    """However many keys come, the number of buckets stays at its bound."""
+    buckets: Buckets[int] = Buckets("user", Rate(1, 3), remembered_max=8)
+    now_s = 0.0
+    for key, gap_s in calls:
+        now_s += gap_s
+        took(buckets.of(key, now_s), now_s)
+        assert len(buckets) <= 8
+
+
+def test_forgetting_a_full_bucket_changes_nothing() -> None:
+    """When room is needed, buckets in use are kept and full ones go."""
+    buckets: Buckets[str] = Buckets("user", Rate(0.01, 1), remembered_max=2)
+    buckets.of("busy", 0.0).take(0.0)
+    buckets.of("idle", 0.0)
+    buckets.of("new", 1.0)
+    with pytest.raises(RateLimited):
+        buckets.of("busy", 1.0).take(1.0)

@@ -1,158 +1,155 @@
-"""The session's state machine: deadlines, heartbeats, tokens, stalls (P5, P8, P9)."""
+"""The life of a session: every verdict at its moment, no wrong transition (P5, P8, P9)."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from hypothesis import settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from edge.core import wire_errors
 from edge.core.session import SILENCE_INTERVALS, Session, State, Timing, WrongTransition
 
-TIMING = Timing(heartbeat_s=20.0, stall_limit_s=30.0, hello_deadline_s=10.0, token_grace_s=25.0)
+TIMING = Timing(heartbeat_s=10, stall_limit_s=30, hello_deadline_s=8, token_grace_s=5)
+SILENT_S = SILENCE_INTERVALS * TIMING.heartbeat_s
 
 
-def test_hello_deadline() -> None:
-    """Ten seconds without a hello end it, not nine."""
+def opened(now_s: float = 0.0, expires_s: float | None = None) -> Session:
+    """A session whose hello was good."""
+    session = Session(now_s, TIMING)
+    session.opened(now_s, expires_s)
+    return session
+
+
+def test_hello_has_a_deadline() -> None:
+    """Who says no hello in time is closed, whatever else arrives (P5)."""
     session = Session(100.0, TIMING)
-    assert session.verdict(109.9) is None
-    assert session.verdict(110.0) is wire_errors.HELLO_TIMEOUT
+    session.heard(107.0)
+    assert session.verdict(107.9) is None
+    assert session.verdict(108.0) is wire_errors.HELLO_TIMEOUT
 
 
-def test_ping_once_per_interval() -> None:
-    """A ping is due once per interval and only in an open session."""
-    session = Session(0.0, TIMING)
-    assert not session.ping_due(50.0)
-    session.opened(1.0, None)
-    assert [session.ping_due(at_s) for at_s in (20.9, 21.0, 21.1, 40.9, 41.0)] == [
-        False,
-        True,
-        False,
-        False,
-        True,
-    ]
+def test_silence_is_death() -> None:
+    """One and a half silent intervals end the session; any frame counts as life (P8)."""
+    session = opened()
+    assert session.verdict(SILENT_S - 0.01) is None
+    assert session.verdict(SILENT_S) is wire_errors.HEARTBEAT_TIMEOUT
+    session.heard(9.0)
+    assert session.verdict(9.0 + SILENT_S - 0.01) is None
+    assert session.verdict(9.0 + SILENT_S) is wire_errors.HEARTBEAT_TIMEOUT
 
 
-def test_silence() -> None:
-    """One and a half silent intervals are death, a frame in between is life."""
-    session = Session(0.0, TIMING)
-    session.opened(0.0, None)
-    session.heard(10.0)
-    assert session.verdict(39.9) is None
-    assert session.verdict(40.0) is wire_errors.HEARTBEAT_TIMEOUT
+def test_silence_of_the_servers_own_making_proves_nothing() -> None:
+    """While the server does not read, the client cannot be heard; the clock starts when it reads again."""
+    session = opened()
+    session.held(10.0, held=True)
+    assert session.verdict(1000.0) is None
+    session.held(1000.0, held=False)
+    assert session.verdict(1000.0 + SILENT_S - 0.01) is None
+    assert session.verdict(1000.0 + SILENT_S) is wire_errors.HEARTBEAT_TIMEOUT
 
 
-def test_silence_while_the_server_does_not_read() -> None:
-    """A client is not blamed for frames that the server left in the socket."""
-    session = Session(0.0, TIMING)
-    session.opened(0.0, None)
-    session.held(5.0, held=True)
-    assert session.verdict(500.0) is None
-    session.held(500.0, held=False)
-    assert session.verdict(529.0) is None
-    assert session.verdict(530.0) is wire_errors.HEARTBEAT_TIMEOUT
+def test_token_ends_after_its_grace() -> None:
+    """The session outlives its token by the grace, and `refresh` moves the end (P9, AT-60)."""
+    session = opened(expires_s=3.0)
+    assert session.verdict(7.9) is None
+    assert session.verdict(8.0) is wire_errors.TOKEN_EXPIRED
+    session.refreshed(6.0)
+    assert session.verdict(8.0) is None
+    assert session.verdict(11.0) is wire_errors.TOKEN_EXPIRED
+    session.refreshed(None)
+    assert session.verdict(11.0) is None
 
 
-def test_token_end_grace_and_refresh() -> None:
-    """The session ends at the token's end plus grace; a newer token moves that (AT-60)."""
-    session = Session(0.0, TIMING)
-    session.opened(0.0, 10.0)
-    session.heard(34.0)
-    assert session.verdict(34.9) is None
-    assert session.verdict(35.0) is wire_errors.TOKEN_EXPIRED
-    session.refreshed(50.0)
-    session.heard(74.0)
-    assert session.verdict(74.9) is None
-    assert session.verdict(75.0) is wire_errors.TOKEN_EXPIRED
+def test_stalled_socket_has_a_limit() -> None:
+    """Who takes no bytes for too long is closed as lagging; a drained socket starts anew (AT-66)."""
+    session = opened()
 
+    def verdict(now_s: float) -> object:
+        session.heard(now_s)
+        return session.verdict(now_s)
 
-def test_stall() -> None:
-    """A socket that takes nothing for the limit ends the session resumably; any drain starts anew (AT-66)."""
-    session = Session(0.0, TIMING)
-    session.opened(0.0, None)
-    for at_s in range(0, 60, 5):
-        session.heard(float(at_s))
-    session.stalled(10.0)
-    session.stalled(30.0)
-    assert session.verdict(39.9) is None
-    assert session.verdict(40.0) is wire_errors.LAGGING
+    session.stalled(1.0)
+    session.stalled(20.0)
+    assert verdict(30.9) is None
+    assert verdict(31.0) is wire_errors.LAGGING
     session.flowing()
-    session.heard(60.0)
-    assert session.verdict(60.0) is None
+    assert verdict(31.0) is None
+    session.stalled(40.0)
+    assert verdict(69.9) is None
+    assert verdict(70.0) is wire_errors.LAGGING
 
 
-def test_closing_is_final() -> None:
-    """Once a close has begun nothing more is due, from whichever state it began."""
-    for opened in (False, True):
-        session = Session(0.0, TIMING)
-        if opened:
-            session.opened(0.0, 1.0)
+def test_what_needs_a_change_is_said_first() -> None:
+    """Of several reasons the one that a reconnect would not cure is named."""
+    session = opened(expires_s=0.0)
+    session.stalled(0.0)
+    assert session.verdict(1000.0) is wire_errors.TOKEN_EXPIRED
+    session.refreshed(None)
+    assert session.verdict(1000.0) is wire_errors.LAGGING
+
+
+def test_pings_are_due_once_per_interval() -> None:
+    """True counts as sent; before the hello and after the close nothing is due (P8)."""
+    new = Session(0.0, TIMING)
+    assert not new.ping_due(1000.0)
+    session = opened()
+    assert not session.ping_due(9.9)
+    assert session.ping_due(10.0)
+    assert not session.ping_due(19.9)
+    assert session.ping_due(20.0)
+    session.closing()
+    assert not session.ping_due(1000.0)
+
+
+def test_closing_is_quiet_and_repeatable() -> None:
+    """Once a close has begun there is no other verdict, from whichever state it began."""
+    for session in (Session(0.0, TIMING), opened(expires_s=0.0)):
         session.closing()
         session.closing()
-        assert session.verdict(1e9) is None
-        assert not session.ping_due(1e9)
+        assert session.state is State.CLOSING
+        assert session.verdict(10_000.0) is None
 
 
-@pytest.mark.parametrize("step", ["opened", "refreshed"])
-def test_wrong_transitions_change_nothing(step: str) -> None:
-    """A second hello or a refresh before the first raises, and the state stays."""
-    session = Session(0.0, TIMING)
-    if step == "opened":
-        session.opened(0.0, None)
+@pytest.mark.parametrize("state", State)
+def test_wrong_transitions_raise_and_change_nothing(state: State) -> None:
+    """A session opens once and is refreshed only while it is open."""
+    session = Session(0.0, TIMING) if state is State.NEW else opened(expires_s=50.0)
+    if state is State.CLOSING:
+        session.closing()
+    before = dict(vars(session))
+    if state is not State.NEW:
         with pytest.raises(WrongTransition):
             session.opened(1.0, None)
-        assert session.state is State.OPEN
-    else:
+    if state is not State.OPEN:
         with pytest.raises(WrongTransition):
-            session.refreshed(5.0)
-        assert session.state is State.NEW
+            session.refreshed(None)
+    assert vars(session) == before
 
 
-def test_heartbeat_is_bounded() -> None:
-    """No server can be configured to ping less often than P8 says."""
+@pytest.mark.parametrize("heartbeat_s", [0, -1, 25.1])
+def test_heartbeat_keeps_the_promise(heartbeat_s: float) -> None:
+    """No configuration pings more seldom than the protocol says (P8)."""
     with pytest.raises(AssertionError):
-        Timing(heartbeat_s=25.1)
+        replace(TIMING, heartbeat_s=heartbeat_s)
 
 
-class Lives(RuleBasedStateMachine):
-    """Any history of a session, with a clock that only moves forward."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now_s = 0.0
-        self.heard_s = 0.0
-        self.session = Session(0.0, TIMING)
-
-    @rule(seconds=st.floats(0, 50))
-    def wait(self, seconds: float) -> None:
-        self.now_s += seconds
-
-    @precondition(lambda self: self.session.state is State.NEW)
-    @rule(left_s=st.none() | st.floats(0, 100))
-    def open(self, left_s: float | None) -> None:
-        self.session.opened(self.now_s, None if left_s is None else self.now_s + left_s)
-        self.heard_s = self.now_s
-
-    @rule()
-    def hear(self) -> None:
-        self.session.heard(self.now_s)
-        self.heard_s = self.now_s
-
-    @rule()
-    def close(self) -> None:
-        self.session.closing()
-
-    @invariant()
-    def the_verdict_has_a_reason(self) -> None:
-        verdict = self.session.verdict(self.now_s)
-        if self.session.state is State.CLOSING:
-            assert verdict is None
-        elif self.session.state is State.NEW:
-            assert verdict in {None, wire_errors.HELLO_TIMEOUT}
-        elif self.now_s - self.heard_s >= SILENCE_INTERVALS * TIMING.heartbeat_s:
-            assert verdict in {wire_errors.HEARTBEAT_TIMEOUT, wire_errors.TOKEN_EXPIRED}
-
-
-TestLives = Lives.TestCase
-TestLives.settings = settings(max_examples=50, stateful_step_count=20, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["heard", "ping", "look"]), st.floats(0.01, 12)), max_size=60))
+def test_lively_client_is_never_closed(steps: list[tuple[str, float]]) -> None:
+    """A client that is heard within every interval and a half lives, and is pinged often enough."""
+    session = opened()
+    now_s = heard_s = pinged_s = 0.0
+    for what, gap_s in steps:
+        now_s += gap_s
+        if now_s - heard_s >= SILENT_S:
+            assert session.verdict(now_s) is wire_errors.HEARTBEAT_TIMEOUT
+            return
+        assert session.verdict(now_s) is None
+        if what == "heard":
+            session.heard(now_s)
+            heard_s = now_s
+        elif what == "ping":
+            due = session.ping_due(now_s)
+            assert due == (now_s - pinged_s >= TIMING.heartbeat_s)
+            pinged_s = now_s if due else pinged_s

@@ -2,57 +2,77 @@
 
 from __future__ import annotations
 
-from edge.core.typing import EXPIRY_S, REPEAT_S, Typists
-from shared.channel import ChannelState
-from shared.ids import ChannelId, ChannelKey, UserId, WorkspaceId
+from hypothesis import given
+from hypothesis import strategies as st
 
-KEY = ChannelKey(WorkspaceId("w"), ChannelId("c"))
-OTHER = ChannelKey(WorkspaceId("w"), ChannelId("other"))
+from edge.core.typing import ENDING, EXPIRY_S, REPEAT_S, Typists
+from shared.channel import ChannelState
+from shared.events import Role
+from shared.ids import ChannelId, ChannelKey, UserId, WorkspaceId
+from tests.support.events import KINDS
+
+C = ChannelKey(WorkspaceId("w"), ChannelId("c"))
+D = ChannelKey(WorkspaceId("w"), ChannelId("d"))
 ANN, BOB = UserId("ann"), UserId("bob")
 
 
-def channel(members: int) -> ChannelState:
-    """A channel of that size."""
-    return ChannelState("public", "c", ANN, members={UserId(f"u{n}"): "member" for n in range(members)})
-
-
-def test_an_announcement_is_repeated_seldom() -> None:
-    """However often a client says it, one announcement per interval, user and channel."""
+def test_announced_once_per_interval() -> None:
+    """However often the client says it, others hear of it once per interval, user and channel."""
     typists = Typists(members_max=10)
-    assert typists.announce(KEY, ANN, 0.0)
-    assert not typists.announce(KEY, ANN, REPEAT_S - 0.01)
-    assert typists.announce(KEY, BOB, 0.0)
-    assert typists.announce(OTHER, ANN, 0.0)
-    assert typists.announce(KEY, ANN, REPEAT_S)
+    assert typists.announce(C, ANN, 0.0)
+    assert not typists.announce(C, ANN, REPEAT_S - 0.01)
+    assert typists.announce(C, BOB, 0.0)
+    assert typists.announce(D, ANN, 0.0)
+    assert typists.announce(C, ANN, REPEAT_S)
 
 
-def test_it_is_repeated_before_it_expires() -> None:
-    """Somebody who goes on typing is shown without a break."""
-    assert REPEAT_S < EXPIRY_S <= 6
+def test_announcement_is_repeated_before_it_expires() -> None:
+    """Who goes on typing is shown without a break, and for six seconds at most after the last word (P16)."""
+    assert REPEAT_S < EXPIRY_S <= 6.0
 
 
-def test_after_a_message_typing_is_news() -> None:
-    """What ended it makes the next announcement go out at once."""
+def test_end_makes_typing_news_again() -> None:
+    """After a message of the user the next typing is announced at once."""
     typists = Typists(members_max=10)
-    typists.announce(KEY, ANN, 0.0)
-    typists.ended(KEY, ANN)
-    typists.ended(KEY, BOB)
-    assert typists.announce(KEY, ANN, 0.1)
+    typists.announce(C, ANN, 0.0)
+    typists.ended(C, ANN)
+    typists.ended(C, BOB)
+    assert typists.announce(C, ANN, 0.1)
 
 
-def test_large_channels_are_quiet() -> None:
-    """Above the bound, not at it."""
-    typists = Typists(members_max=3)
-    assert not typists.suppressed(channel(3))
-    assert typists.suppressed(channel(4))
+def test_ending_kinds_are_kinds() -> None:
+    """Messages, leaving and removal end typing; each is a kind that exists."""
+    assert {kind.model_fields["kind"].default for kind in KINDS} >= ENDING
+    assert "message.posted" in ENDING
 
 
-def test_memory_is_bounded() -> None:
-    """At the bound new typists are dropped until old announcements have expired."""
-    typists = Typists(members_max=10, typists_max=2)
-    assert typists.announce(KEY, ANN, 0.0)
-    assert typists.announce(KEY, BOB, 1.0)
-    assert not typists.announce(OTHER, ANN, 2.0)
-    assert len(typists) == 2
-    assert typists.announce(OTHER, ANN, EXPIRY_S)
-    assert len(typists) == 2
+def test_suppressed_above_the_size() -> None:
+    """A channel of exactly the size still shows typing, a larger one does not."""
+    typists = Typists(members_max=2)
+    members: dict[UserId, Role] = {ANN: "member", BOB: "member"}
+    state = ChannelState("public", "c", ANN, members=members)
+    larger = ChannelState("public", "c", ANN, members={**members, UserId("eve"): "member"})
+    assert not typists.suppressed(state)
+    assert typists.suppressed(larger)
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.floats(0, 2)), max_size=100))
+def test_memory_is_bounded(calls: list[tuple[int, float]]) -> None:
+    """Never more typists than the bound, never two announcements within the interval."""
+    typists = Typists(members_max=10, typists_max=5)
+    announced: dict[int, float] = {}
+    now_s = 0.0
+    for who, gap_s in calls:
+        now_s += gap_s
+        if typists.announce(C, UserId(str(who)), now_s):
+            assert now_s - announced.get(who, -REPEAT_S) >= REPEAT_S
+            announced[who] = now_s
+        assert len(typists) <= 5
+
+
+def test_full_board_makes_room_by_expiry() -> None:
+    """When it is full, new typists are dropped until old announcements have expired."""
+    typists = Typists(members_max=10, typists_max=1)
+    assert typists.announce(C, ANN, 0.0)
+    assert not typists.announce(C, BOB, EXPIRY_S - 0.01)
+    assert typists.announce(C, BOB, EXPIRY_S)
