@@ -6,6 +6,7 @@ channel's own state, in the feed, at the moment of telling.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from pydantic import ValidationError
@@ -13,14 +14,12 @@ from pydantic import ValidationError
 from edge.core.principal import Principal
 from edge.core.server_frames import ChannelInfo
 from edge.feed import Feed
+from edge.listing import Listing, batches
 from edge.reads import unread
 from shared.bus import Bus
-from shared.ids import ChannelId, ChannelKey, Seq, WorkspaceId
+from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq
 from shared.records import Belonging, PublicChannel, ReadMarker
-from shared.streams import bucket_stream
 from shared.subjects import DIRECTORY, directory_key, kv_subject, public_directory_key
-
-_STREAM = bucket_stream(DIRECTORY)
 
 
 class Directory:
@@ -28,25 +27,32 @@ class Directory:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
+        self._listing = Listing(bus)
 
     async def pages(self, principal: Principal, size: int) -> AsyncIterator[tuple[list[ChannelKey], bool]]:
         """The user's channels page by page, and whether there may be more; always at least one page."""
-        subject = kv_subject(DIRECTORY, directory_key(principal.workspace, principal.user, ChannelId("*")))
-        page: list[ChannelKey] | None = None
-        async for batch in self._bus.scan(_STREAM, subject, batch=size):
-            if page is not None:
-                yield page, True
+        is_last = False
+        async for batch, more in batches(self._bus, _mine(principal), after=StreamSeq(0), size=size):
             found = [_belonging(stored.body) for stored in batch]
-            page = [ChannelKey(principal.workspace, it.channel) for it in found if it and it.member]
-        yield page or [], False
+            yield [ChannelKey(principal.workspace, it.channel) for it in found if it and it.member], more
+            is_last = not more
+        if not is_last:
+            yield [], False
 
-    async def public_channels(self, workspace: WorkspaceId) -> list[PublicChannel]:
-        """All public channels of a workspace, in the order of their ids."""
-        subject = kv_subject(DIRECTORY, public_directory_key(workspace, ChannelId("*")))
-        found: list[PublicChannel] = []
-        async for batch in self._bus.scan(_STREAM, subject):
-            found += [channel for stored in batch if (channel := _public(stored.body)) is not None]
-        return sorted(found, key=lambda channel: channel.channel)
+    async def listed(
+        self, principal: Principal, after: str, limit: int
+    ) -> dict[ChannelId, PublicChannel | None]:
+        """The next `limit` channels behind an id, in the order of their ids: the user's and the public ones.
+
+        None for the user's: what they see of those is in the feeds. Raises `Unavailable`.
+        """
+        everybodys = kv_subject(DIRECTORY, public_directory_key(principal.workspace, ChannelId("*")))
+        mine, public = await asyncio.gather(
+            self._listing.view(_mine(principal), _kept_if_member),
+            self._listing.view(everybodys, lambda body: body),
+        )
+        found = dict(public.after(after, limit)) | dict(mine.after(after, limit))
+        return {channel: _public(found[channel]) for channel in sorted(found)[:limit]}
 
 
 def describe(feed: Feed, principal: Principal, marker: ReadMarker | None) -> ChannelInfo:
@@ -67,11 +73,20 @@ def describe(feed: Feed, principal: Principal, marker: ReadMarker | None) -> Cha
     )
 
 
+def _mine(principal: Principal) -> str:
+    return kv_subject(DIRECTORY, directory_key(principal.workspace, principal.user, ChannelId("*")))
+
+
 def _belonging(body: bytes) -> Belonging | None:
     try:
         return Belonging.model_validate_json(body)
     except ValidationError:
         return None
+
+
+def _kept_if_member(body: bytes) -> bytes | None:
+    belonging = _belonging(body)
+    return b"" if belonging is not None and belonging.member else None
 
 
 def _public(body: bytes) -> PublicChannel | None:

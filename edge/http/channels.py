@@ -75,14 +75,9 @@ class ChannelRoutes:
         """The caller's channels and the public ones of the workspace."""
         caller = principal(self._node, request)
         limit = number(request, "limit", default=100, least=1, most=LIST_MAX)
-        after = _after(request)
-        known: dict[ChannelId, PublicChannel | None] = {
-            public.channel: public for public in await self._node.directory.public_channels(caller.workspace)
-        }
-        async for keys, _ in self._node.directory.pages(caller, LIST_MAX):
-            known |= {key.channel: None for key in keys}
         assert limit is not None
-        chosen = [channel for channel in sorted(known) if channel > after][: limit + 1]
+        known = await self._node.directory.listed(caller, _after(request), limit + 1)
+        chosen = list(known)
         views = await self._views(caller, chosen[:limit], known)
         return _json(ChannelList(channels=views, more=len(chosen) > limit))
 

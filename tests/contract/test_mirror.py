@@ -34,7 +34,7 @@ ELSEWHERE = {
     "edge/targets.py": _DIALOGUE,
     "edge/typing_board.py": _DIALOGUE,
     "edge/delivery.py": "tests/edge/test_websocket.py",
-    "edge/directory.py": "tests/edge/test_membership.py",
+    "edge/listing.py": "tests/edge/test_directory.py",
     "edge/roster.py": "tests/edge/test_membership.py",
     # behind the publisher's and the feed's door
     "edge/archive.py": _PUBLISHER,
