@@ -1,4 +1,8 @@
-"""Channels over HTTP: the list, one channel, its members; of private ones, one's own only (P21)."""
+"""Channels over HTTP: the list, one channel, its members; of private ones, one's own only (P21).
+
+The list says nothing about what is said in channels that the caller has not joined (AT-48). Who asks for one
+public channel by name, or for its past, is answered: whoever may join without asking may look first.
+"""
 
 from __future__ import annotations
 
@@ -119,7 +123,7 @@ class ChannelRoutes:
                 info = describe(feed, caller, markers.get(channel))
                 views.append(ChannelView(**info.model_dump(), member=True))
             elif feed is not None and feed.state.kind == "public":
-                views.append(_outside(feed))
+                views.append(_outside(feed).model_copy(update={"epoch": None, "head": None}))
         return views
 
 

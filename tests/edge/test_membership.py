@@ -7,6 +7,9 @@ import pytest
 from tests.support.http import fetch
 from tests.support.peer import Frame, Peer, new_id
 from tests.support.stack import Stack
+from tests.support.waiting import eventually
+
+LIST = "/v1/channels?limit=500"
 
 
 @pytest.mark.parametrize("how", ["kick", "leave"])
@@ -113,6 +116,43 @@ async def test_stranger_learns_nothing_of_a_private_channel(stack: Stack) -> Non
         assert b"secret" not in listed
         assert secret.encode() not in listed
         assert not [frame for frame in await eve.quiet() if frame["type"] in {"event", "channel"}]
+
+
+async def test_a_public_channel_is_read_by_all_and_followed_by_members(stack: Stack) -> None:
+    """Who has not joined may page through its past, as they may join; the list is silent about it (AT-48).
+
+    Nothing live, no resume, no marker, no typing, and no message of theirs, over WebSocket or HTTP.
+    """
+    async with Peer.opened(stack.url, "open-ann") as ann, Peer.opened(stack.url, "open-eve") as eve:
+        await ann.do("create_channel", kind="public", name="open", channel="open")
+        said = (await ann.do("send", channel="open", text="hello all"))["seq"]
+        await eventually_listed(stack, "open-eve", "open")
+        view = next(it for it in fetch(stack.url, "open-eve", LIST).json["channels"] if it["id"] == "open")
+        assert set(view) == {"id", "kind", "name", "topic", "archived", "members", "member"}
+        one = fetch(stack.url, "open-eve", "/v1/channels/open").json
+        assert (one["member"], one["head"], one.get("unread")) == (False, said, None)
+        page = fetch(stack.url, "open-eve", "/v1/channels/open/events").json
+        assert [event["seq"] for event in page["events"]] == [1, said]
+
+        await eve.send({"type": "resume", "cursors": {"open": {"epoch": one["epoch"], "seq": 0}}})
+        resumed = await eve.take("resumed", channel="open")
+        assert (resumed["complete"], resumed["count"], resumed["gap"]["reason"]) == (False, 0, "forbidden")
+        for command in ({"type": "send", "text": "t"}, {"type": "read", "seq": 1}, {"type": "typing"}):
+            assert (await _answer(eve, {**command, "channel": "open"}))["code"] == "forbidden", command
+        path, key = "/v1/channels/open/messages", new_id()
+        post = fetch(stack.url, "open-eve", path, body={"text": "t"}, Idempotency_Key=key)
+        assert (post.status, post.json["code"]) == (403, "forbidden")
+        await ann.do("send", channel="open", text="still among us")
+        assert not [frame for frame in await eve.quiet() if frame["type"] == "event"]
+
+
+async def eventually_listed(stack: Stack, user: str, channel: str) -> None:
+    """The directory knows the channel."""
+
+    def is_listed() -> bool:
+        return any(view["id"] == channel for view in fetch(stack.url, user, LIST).json["channels"])
+
+    await eventually(is_listed)
 
 
 async def test_removed_member_cannot_touch_old_messages(stack: Stack) -> None:
