@@ -25,7 +25,7 @@ from edge.core.recording import Recording, of_known
 from edge.core.server_frames import Ack
 from edge.feed import Feed
 from edge.feeds import Feeds
-from edge.publisher import Publisher
+from edge.publisher import Answer, Publisher
 from edge.reads import Reads
 from edge.settings import EdgeSettings
 from edge.targets import Targets
@@ -120,19 +120,23 @@ class Commands:
             self._take_token(prepared, principal)
         return prepared
 
+    def needs_task(self, prepared: Prepared) -> bool:
+        """Whether only `record` can record it: a new channel, or somebody joins and has to be told."""
+        return prepared.feed is None or isinstance(prepared.event, JOINING)
+
     def is_late(self, prepared: Prepared) -> bool:
         """Whether several of these may be recorded at once without losing their order (`record_late`)."""
-        event = prepared.event
-        return prepared.feed is not None and not isinstance(event, JOINING) and self._publisher.is_late(event)
+        return self._publisher.is_late(prepared.event)
 
-    def record_late(self, prepared: Prepared) -> asyncio.Future[Recording]:
+    def record_late(self, prepared: Prepared, headers: dict[str, str]) -> asyncio.Future[Recording]:
         """`record` for a late command, handed over at once."""
         assert prepared.feed is not None
-        if prepared.known is not None:
-            known: asyncio.Future[Recording] = asyncio.get_running_loop().create_future()
-            known.set_result(prepared.known)
-            return known
-        return self._publisher.record_late(prepared.feed, prepared.event)
+        return self._publisher.record_late(prepared.feed, prepared.event, headers)
+
+    def record_fresh(self, prepared: Prepared, headers: dict[str, str], then: Answer) -> None:
+        """`record` for a fresh command: `then` is called where the log's answer is read."""
+        assert prepared.feed is not None
+        self._publisher.record_fresh(prepared.feed, prepared.event, headers, then)
 
     async def record(self, prepared: Prepared) -> Recording:
         """Make it durable. Raises what the publisher raises."""

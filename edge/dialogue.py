@@ -160,14 +160,55 @@ class Dialogue:
                 self._order.check(command.channel, command.id, began_s)
             self._take_token()
             prepared = self._node.commands.prepare_now(self.principal, command)
-            if prepared is None or not self._node.commands.is_late(prepared):
+            if prepared is None or self._node.commands.needs_task(prepared):
                 return partial(self._write_command, command, prepared, began_s)
-            with telemetry.root_span(f"command.{command.type}"):
-                late = self._node.commands.record_late(prepared)
+            if self._node.commands.is_late(prepared):
+                return self._record_late(command, prepared, began_s)
         except ParleyError as error:
             self._refuse(command, error)
             return None
-        late.add_done_callback(partial(self._recorded_late, command, prepared, began_s))
+        return partial(self._record_fresh, command, prepared, began_s)
+
+    def _record_fresh(
+        self, command: f.WritingCommand, prepared: Prepared, began_s: float
+    ) -> asyncio.Future[None]:
+        """Make it durable, and answer it where the log's answer is read; done when that was done."""
+        span = telemetry.begin(f"command.{command.type}")
+        over: asyncio.Future[None] = self._loop.create_future()
+
+        def answer(outcome: Recording | ParleyError) -> None:
+            if isinstance(outcome, ParleyError):
+                telemetry.end(span, outcome)
+                self._refuse(command, outcome)
+            else:
+                telemetry.end(span)
+                self._recorded(command, prepared, outcome, began_s)
+            if not over.done():
+                over.set_result(None)
+
+        try:
+            self._node.commands.record_fresh(prepared, telemetry.headers(span), answer)
+        except ParleyError as error:
+            answer(error)
+        return over
+
+    def _record_late(
+        self, command: f.WritingCommand, prepared: Prepared, began_s: float
+    ) -> asyncio.Future[Recording]:
+        """Hand it over; raises `Unavailable` if too many are."""
+        span = telemetry.begin(f"command.{command.type}")
+        late = self._node.commands.record_late(prepared, telemetry.headers(span))
+
+        def answer(done: asyncio.Future[Recording]) -> None:
+            error = done.exception()
+            if isinstance(error, ParleyError):
+                telemetry.end(span, error)
+                self._refuse(command, error)
+            else:
+                telemetry.end(span)
+                self._recorded(command, prepared, done.result(), began_s)
+
+        late.add_done_callback(answer)
         return late
 
     async def _write_command(
@@ -183,19 +224,6 @@ class Dialogue:
             self._refuse(command, error)
             return
         self._recorded(command, prepared, recording, began_s)
-
-    def _recorded_late(
-        self, command: f.WritingCommand, prepared: Prepared, began_s: float, done: asyncio.Future[Recording]
-    ) -> None:
-        if done.cancelled():
-            return
-        error = done.exception()
-        if error is None:
-            self._recorded(command, prepared, done.result(), began_s)
-        elif isinstance(error, ParleyError):
-            self._refuse(command, error)
-        else:
-            raise error
 
     def _recorded(
         self, command: f.WritingCommand, prepared: Prepared, recording: Recording, began_s: float

@@ -1,17 +1,17 @@
 """A session's commands on their way: in order within a channel, side by side between channels (P13).
 
 `work` decides about a command as soon as nothing before it in its channel stands in the way, and says how it
-becomes durable. Nearly all do so by themselves or in a task of their own: the next command waits until it
-has ended. Old ids (imports), whose order the publisher keeps, give a future instead: they follow one another
-without waiting, and only what does not overlap waits for all of them. `in_flight_max` bounds a session: when
-it is reached, the session stops reading, and the client's frames wait in its socket.
+becomes durable. Nearly all do so alone: the next command waits until that is over. Old ids (imports), whose
+order the publisher keeps, give a future instead: they follow one another without waiting, and only what does
+not overlap waits for all of them. `in_flight_max` bounds a session: when it is reached, the session stops
+reading, and the client's frames wait in its socket.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
@@ -21,8 +21,8 @@ from shared.ids import ChannelId
 
 Item = TypeVar("Item")
 
-Alone = Callable[[], Awaitable[None]]
-"""What has to be done before the next command of the channel begins; raises no `ParleyError`."""
+Alone = Callable[[], "Coroutine[object, object, None] | asyncio.Future[None]"]
+"""Begins what has to be over before the next command of the channel; raises no `ParleyError`."""
 
 Started = asyncio.Future[Recording] | Alone | None
 """A command that overlaps with the next ones, one that does not, or one that is over already."""
@@ -101,23 +101,30 @@ class Lanes(Generic[Item]):
         """Run what had to wait for those that overlap; forget a lane that has nothing left."""
         if lane.overlapping or lane.running or self._closed:
             return
-        if lane.alone is not None:
-            lane.running = True
-            self._spawn(self._run(channel, lane))
-        else:
+        if lane.alone is None:
             del self._lanes[channel]
+            return
+        lane.running = True
+        begun = lane.alone()
+        over = begun if isinstance(begun, asyncio.Future) else self._spawn(begun)
+        over.add_done_callback(partial(self._alone_over, channel, lane))
 
-    async def _run(self, channel: ChannelId, lane: _Lane[Item]) -> None:
-        while lane.alone is not None and not lane.overlapping:
-            try:
-                await lane.alone()
-            finally:
-                self._ended()
-            lane.alone = None
-            self._decide(channel, lane)
+    def _alone_over(self, channel: ChannelId, lane: _Lane[Item], _: object) -> None:
         lane.running = False
+        lane.alone = None
+        self._ended()
+        if lane.queue and not self._closed:
+            try:
+                self._decide(channel, lane)
+            except Exception as error:  # noqa: BLE001  # a bug ends the session, as it does where `put` is called
+                self._spawn(_fail(error))
+                return
         self._go_on(channel, lane)
 
     def _ended(self) -> None:
         self._in_flight -= 1
         self._room.set()
+
+
+async def _fail(error: Exception) -> None:
+    raise error

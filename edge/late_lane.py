@@ -12,7 +12,7 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Container, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from edge import metrics
 from edge.archive import Archive
@@ -20,7 +20,6 @@ from edge.core import recording
 from edge.core.recording import Recording
 from edge.core.ring import Entry
 from edge.feed import Feed
-from shared import telemetry
 from shared.bus import BusError, PubAck
 from shared.errors import OutcomeUnknown, ParleyError, Unavailable, WrongLastSequence
 from shared.events import KnownEvent
@@ -51,7 +50,7 @@ class Waiting:
 
     event: KnownEvent
     future: asyncio.Future[Recording]
-    headers: dict[str, str] = field(default_factory=telemetry.headers)
+    headers: dict[str, str]
     stored: bool = False
     tried: bool = False
 
@@ -101,11 +100,11 @@ class LateLane:
         self._head = StreamSeq(0)
         self.busy = False
 
-    def submit(self, event: KnownEvent) -> asyncio.Future[Recording]:
-        """Where the id stands: published now, or known before."""
+    def submit(self, event: KnownEvent, headers: dict[str, str]) -> asyncio.Future[Recording]:
+        """Where the id stands: published now with these headers, or known before."""
         if len(self._queue) == QUEUE_MAX:
             raise Unavailable("too many old ids at once in one channel", retry_after_ms=500, limit="late")
-        one = Waiting(event, asyncio.get_running_loop().create_future())
+        one = Waiting(event, asyncio.get_running_loop().create_future(), headers)
         self._queue.append(one)
         if not self.busy:
             self.busy = True

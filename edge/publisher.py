@@ -14,7 +14,7 @@ Whatever path, the answer is given only when our own feed has the event: then it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from edge import metrics
 from edge.archive import Archive
@@ -43,6 +43,8 @@ FRESH_MS = DUPLICATE_WINDOW_S * 1000 // 2
 SETTLE_DEADLINE_S = 10.0
 LANES_MAX = 10_000
 
+Answer = Callable[[Recording | ParleyError], None]
+
 
 class Publisher:
     """One per edge. Callers keep a session's order (P13); late ids of a channel are kept in order here."""
@@ -65,7 +67,7 @@ class Publisher:
         `OutcomeUnknown` (try again under the same id).
         """
         if self.is_late(event):
-            return await self.record_late(feed, event)
+            return await self.record_late(feed, event, telemetry.headers())
         _check_time(event)
         with telemetry.span("edge.record"):
             try:
@@ -76,7 +78,58 @@ class Publisher:
         metrics.commits("fresh", "duplicate" if found.duplicate else "recorded").inc()
         return found
 
-    def record_late(self, feed: Feed, event: KnownEvent) -> asyncio.Future[Recording]:
+    def record_fresh(self, feed: Feed, event: KnownEvent, headers: dict[str, str], then: Answer) -> None:
+        """The same for a fresh id, without a task: `then` is called where the log's answer is read."""
+        _check_time(event)
+
+        def answer(outcome: Recording | ParleyError) -> None:
+            if isinstance(outcome, ParleyError):
+                metrics.commits("fresh", outcome.code).inc()
+            else:
+                metrics.commits("fresh", "duplicate" if outcome.duplicate else "recorded").inc()
+            then(outcome)
+
+        def acknowledged(outcome: PubAck | ParleyError | None) -> None:
+            if isinstance(outcome, ParleyError):
+                answer(outcome)
+                return
+            if outcome is not None and not outcome.duplicate:
+                entry = feed.ring.find(outcome.stream_seq)
+                if entry is not None and entry.recorded.void is None:  # nearly always
+                    answer(Recording(entry.seq, entry.recorded.at_us, duplicate=False))
+                    return
+            self._feeds.spawn(self._answer_fresh(feed, event, headers, outcome, answer))
+
+        sent = self._bus.commit_soon(
+            channel_subject(feed.partition, feed.key),
+            encode(event),
+            msg_id=message_id(feed.key, event.author, event.id),
+            headers=headers,
+            then=acknowledged,
+        )
+        if not sent:
+            self._feeds.spawn(self._answer_fresh(feed, event, headers, None, answer, tries=0))
+
+    async def _answer_fresh(
+        self,
+        feed: Feed,
+        event: KnownEvent,
+        headers: dict[str, str],
+        ack: PubAck | None,
+        answer: Answer,
+        tries: int = 1,
+    ) -> None:
+        """What the first try did not say at once: try on until the log answers, wait for our feed."""
+        try:
+            if ack is None:
+                ack = await self._commit(feed, event, None, headers, tries)
+            answer(await self._settled(feed, event, ack))
+        except ParleyError as error:
+            answer(error)
+
+    def record_late(
+        self, feed: Feed, event: KnownEvent, headers: dict[str, str]
+    ) -> asyncio.Future[Recording]:
         """The same for a late id, handed over at once: they are recorded in the order of these calls."""
         lane = self._lanes.get(feed.key)
         if lane is None or lane.feed is not feed:
@@ -90,7 +143,7 @@ class Publisher:
                 find_again=self._older_than_ring,
                 spawn=self._feeds.spawn,
             )
-        return lane.submit(event)
+        return lane.submit(event, headers)
 
     async def create(self, key: ChannelKey, event: ChannelCreated) -> tuple[Feed, Recording]:
         """Record the first event of a channel. The same creation again returns the first one.
@@ -139,7 +192,10 @@ class Publisher:
         return at_us
 
     async def _fresh(self, feed: Feed, event: KnownEvent) -> Recording:
-        ack = await self._commit(feed, event, None, telemetry.headers())
+        return await self._settled(feed, event, await self._commit(feed, event, None, telemetry.headers()))
+
+    async def _settled(self, feed: Feed, event: KnownEvent, ack: PubAck) -> Recording:
+        """The place of a fresh event that the log has acknowledged."""
         entry = await feed.settled(ack.stream_seq, SETTLE_DEADLINE_S)
         duplicate = ack.duplicate and not ack.retried
         if entry is None:  # a burst has pushed it out of the ring, or it was there long ago
@@ -175,7 +231,12 @@ class Publisher:
         return await self._commit(feed, one.event, expect_last, one.headers)
 
     async def _commit(
-        self, feed: Feed, event: KnownEvent, expect_last: StreamSeq | None, headers: Mapping[str, str]
+        self,
+        feed: Feed,
+        event: KnownEvent,
+        expect_last: StreamSeq | None,
+        headers: Mapping[str, str],
+        tries: int = 0,
     ) -> PubAck:
         return await self._bus.commit(
             channel_subject(feed.partition, feed.key),
@@ -183,6 +244,7 @@ class Publisher:
             msg_id=message_id(feed.key, event.author, event.id),
             expect_last=expect_last,
             headers=headers,
+            tries=tries,
         )
 
 

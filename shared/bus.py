@@ -1,29 +1,24 @@
 """The bus: a NATS connection that stores durably and reads streams back.
 
 A commit is tried in short tries under one id until it is known to be durable, or until its deadline
-passes: then its outcome is unknown and the same id may be tried again. Reads go through Direct Get, which
-any replica answers and which can be stale: whoever needs a certain sequence asks until it is there, and
-the leader last.
+passes: then its outcome is unknown and the same id may be tried again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import contextlib
-import itertools
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import nats.errors
 import orjson
 
-from shared.clock import parse_rfc3339
-from shared.connection import Connection, Subscription
+from shared.connection import Subscription
 from shared.envelope import Message, PubAck, StoredMessage, stored_from_headers
 from shared.errors import OutcomeUnknown, ParleyError, Unavailable, WrongLastSequence
 from shared.ids import StreamSeq
 from shared.retry import Deadline, delays
+from shared.stream_reads import BusError, StreamReads
 
 __all__ = ["Bus", "BusError", "Message", "PubAck", "StoredMessage", "Subscription", "stored_from_headers"]
 
@@ -36,27 +31,11 @@ COMMIT_DEADLINE_S = 25.0
 OFFLINE_PATIENCE_S = 2.0
 """How long a commit that nobody has seen yet waits for the connection before it is refused."""
 
-LAST_SUBJECTS_MAX = 500
-GAP_TRIES_MAX = 8
-
-_FIRST = StreamSeq(1)
 _WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
 _DUPLICATE_IN_PROCESS = 10158
-_NO_MESSAGE = 10037
 
 
-class BusError(ParleyError):
-    """JetStream refused a request; `err_code` is its own number."""
-
-    code = "bus_error"
-
-    def __init__(self, message: str, err_code: int = 0, *, status: int = 400) -> None:
-        super().__init__(message)
-        self.err_code = err_code
-        self.retryable_now = status >= 500
-
-
-class Bus(Connection):
+class Bus(StreamReads):
     """Durable writes and reads. Open it with `async with Bus.connect(settings, name) as bus`."""
 
     async def commit(
@@ -68,29 +47,55 @@ class Bus(Connection):
         expect_last: StreamSeq | None = None,
         headers: Mapping[str, str] | None = None,
         deadline_s: float = COMMIT_DEADLINE_S,
+        tries: int = 0,
     ) -> PubAck:
         """Store a message in the stream that listens to `subject`; returns when it is durable.
 
-        Without `msg_id` or `expect_last` a retry could store twice; then there is only one try.
-        Raises `WrongLastSequence`, `Unavailable` (not stored) or `OutcomeUnknown` (retry under the same id).
+        `tries` were made before. Without `msg_id` or `expect_last` a retry could store twice; then there is
+        only one. Raises `WrongLastSequence`, `Unavailable` (not stored) or `OutcomeUnknown` (retry under the
+        same id).
         """
-        all_headers = dict(headers or {})
-        if msg_id is not None:
-            all_headers["Nats-Msg-Id"] = msg_id
-        if expect_last is not None:
-            all_headers["Nats-Expected-Last-Subject-Sequence"] = str(expect_last)
+        all_headers = _commit_headers(headers, msg_id, expect_last)
         deadline = Deadline.after(deadline_s)
-        sent = 0
         for delay_s in delays(first_s=0.05, cap_s=0.8):
-            if await self._reachable(deadline, sent):
-                sent += 1
-                ack = await self._try_commit(subject, body, all_headers, retried=sent > 1)
+            if await self._reachable(deadline, tries):
+                tries += 1
+                ack = await self._try_commit(subject, body, all_headers, retried=tries > 1)
                 if ack is not None:
                     return ack
             if deadline.passed or (msg_id is None and expect_last is None):
                 break
             await asyncio.sleep(min(delay_s, deadline.left_s))
         raise OutcomeUnknown(f"no answer from JetStream within {deadline_s} s", retry_after_ms=2000)
+
+    def commit_soon(
+        self,
+        subject: str,
+        body: bytes,
+        *,
+        msg_id: str,
+        headers: Mapping[str, str],
+        then: Callable[[PubAck | ParleyError | None], None],
+    ) -> bool:
+        """The first try of a commit, without a task: `then` is called where the answer is read.
+
+        It gets what `commit` returns or raises, or None if nothing is known: then go on with `commit`, which
+        is told about this try. Returns whether it was sent; if not, `then` is not called.
+        """
+
+        def judge(reply: Message | None) -> None:
+            outcome: PubAck | ParleyError | None
+            try:
+                outcome = None if reply is None else _outcome(reply, retried=False)
+            except ParleyError as error:
+                outcome = error
+            then(outcome)
+
+        try:
+            self.ask_soon(subject, body, TRY_TIMEOUT_S, _commit_headers(headers, msg_id, None), judge)
+        except nats.errors.Error:
+            return False
+        return True
 
     async def commit_together(
         self,
@@ -127,6 +132,8 @@ class Bus(Connection):
                     self._client.send(subject, body, headers=marks)
         except (TimeoutError, nats.errors.Error) as error:
             raise OutcomeUnknown("no answer to a batch", retry_after_ms=1000) from error
+        if "Status" in reply.headers:
+            raise OutcomeUnknown("no stream takes a batch just now", retry_after_ms=1000)
         newest = _acknowledged(reply.body).stream_seq
         return [StreamSeq(newest - last + position) for position in range(1, last + 1)]
 
@@ -146,131 +153,32 @@ class Bus(Connection):
     ) -> PubAck | None:
         """One try; None means that the outcome is not known yet."""
         try:
-            reply = await self.ask(subject, body, TRY_TIMEOUT_S, headers)
+            return _outcome(await self.ask(subject, body, TRY_TIMEOUT_S, headers), retried=retried)
         except (TimeoutError, nats.errors.Error):
             return None
-        if "Status" in reply.headers:
-            return None  # 503: no stream listens just now
-        try:
-            return _acknowledged(reply.body, retried=retried)
-        except BusError as error:
-            if error.retryable_now or error.err_code == _DUPLICATE_IN_PROCESS:
-                return None
-            raise
 
-    async def api(self, operation: str, body: Mapping[str, object]) -> dict[str, object]:
-        """Call JetStream's API (`STREAM.INFO.X` …). Raises `BusError`, or `Unavailable` after 10 s."""
-        deadline = Deadline.after(10.0)
-        for delay_s in delays(first_s=0.1, cap_s=1.0):
-            with contextlib.suppress(Unavailable):
-                raw = await self.request(f"$JS.API.{operation}", orjson.dumps(body), timeout_s=2.0)
-                answer: dict[str, object] = orjson.loads(raw)
-                error = answer.get("error")
-                if not isinstance(error, dict):
-                    return answer
-                if error["code"] < 500 or deadline.passed:
-                    raise BusError(str(error.get("description")), int(error.get("err_code", 0)))
-            if deadline.passed:
-                break
-            await asyncio.sleep(min(delay_s, deadline.left_s))
-        raise Unavailable(f"JetStream's API does not answer ({operation})", retry_after_ms=1000)
 
-    async def direct_batch(
-        self,
-        stream: str,
-        subject_filter: str,
-        *,
-        start: StreamSeq,
-        batch: int = 256,
-        timeout_s: float = 1.0,
-    ) -> list[StoredMessage]:
-        """The next `batch` stored messages of the filter from `start` on; empty when there are none."""
-        body = {"next_by_subj": subject_filter, "seq": max(start, 1), "batch": batch}
-        return await self._direct(stream, body, timeout_s)
+def _commit_headers(
+    headers: Mapping[str, str] | None, msg_id: str | None, expect_last: StreamSeq | None
+) -> dict[str, str]:
+    all_headers = dict(headers) if headers else {}
+    if msg_id is not None:
+        all_headers["Nats-Msg-Id"] = msg_id
+    if expect_last is not None:
+        all_headers["Nats-Expected-Last-Subject-Sequence"] = str(expect_last)
+    return all_headers
 
-    async def direct_last(self, stream: str, subjects: Sequence[str]) -> dict[str, StoredMessage]:
-        """The newest stored message of each subject that has one, in requests of 500 subjects."""
-        newest: dict[str, StoredMessage] = {}
-        for chunk in _chunks(subjects):
-            for stored in await self._direct(stream, {"multi_last": chunk}, timeout_s=2.0):
-                newest[stored.subject] = stored
-        return newest
 
-    async def last(self, stream: str, subject: str) -> StoredMessage | None:
-        """The newest stored message of one subject."""
-        return (await self.direct_last(stream, [subject])).get(subject)
-
-    async def stored(self, stream: str, stream_seq: StreamSeq) -> StoredMessage | None:
-        """One message by sequence: from any replica, and if it has none, from the leader."""
-        with contextlib.suppress(Unavailable):
-            body = orjson.dumps({"seq": stream_seq})
-            reply = await self.ask(f"$JS.API.DIRECT.GET.{stream}", body, timeout_s=0.5)
-            if "Status" not in reply.headers:
-                return stored_from_headers(reply)
-        return await self._from_leader(stream, {"seq": stream_seq})
-
-    async def read_between(
-        self, stream: str, subject: str, after: StreamSeq, upto: StreamSeq
-    ) -> list[StoredMessage]:
-        """Every stored message of `subject` in `(after, upto]`, where `upto` is known to exist.
-
-        Replicas may lag, so the answer is checked to reach `upto`; the leader is asked last.
-        Raises `Unavailable` if even that does not reach it.
-        """
-        found: list[StoredMessage] = []
-        reached = after
-        for delay_s in itertools.islice(delays(first_s=0.02, cap_s=0.5), GAP_TRIES_MAX):
-            with contextlib.suppress(Unavailable):
-                while batch := await self.direct_batch(stream, subject, start=StreamSeq(reached + 1)):
-                    found += [stored for stored in batch if stored.stream_seq <= upto]
-                    reached = batch[-1].stream_seq
-                    if reached >= upto:
-                        return found
-            await asyncio.sleep(delay_s)
-        while reached < upto:
-            following = await self._from_leader(stream, {"seq": reached + 1, "next_by_subj": subject})
-            if following is None or following.stream_seq > upto:
-                raise Unavailable(f"{stream} does not hold {subject} up to a known position")
-            found.append(following)
-            reached = following.stream_seq
-        return found
-
-    async def scan(
-        self, stream: str, subject_filter: str, *, start: StreamSeq = _FIRST, batch: int = 500
-    ) -> AsyncIterator[list[StoredMessage]]:
-        """All stored messages of the filter in stream order, batch by batch (a bucket's keys, say)."""
-        while found := await self.direct_batch(
-            stream, subject_filter, start=start, batch=batch, timeout_s=5.0
-        ):
-            yield found
-            start = StreamSeq(found[-1].stream_seq + 1)
-
-    async def _direct(self, stream: str, body: Mapping[str, object], timeout_s: float) -> list[StoredMessage]:
-        answers = await self.collect(f"$JS.API.DIRECT.GET.{stream}", orjson.dumps(body), timeout_s=timeout_s)
-        end = answers.pop()
-        status = end.headers["Status"]
-        if status == "503":
-            raise Unavailable(f"{stream} cannot be read now", retry_after_ms=500)
-        if status not in {"204", "404"}:
-            raise BusError(f"Direct Get on {stream}: {status} {end.headers.get('Description')}")
-        return [stored_from_headers(answer) for answer in answers]
-
-    async def _from_leader(self, stream: str, body: Mapping[str, object]) -> StoredMessage | None:
-        try:
-            answer = await self.api(f"STREAM.MSG.GET.{stream}", body)
-        except BusError as error:
-            if error.err_code == _NO_MESSAGE:
-                return None
-            raise
-        stored = answer["message"]
-        assert isinstance(stored, dict)
-        return StoredMessage(
-            subject=stored["subject"],
-            body=base64.b64decode(stored.get("data", "")),
-            headers=_headers(base64.b64decode(stored.get("hdrs", ""))),
-            stream_seq=StreamSeq(stored["seq"]),
-            at_us=parse_rfc3339(stored["time"]),
-        )
+def _outcome(reply: Message, *, retried: bool) -> PubAck | None:
+    """What became of a try of a commit; None if that is not known yet. Raises what `commit` raises."""
+    if "Status" in reply.headers:
+        return None  # 503: no stream listens just now
+    try:
+        return _acknowledged(reply.body, retried=retried)
+    except BusError as error:
+        if error.retryable_now or error.err_code == _DUPLICATE_IN_PROCESS:
+            return None
+        raise
 
 
 def _acknowledged(body: bytes, *, retried: bool = False) -> PubAck:
@@ -284,15 +192,3 @@ def _acknowledged(body: bytes, *, retried: bool = False) -> PubAck:
         raise WrongLastSequence(str(error.get("description")))
     description = error.get("description")
     raise BusError(f"JetStream refused a commit: {description}", err_code, status=error["code"])
-
-
-def _chunks(subjects: Sequence[str]) -> Iterator[list[str]]:
-    for start in range(0, len(subjects), LAST_SUBJECTS_MAX):
-        yield list(subjects[start : start + LAST_SUBJECTS_MAX])
-
-
-def _headers(raw: bytes) -> dict[str, str]:
-    """Headers as the leader returns them: `NATS/1.0`, then one `Name: value` a line."""
-    lines = raw.decode().split("\r\n")[1:]
-    pairs = (line.partition(":") for line in lines if line)
-    return {name: value.strip() for name, _, value in pairs}

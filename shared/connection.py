@@ -192,16 +192,45 @@ class Connection:
         self, subject: str, body: bytes, timeout_s: float, headers: Mapping[str, str] | None = None
     ) -> Message:
         """Ask once, take the first answer, whatever it is. Raises TimeoutError or nats.errors.Error."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Message] = loop.create_future()
-        token = self._expect(lambda reply: None if future.done() else future.set_result(reply))
-        timer = loop.call_later(timeout_s, _expire, future)
-        try:
-            self._client.send(subject, body, f"{self.inbox}.{token}", headers)
-            return await future
-        finally:
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+
+        def then(answer: Message | None) -> None:
+            if future.done():  # nobody waits any more
+                return
+            if answer is None:
+                future.set_exception(TimeoutError())
+            else:
+                future.set_result(answer)
+
+        self.ask_soon(subject, body, timeout_s, headers, then)
+        return await future
+
+    def ask_soon(
+        self,
+        subject: str,
+        body: bytes,
+        timeout_s: float,
+        headers: Mapping[str, str] | None,
+        then: Callable[[Message | None], None],
+    ) -> None:
+        """`ask` without a task: `then` is called where the answer is read, or with None if none came.
+
+        Raises nats.errors.Error if the question could not be sent; `then` is not called then.
+        """
+        token = str(next(self._tokens))
+        self._client.send(subject, body, f"{self.inbox}.{token}", headers)
+
+        def expired() -> None:
+            del self._replies[token]
+            then(None)
+
+        def answered(answer: Message) -> None:
             timer.cancel()
-            self._replies.pop(token, None)
+            del self._replies[token]
+            then(answer)
+
+        timer = asyncio.get_running_loop().call_later(timeout_s, expired)
+        self._replies[token] = answered
 
     def _expect(self, handler: Callable[[Message], None]) -> str:
         token = str(next(self._tokens))
@@ -212,11 +241,6 @@ class Connection:
         handler = self._replies.get(reply.subject.rpartition(".")[2])
         if handler is not None:
             handler(reply)
-
-
-def _expire(future: asyncio.Future[Message]) -> None:
-    if not future.done():
-        future.set_exception(TimeoutError())
 
 
 def _failure(error: ParleyError) -> bytes:

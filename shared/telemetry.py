@@ -97,10 +97,27 @@ def span(
     return _recorded(name, kind, parent, attributes) if sampled else _UNRECORDED
 
 
-def headers() -> dict[str, str]:
-    """The current trace as the headers of a message; empty if it is not sampled."""
+def begin(name: str) -> Span:
+    """`root_span` for work that is no block: whoever ends the work calls `end`. Not the current span."""
+    if isinstance(_Tracing.tracer, NoOpTracer):
+        return INVALID_SPAN
+    return _Tracing.tracer.start_span(name, Context(), kind=SpanKind.SERVER)
+
+
+def end(span: Span, error: Exception | None = None) -> None:
+    """The work of a span from `begin` is over."""
+    if error is not None:
+        span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+    span.end()
+
+
+def headers(span: Span | None = None) -> dict[str, str]:
+    """A trace as the headers of a message, by default the current one; empty if it is not sampled."""
     carried: dict[str, str] = {}
-    inject(carried)
+    if span is None:
+        inject(carried)
+    elif span.get_span_context().trace_flags.sampled:
+        _propagator.inject(carried, trace.set_span_in_context(span))
     return carried
 
 

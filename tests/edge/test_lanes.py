@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from functools import partial
 
 import pytest
@@ -118,6 +119,29 @@ async def test_a_closed_session_begins_nothing() -> None:
     await eventually(lambda: "end a" in desk.notes)
     await asyncio.sleep(0)
     assert "record b" not in desk.notes
+
+
+async def test_a_bug_ends_the_session() -> None:
+    """What goes wrong while a queued command is decided reaches the session's tasks, not only the log."""
+    spawned: list[asyncio.Task[None]] = []
+
+    def spawn(work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        spawned.append(asyncio.ensure_future(work))
+        return spawned[-1]
+
+    desk = Desk()
+
+    def work(item: str) -> Started:
+        if item == "b":
+            raise RuntimeError("a bug")
+        return desk.work(item)
+
+    lanes: Lanes[str] = Lanes(work, in_flight_max=10, spawn=spawn)
+    lanes.put(C, "a")
+    lanes.put(C, "b")
+    desk.open("a")
+    await eventually(lambda: len(spawned) == 2 and spawned[-1].done())
+    assert isinstance(spawned[-1].exception(), RuntimeError)
 
 
 async def test_a_session_is_bounded() -> None:

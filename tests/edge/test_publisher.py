@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from edge.archive import Archive
+from edge.core.recording import Recording
 from edge.core.ring import Entry
 from edge.feed import Feed
 from edge.feeds import FeedLimits, Feeds
@@ -19,8 +20,8 @@ from edge.late_lane import BATCH_MIN, LateLane, Waiting
 from edge.publisher import FRESH_MS, Publisher
 from edge.replayer import Replayer
 from shared.bus import Bus
-from shared.errors import ClockSkew, Conflict, Forbidden, OutcomeUnknown, Unavailable
-from shared.events import ChannelCreated, MemberLeft, MessagePosted, encode
+from shared.errors import ClockSkew, Conflict, Forbidden, OutcomeUnknown, ParleyError, Unavailable
+from shared.events import ChannelCreated, KnownEvent, MemberLeft, MessagePosted, encode
 from shared.ids import (
     ChannelId,
     ChannelKey,
@@ -181,6 +182,37 @@ async def test_creation_again(edge: Edge) -> None:
         await edge.publisher.create(key, other)
 
 
+async def fresh(edge: Edge, feed: Feed, event: KnownEvent) -> Recording:
+    """What `record_fresh` answers, or raises."""
+    answered: asyncio.Future[Recording | ParleyError] = asyncio.get_running_loop().create_future()
+    edge.publisher.record_fresh(feed, event, {}, answered.set_result)
+    outcome = await answered
+    if isinstance(outcome, ParleyError):
+        raise outcome
+    return outcome
+
+
+@pytest.mark.usefixtures("archiver")
+async def test_without_a_task_it_is_the_same(edge: Edge) -> None:
+    """The way that WebSocket commands take answers as `record` does, whatever the log says."""
+    feed = await edge.channel("fresh")
+    event = posted("a")
+    first = await fresh(edge, feed, event)
+    assert (first.seq, first.duplicate) == (2, False)
+    assert await fresh(edge, feed, event) == first._replace(duplicate=True)
+    assert await edge.publisher.record(feed, event) == first._replace(duplicate=True)
+    with pytest.raises(Conflict):
+        await fresh(edge, feed, posted("b", event.id))
+    with pytest.raises(ClockSkew):
+        await fresh(edge, feed, posted("a", new_command_id(now_ms() + FRESH_MS + 5_000)))
+    for number in range(40):  # a duplicate of what has left the ring
+        await fresh(edge, feed, posted(str(number)))
+    assert await fresh(edge, feed, event) == first._replace(duplicate=True)
+    await fresh(edge, feed, MemberLeft(id=new_command_id(now_ms()), author=ANN))
+    with pytest.raises(Forbidden):
+        await fresh(edge, feed, posted("too late"))
+
+
 async def test_direct_channel_is_one_whoever_opens_it(edge: Edge) -> None:
     """Both members may create the channel between them; both get the same one."""
     members = frozenset({ANN, BOB})
@@ -231,12 +263,12 @@ async def test_lost_answer_to_a_batch(edge: Edge) -> None:
         spawn=edge.feeds.spawn,
     )
     events = [posted(f"t{n}", old_id("lostbatch", str(n))) for n in range(BATCH_MIN)]
-    found = await asyncio.gather(*map(lane.submit, events))
+    found = await asyncio.gather(*(lane.submit(event, {}) for event in events))
     assert [one.seq for one in found] == list(range(2, BATCH_MIN + 2))
     assert len(lost) == 1
     assert not any(one.duplicate for one in found)
     assert feed.head == BATCH_MIN + 1
-    again = await asyncio.gather(*map(lane.submit, events))
+    again = await asyncio.gather(*(lane.submit(event, {}) for event in events))
     assert all(one.duplicate for one in again)
 
 

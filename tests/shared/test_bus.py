@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from shared.bus import Bus, BusError
-from shared.errors import OutcomeUnknown, Unavailable, WrongLastSequence
+from shared.bus import Bus, PubAck
+from shared.errors import OutcomeUnknown, ParleyError, Unavailable, WrongLastSequence
 from shared.ids import StreamSeq
 from shared.records import Failure
 from shared.settings import CommonSettings
@@ -83,44 +83,37 @@ async def test_paused_server_leaves_the_outcome_unknown(log: Bus, fresh_nats_ser
     assert ack.stream_seq == 1
 
 
-async def test_read_between_is_exact(log: Bus) -> None:
-    """A hole is filled with every message of the subject and no other, over several batches."""
-    for number in range(600):
-        await log.commit(f"channel.0.w.c{number % 2}", b"x", msg_id=f"m/{number}")
-    found = await log.read_between(LOG, "channel.0.w.c0", StreamSeq(11), StreamSeq(599))
-    assert [stored.stream_seq for stored in found] == list(range(13, 600, 2))
+async def test_first_try_without_a_task(log: Bus) -> None:
+    """It hears what `commit` would return or raise, where the answer is read."""
+    heard: list[PubAck | ParleyError | None] = []
+
+    def start(body: bytes, msg_id: str) -> bool:
+        return log.commit_soon("channel.0.w.c", body, msg_id=msg_id, headers={}, then=heard.append)
+
+    assert start(b"a", "c/1")
+    assert start(b"a", "c/1")
+    await eventually(lambda: len(heard) == 2)
+    first, again = heard
+    assert isinstance(first, PubAck)
+    assert (first.stream_seq, first.duplicate) == (1, False)
+    assert again == first._replace(duplicate=True)
+    assert log.commit_soon("nobody.listens", b"a", msg_id="x", headers={}, then=heard.append)
+    await eventually(lambda: len(heard) == 3)
+    assert heard[-1] is None
 
 
-async def test_read_between_refuses_what_is_not_there(log: Bus) -> None:
-    """A position that the log does not hold is an error, not a shorter answer."""
-    await log.commit("channel.0.w.c", b"x")
-    with pytest.raises(Unavailable):
-        await log.read_between(LOG, "channel.0.w.c", StreamSeq(0), StreamSeq(5))
-
-
-async def test_last_and_scan(log: Bus) -> None:
-    """`direct_last` returns the newest of each subject that exists; `scan` enumerates them all."""
-    for number in range(1200):
-        await log.commit(f"$KV.READS.w.u{number % 700}.c", str(number).encode(), msg_id=f"m/{number}")
-    subjects = [f"$KV.READS.w.u{number}.c" for number in range(710)]
-    newest = await log.direct_last("KV_READS", subjects)
-    assert len(newest) == 700
-    assert newest["$KV.READS.w.u3.c"].body == b"703"
-    scanned = [stored.subject async for batch in log.scan("KV_READS", "$KV.READS.w.>") for stored in batch]
-    assert sorted(scanned) == sorted(subjects[:700])
-
-
-async def test_stored_asks_the_leader_last(log: Bus) -> None:
-    """A message is found by position with its headers; one that was never stored is None."""
-    ack = await log.commit("channel.0.w.c", b"x", msg_id="c/9")
-    stored = await log.stored(LOG, ack.stream_seq)
-    assert stored is not None
-    assert (stored.body, stored.headers["Nats-Msg-Id"]) == (b"x", "c/9")
-    from_leader = await log._from_leader(LOG, {"seq": ack.stream_seq})
-    assert from_leader is not None
-    assert (from_leader.body, from_leader.at_us) == (stored.body, stored.at_us)
-    assert from_leader.headers["Nats-Msg-Id"] == "c/9"
-    assert await log.stored(LOG, StreamSeq(77)) is None
+async def test_first_try_without_an_answer(log: Bus, fresh_nats_server: NatsServer) -> None:
+    """Nothing is known after the try; `commit` goes on under the same id, and knows that it is a retry."""
+    heard: list[PubAck | ParleyError | None] = []
+    fresh_nats_server.pause()
+    assert log.commit_soon("channel.0.w.c", b"a", msg_id="c/1", headers={}, then=heard.append)
+    await eventually(lambda: heard == [None])
+    fresh_nats_server.unpause()
+    ack = await log.commit("channel.0.w.c", b"a", msg_id="c/1", tries=1)
+    assert (ack.stream_seq, ack.retried) == (1, True)
+    fresh_nats_server.kill()
+    await eventually(lambda: not log.connected)
+    assert not log.commit_soon("channel.0.w.c", b"b", msg_id="c/2", headers={}, then=heard.append)
 
 
 async def test_request_to_nobody_is_unavailable(log: Bus) -> None:
@@ -149,10 +142,3 @@ async def test_serve_answers_errors_and_refuses_the_excess(log: Bus) -> None:
     assert excess["error"] == "unavailable"
     release.set()
     assert [await task for task in slow] == [b"done", b"done"]
-
-
-async def test_api_errors_carry_their_number(log: Bus) -> None:
-    """JetStream's refusals are told apart by their own number."""
-    with pytest.raises(BusError) as caught:
-        await log.api("STREAM.INFO.NOPE", {})
-    assert caught.value.err_code == 10059

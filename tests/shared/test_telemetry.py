@@ -30,6 +30,23 @@ def test_one_trace_from_command_to_delivery() -> None:
     assert headers["Nats-Msg-Id"] == "1"
 
 
+def test_a_span_that_is_no_block() -> None:
+    """Its headers carry its trace, it lasts until it is ended, and it is never the current one."""
+    with Spans() as spans:
+        begun = telemetry.begin("command.received")
+        assert telemetry.headers() == {}
+        with telemetry.span("event.delivered", telemetry.headers(begun)):
+            pass
+        telemetry.end(begun, Forbidden("no"))
+        delivered, received = spans.finished
+    assert len(spans.trace_ids) == 1
+    assert delivered.parent is not None
+    assert received.context is not None
+    assert delivered.parent.span_id == received.context.span_id
+    assert received.status.status_code is StatusCode.ERROR
+    assert telemetry.headers(telemetry.begin("unconfigured")) == {}
+
+
 @pytest.mark.parametrize("ratio", [0.0, 1.0])
 def test_the_first_span_decides_for_all(ratio: float) -> None:
     """Unsampled: no header, no spans anywhere, and no new trace downstream."""

@@ -1,0 +1,168 @@
+"""Reading streams back: JetStream's API, and Direct Get, which any replica answers and which can be stale.
+
+Whoever needs a certain sequence asks until it is there, and the leader last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+
+import orjson
+
+from shared.clock import parse_rfc3339
+from shared.connection import Connection
+from shared.envelope import StoredMessage, stored_from_headers
+from shared.errors import ParleyError, Unavailable
+from shared.ids import StreamSeq
+from shared.retry import Deadline, delays
+
+LAST_SUBJECTS_MAX = 500
+GAP_TRIES_MAX = 8
+
+_FIRST = StreamSeq(1)
+_NO_MESSAGE = 10037
+
+
+class BusError(ParleyError):
+    """JetStream refused a request; `err_code` is its own number."""
+
+    code = "bus_error"
+
+    def __init__(self, message: str, err_code: int = 0, *, status: int = 400) -> None:
+        super().__init__(message)
+        self.err_code = err_code
+        self.retryable_now = status >= 500
+
+
+class StreamReads(Connection):
+    """A connection that reads streams."""
+
+    async def api(self, operation: str, body: Mapping[str, object]) -> dict[str, object]:
+        """Call JetStream's API (`STREAM.INFO.X` …). Raises `BusError`, or `Unavailable` after 10 s."""
+        deadline = Deadline.after(10.0)
+        for delay_s in delays(first_s=0.1, cap_s=1.0):
+            with contextlib.suppress(Unavailable):
+                raw = await self.request(f"$JS.API.{operation}", orjson.dumps(body), timeout_s=2.0)
+                answer: dict[str, object] = orjson.loads(raw)
+                error = answer.get("error")
+                if not isinstance(error, dict):
+                    return answer
+                if error["code"] < 500 or deadline.passed:
+                    raise BusError(str(error.get("description")), int(error.get("err_code", 0)))
+            if deadline.passed:
+                break
+            await asyncio.sleep(min(delay_s, deadline.left_s))
+        raise Unavailable(f"JetStream's API does not answer ({operation})", retry_after_ms=1000)
+
+    async def direct_batch(
+        self,
+        stream: str,
+        subject_filter: str,
+        *,
+        start: StreamSeq,
+        batch: int = 256,
+        timeout_s: float = 1.0,
+    ) -> list[StoredMessage]:
+        """The next `batch` stored messages of the filter from `start` on; empty when there are none."""
+        body = {"next_by_subj": subject_filter, "seq": max(start, 1), "batch": batch}
+        return await self._direct(stream, body, timeout_s)
+
+    async def direct_last(self, stream: str, subjects: Sequence[str]) -> dict[str, StoredMessage]:
+        """The newest stored message of each subject that has one, in requests of 500 subjects."""
+        newest: dict[str, StoredMessage] = {}
+        for chunk in _chunks(subjects):
+            for stored in await self._direct(stream, {"multi_last": chunk}, timeout_s=2.0):
+                newest[stored.subject] = stored
+        return newest
+
+    async def last(self, stream: str, subject: str) -> StoredMessage | None:
+        """The newest stored message of one subject."""
+        return (await self.direct_last(stream, [subject])).get(subject)
+
+    async def stored(self, stream: str, stream_seq: StreamSeq) -> StoredMessage | None:
+        """One message by sequence: from any replica, and if it has none, from the leader."""
+        with contextlib.suppress(Unavailable):
+            body = orjson.dumps({"seq": stream_seq})
+            reply = await self.ask(f"$JS.API.DIRECT.GET.{stream}", body, timeout_s=0.5)
+            if "Status" not in reply.headers:
+                return stored_from_headers(reply)
+        return await self._from_leader(stream, {"seq": stream_seq})
+
+    async def read_between(
+        self, stream: str, subject: str, after: StreamSeq, upto: StreamSeq
+    ) -> list[StoredMessage]:
+        """Every stored message of `subject` in `(after, upto]`, where `upto` is known to exist.
+
+        Replicas may lag, so the answer is checked to reach `upto`; the leader is asked last.
+        Raises `Unavailable` if even that does not reach it.
+        """
+        found: list[StoredMessage] = []
+        reached = after
+        for delay_s in itertools.islice(delays(first_s=0.02, cap_s=0.5), GAP_TRIES_MAX):
+            with contextlib.suppress(Unavailable):
+                while batch := await self.direct_batch(stream, subject, start=StreamSeq(reached + 1)):
+                    found += [stored for stored in batch if stored.stream_seq <= upto]
+                    reached = batch[-1].stream_seq
+                    if reached >= upto:
+                        return found
+            await asyncio.sleep(delay_s)
+        while reached < upto:
+            following = await self._from_leader(stream, {"seq": reached + 1, "next_by_subj": subject})
+            if following is None or following.stream_seq > upto:
+                raise Unavailable(f"{stream} does not hold {subject} up to a known position")
+            found.append(following)
+            reached = following.stream_seq
+        return found
+
+    async def scan(
+        self, stream: str, subject_filter: str, *, start: StreamSeq = _FIRST, batch: int = 500
+    ) -> AsyncIterator[list[StoredMessage]]:
+        """All stored messages of the filter in stream order, batch by batch (a bucket's keys, say)."""
+        while found := await self.direct_batch(
+            stream, subject_filter, start=start, batch=batch, timeout_s=5.0
+        ):
+            yield found
+            start = StreamSeq(found[-1].stream_seq + 1)
+
+    async def _direct(self, stream: str, body: Mapping[str, object], timeout_s: float) -> list[StoredMessage]:
+        answers = await self.collect(f"$JS.API.DIRECT.GET.{stream}", orjson.dumps(body), timeout_s=timeout_s)
+        end = answers.pop()
+        status = end.headers["Status"]
+        if status == "503":
+            raise Unavailable(f"{stream} cannot be read now", retry_after_ms=500)
+        if status not in {"204", "404"}:
+            raise BusError(f"Direct Get on {stream}: {status} {end.headers.get('Description')}")
+        return [stored_from_headers(answer) for answer in answers]
+
+    async def _from_leader(self, stream: str, body: Mapping[str, object]) -> StoredMessage | None:
+        try:
+            answer = await self.api(f"STREAM.MSG.GET.{stream}", body)
+        except BusError as error:
+            if error.err_code == _NO_MESSAGE:
+                return None
+            raise
+        stored = answer["message"]
+        assert isinstance(stored, dict)
+        return StoredMessage(
+            subject=stored["subject"],
+            body=base64.b64decode(stored.get("data", "")),
+            headers=_headers(base64.b64decode(stored.get("hdrs", ""))),
+            stream_seq=StreamSeq(stored["seq"]),
+            at_us=parse_rfc3339(stored["time"]),
+        )
+
+
+def _chunks(subjects: Sequence[str]) -> Iterator[list[str]]:
+    for start in range(0, len(subjects), LAST_SUBJECTS_MAX):
+        yield list(subjects[start : start + LAST_SUBJECTS_MAX])
+
+
+def _headers(raw: bytes) -> dict[str, str]:
+    """Headers as the leader returns them: `NATS/1.0`, then one `Name: value` a line."""
+    lines = raw.decode().split("\r\n")[1:]
+    pairs = (line.partition(":") for line in lines if line)
+    return {name: value.strip() for name, _, value in pairs}

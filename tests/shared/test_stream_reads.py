@@ -1,0 +1,67 @@
+"""Reading streams back from a real server: what is known to exist is found, whoever answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.bus import Bus, BusError
+from shared.errors import Unavailable
+from shared.ids import StreamSeq
+from shared.settings import CommonSettings
+from shared.streams import ensure_streams
+
+LOG = "LOG_0"
+
+
+@pytest.fixture
+async def log(fresh_bus: Bus, fresh_settings: CommonSettings) -> Bus:
+    """A bus whose streams exist."""
+    await ensure_streams(fresh_bus, fresh_settings)
+    return fresh_bus
+
+
+async def test_read_between_is_exact(log: Bus) -> None:
+    """A hole is filled with every message of the subject and no other, over several batches."""
+    for number in range(600):
+        await log.commit(f"channel.0.w.c{number % 2}", b"x", msg_id=f"m/{number}")
+    found = await log.read_between(LOG, "channel.0.w.c0", StreamSeq(11), StreamSeq(599))
+    assert [stored.stream_seq for stored in found] == list(range(13, 600, 2))
+
+
+async def test_read_between_refuses_what_is_not_there(log: Bus) -> None:
+    """A position that the log does not hold is an error, not a shorter answer."""
+    await log.commit("channel.0.w.c", b"x")
+    with pytest.raises(Unavailable):
+        await log.read_between(LOG, "channel.0.w.c", StreamSeq(0), StreamSeq(5))
+
+
+async def test_last_and_scan(log: Bus) -> None:
+    """`direct_last` returns the newest of each subject that exists; `scan` enumerates them all."""
+    for number in range(1200):
+        await log.commit(f"$KV.READS.w.u{number % 700}.c", str(number).encode(), msg_id=f"m/{number}")
+    subjects = [f"$KV.READS.w.u{number}.c" for number in range(710)]
+    newest = await log.direct_last("KV_READS", subjects)
+    assert len(newest) == 700
+    assert newest["$KV.READS.w.u3.c"].body == b"703"
+    scanned = [stored.subject async for batch in log.scan("KV_READS", "$KV.READS.w.>") for stored in batch]
+    assert sorted(scanned) == sorted(subjects[:700])
+
+
+async def test_stored_asks_the_leader_last(log: Bus) -> None:
+    """A message is found by position with its headers; one that was never stored is None."""
+    ack = await log.commit("channel.0.w.c", b"x", msg_id="c/9")
+    stored = await log.stored(LOG, ack.stream_seq)
+    assert stored is not None
+    assert (stored.body, stored.headers["Nats-Msg-Id"]) == (b"x", "c/9")
+    from_leader = await log._from_leader(LOG, {"seq": ack.stream_seq})
+    assert from_leader is not None
+    assert (from_leader.body, from_leader.at_us) == (stored.body, stored.at_us)
+    assert from_leader.headers["Nats-Msg-Id"] == "c/9"
+    assert await log.stored(LOG, StreamSeq(77)) is None
+
+
+async def test_api_errors_carry_their_number(log: Bus) -> None:
+    """JetStream's refusals are told apart by their own number."""
+    with pytest.raises(BusError) as caught:
+        await log.api("STREAM.INFO.NOPE", {})
+    assert caught.value.err_code == 10059
