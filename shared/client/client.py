@@ -194,7 +194,9 @@ class Client(Commands):
             frame["channel"] = channel
         if origin is not None:
             frame["imported"] = {"author": origin.author, "at": origin.at}
-        frame |= {name: value for name, value in fields.items() if value is not None}
+        if None in fields.values():
+            fields = {name: value for name, value in fields.items() if value is not None}
+        frame |= fields
         body = orjson.dumps(frame)
         self._check_size(body)
         self._exchange.outbox.add(channel or "", command, body)

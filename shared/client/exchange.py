@@ -86,7 +86,7 @@ class Exchange:
     @property
     def due(self) -> bool:
         """Whether `outgoing` may have something."""
-        return self.open and bool(self._control or self.session.asking or self.outbox.ready)
+        return self.open and (self.outbox.ready or self.session.asking or bool(self._control))
 
     def next_at_s(self) -> float | None:
         """When `outgoing` has something although nothing came in, None if never."""
@@ -111,11 +111,11 @@ class Exchange:
     def receive(self, raw: bytes, now_s: float) -> None:
         """One WebSocket message: a frame or an array of them (P1). Raises ValueError on anything else."""
         value = orjson.loads(raw)
-        if type(value) is list:
-            for frame in value:
+        for frame in value if type(value) is list else (value,):
+            if frame["type"] == "event":
+                self.session.event(frame)
+            else:
                 self._receive(frame, now_s)
-        else:
-            self._receive(value, now_s)
 
     def lost(self) -> None:
         """The connection is gone."""
@@ -123,11 +123,7 @@ class Exchange:
         self.outbox.disconnected()
 
     def _receive(self, frame: Frame, now_s: float) -> None:
-        kind = frame["type"]
-        if kind == "event":
-            self.session.event(cast(wire.EventFrame, frame))
-            return
-        handler = self._handlers.get(cast(str, kind))
+        handler = self._handlers.get(cast(str, frame["type"]))
         if handler is not None:  # an unknown type belongs to a newer server (P1)
             handler(frame, now_s)
 

@@ -7,10 +7,10 @@ back, a gap or a reset is a fault, recorded at once; `compare` finds what differ
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 import orjson
 
@@ -54,7 +54,7 @@ class Seen:
 
 def digest(body: bytes) -> int:
     """The digest of an event's wire form (P20), never `UNSEEN`."""
-    return int.from_bytes(hashlib.blake2b(body, digest_size=8).digest(), "little") or 1
+    return int.from_bytes(blake2b(body, digest_size=8).digest(), "little") or 1
 
 
 class Verifier:
@@ -146,15 +146,16 @@ class Verifier:
         if seen is None:
             self._fault(channel, "event before the channel was opened", seq, 0)
             seen = self.channels[channel] = Seen(seq - 1)
-        expected = seen.start + len(seen.digests) + 1
+        digests = seen.digests
+        expected = seen.start + len(digests) + 1
         value = digest(orjson.dumps(frame))
         if seq == expected:
-            seen.digests.append(value)
+            digests.append(value)
         elif seq > expected:
             self._fault(channel, "hole", seq, expected)
             if seq - expected <= FAULTS_MAX * 1000:
-                seen.digests.extend([UNSEEN] * (seq - expected))
-                seen.digests.append(value)
+                digests.extend([UNSEEN] * (seq - expected))
+                digests.append(value)
         else:
             self._step_back(seen, frame["channel"], seq, expected, value)
 
