@@ -61,6 +61,11 @@ class Connection:
         self._roster: Roster | None = None
         self._dialogue: Dialogue | None = None
 
+    @property
+    def events(self) -> int:
+        """How many events were written to the session so far."""
+        return self._delivery.events if self._delivery is not None else 0
+
     async def run(self, receive: Receive) -> None:
         """Returns when the connection is over."""
         self.wire.listener = self
@@ -271,7 +276,7 @@ class Connection:
             code=code,
             seconds=round(self._loop.time() - self._began_s, 3),
             commands=self._dialogue.commands if self._dialogue is not None else 0,
-            events=self._delivery.events if self._delivery is not None else 0,
+            events=self.events,
             bytes=self.wire.bytes_written,
         )
 

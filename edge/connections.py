@@ -36,6 +36,8 @@ class Connections:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._open: set[Connection] = set()
+        self._events_of_closed = 0
+        self._events_counted = 0
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
@@ -68,19 +70,24 @@ class Connections:
             await connection.run(websocket.receive)
         finally:
             self._open.discard(connection)
+            self._events_of_closed += connection.events
             metrics.SESSIONS.set(len(self._open))
             if not self._open:
                 self._empty.set()
 
     async def tick(self) -> None:
-        """Heartbeats and deadlines of all sessions, for ever."""
+        """Heartbeats and deadlines of all sessions, and the count of what they were sent, for ever."""
         loop = asyncio.get_running_loop()
         every_s = min(TICK_MAX_S, self._node.settings.heartbeat_s / TICKS_OF_HEARTBEAT)
         while True:
             await asyncio.sleep(every_s)
             now_s = loop.time()
+            events = self._events_of_closed
             for connection in tuple(self._open):
                 connection.tick(now_s)
+                events += connection.events
+            metrics.DELIVERED.inc(events - self._events_counted)
+            self._events_counted = events
 
     async def drain(self) -> None:
         """Refuse newcomers, send everybody away spread over `drain_s`, and wait until they are gone."""

@@ -135,6 +135,27 @@ async def _refusal(url: str) -> Reply:
     return Reply(response.status_code, headers, bytes(response.body or b""))
 
 
+async def test_written_events_are_counted(alone: tuple[NatsServer, ServiceProcess, str]) -> None:
+    """What each session was sent shows within a second or two, and stays when the session has ended."""
+    _, _, url = alone
+    async with Peer.opened(url, "ann") as ann:
+        await ann.do("create_channel", channel="counted", kind="public", name="c")
+        async with Peer.opened(url, "bob") as bob:
+            await bob.do("join", channel="counted")
+            await bob.take("channel", member=True)
+            for number in range(5):
+                last = (await ann.do("send", channel="counted", text=str(number)))["seq"]
+            for peer in (ann, bob):
+                await peer.event("counted", last)
+            sent = [frame for peer in (ann, bob) for frame in await peer.quiet() if frame["type"] == "event"]
+        assert len(sent) >= 8
+        await eventually(lambda: _delivered(url) == len(sent) + 2)
+
+
+def _delivered(url: str) -> float:
+    return _metric(url, "parley_edge_delivered_events_total")
+
+
 def _metric(url: str, name: str) -> float:
     lines = fetch(url, None, "/metrics").body.decode().splitlines()
     return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
