@@ -28,7 +28,7 @@ from infra.replay.run import Outcome
 from infra.replay.run import replay as run_replay
 from infra.replay.source import count, name_of, read
 
-REFRESH_S = 0.25
+REFRESH_S = 0.5
 
 _COUNT = validators.Number(gte=1, lte=100_000)
 

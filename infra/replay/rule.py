@@ -17,6 +17,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 import orjson
 
@@ -36,8 +37,7 @@ class BadLine(ValueError):
     """A line that is not `{"ts", "user", "text"}`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line of the file."""
 
     number: int

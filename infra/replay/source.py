@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 LINE_BYTES_MAX = 1_000_000
@@ -12,11 +15,8 @@ LINE_BYTES_MAX = 1_000_000
 def read(path: Path, limit: int | None) -> Iterator[bytes]:
     """The first `limit` lines."""
     opener = gzip.open if path.suffix == ".gz" else Path.open
-    with opener(path, "rb") as file:
-        for number, line in enumerate(iter(lambda: file.readline(LINE_BYTES_MAX), b"")):
-            if number == limit:
-                return
-            yield line
+    with opener(path, "rb") as file, io.BufferedReader(file) as lines:
+        yield from islice(iter(partial(lines.readline, LINE_BYTES_MAX), b""), limit)
 
 
 def count(path: Path, limit: int | None) -> int:

@@ -69,9 +69,9 @@ def test_equal_sources_have_no_difference() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda r, b: (replace(r, at_us=r.at_us + 1), b),
-        lambda r, b: (replace(r, stream_seq=StreamSeq(r.stream_seq + 1)), b),
-        lambda r, b: (replace(r, void="because"), b),
+        lambda r, b: (r._replace(at_us=r.at_us + 1), b),
+        lambda r, b: (r._replace(stream_seq=StreamSeq(r.stream_seq + 1)), b),
+        lambda r, b: (r._replace(void="because"), b),
         lambda r, b: (r, b + b" "),
     ],
 )
@@ -92,7 +92,7 @@ def test_missing_rows_are_found() -> None:
 
 def test_row_that_the_log_does_not_hold_is_found() -> None:
     """One row too many."""
-    extra = (replace(recorded()[-1], seq=Seq(7), stream_seq=StreamSeq(16)), BODIES[-1])
+    extra = (recorded()[-1]._replace(seq=Seq(7), stream_seq=StreamSeq(16)), BODIES[-1])
     archive, _ = archived([*rows(), extra])
     assert [d.seq for d in compare_archive(logged(), archive)] == [7]
 
@@ -112,7 +112,7 @@ def test_wrong_checkpoints_are_found() -> None:
     for wrong in (
         right.model_copy(update={"seq": Seq(5)}),
         right.model_copy(update={"stream_seq": StreamSeq(14)}),
-        right.model_copy(update={"state": replace(right.state, messages=9)}),
+        right.model_copy(update={"state": replace(log[KEY].state, messages=9)}),
     ):
         assert len(list(compare_checkpoints(log, {KEY: wrong}, upto))) == 1
     assert [d.what for d in compare_checkpoints(log, {}, upto)] == ["has no checkpoint"]

@@ -7,18 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from shared.client.socket import Socket
+from tests.support.waiting import eventually
 
 SIZE_MAX = 100_000
 
@@ -183,3 +193,46 @@ async def test_messages_written_together_arrive_one_by_one() -> None:
     async with talking(server, lambda _: None) as socket:
         socket.write(sent)
     assert [bytes(f.data) for f in server.heard if f.opcode is Opcode.TEXT] == sent
+
+
+async def test_tls_with_a_given_certificate(tmp_path: Path) -> None:
+    """`wss://` with the caller's trust: messages go both ways, and without that trust nothing does."""
+    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_side.load_cert_chain(*certificate(tmp_path))
+    trusting = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+    got: list[bytes] = []
+    create = partial(Socket, receive=got.extend, on_flowing=lambda: None)
+    options = {"compression": None, "max_size": SIZE_MAX, "proxy": None, "create_connection": create}
+    async with asyncio.timeout(20), serve(echo, "127.0.0.1", 0, ssl=server_side) as server:
+        url = f"wss://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
+        async with connect(url, ssl=trusting, **options) as socket:  # type: ignore[arg-type]
+            assert isinstance(socket, Socket)
+            socket.write([b"one", b"x" * 90_000])
+            await eventually(lambda: len(got) == 2)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await connect(url, **options)  # type: ignore[arg-type]
+    assert got == [b"one", b"x" * 90_000]
+
+
+async def echo(socket: ServerConnection) -> None:
+    async for message in socket:
+        await socket.send(message)
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that vouches for itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "parley test")])
+    now = dt.datetime.now(dt.UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (folder / "cert.pem").write_bytes(signed.public_bytes(pem))
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "key.pem").write_bytes(private)
+    return folder / "cert.pem", folder / "key.pem"
