@@ -183,7 +183,6 @@ class Connection:
             self.wire,
             principal.user,
             batch=hello.batch,
-            fanout=node.fanout,
             replayer=node.replayer,
             replay_events_max=node.settings.replay_events_max,
             on_lost=lambda key: roster.lost(key),  # noqa: PLW0108  # the roster comes next

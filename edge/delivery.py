@@ -1,6 +1,6 @@
 """A session's channels: live events straight from the feeds, everything else from the session's cursors.
 
-`on_entries` is called by every feed that the session is attached to, once per flush, and does no more than
+Every feed that the session is attached to calls `Held.on_flush`, once per flush, which does no more than
 write bytes that all recipients share. A channel that is not live (its socket was full, or the client asked
 for older events) is fed by `run`, page by page, as fast as the socket drains: a slow reader costs one page
 of memory and loses nothing. The rules are in `core.subscriptions`; here is what acts on them.
@@ -18,10 +18,9 @@ from pydantic import BaseModel
 from edge import metrics
 from edge.core import answers, codec
 from edge.core.frames import CursorFrame
-from edge.core.ring import Entry
 from edge.core.server_frames import ChannelChanged, ChannelName
 from edge.core.subscriptions import Mode, Replay, Subscription
-from edge.fanout import Fanout, frames_of
+from edge.fanout import Flush, frames_of
 from edge.feed import Feed
 from edge.replayer import Replayed, Replayer
 from edge.websocket import EdgeProtocol
@@ -35,15 +34,33 @@ PATIENCE_S = 10.0
 _log = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class _Held:
+@dataclass(slots=True, eq=False)
+class Held:
+    """One channel of one session: what its feed writes to."""
+
+    delivery: Delivery
     feed: Feed
     sub: Subscription
     failing_since_s: float | None = None
 
+    def on_flush(self, feed: Feed, flush: Flush) -> None:
+        """Consecutive events of the channel (P19 to P21)."""
+        delivery = self.delivery
+        wire = delivery.wire
+        if wire.is_flowing and not flush.removed and self.sub.advance(flush.first, flush.last):
+            write = wire.write_now if feed.is_wide else wire.write
+            write(flush.frames(batch=delivery.batch))
+            delivery.events += len(flush.entries)
+        else:
+            delivery.on_difficult(self, flush)
+
+    def on_reset(self, _: Feed, reason: str) -> None:
+        """The feed is dead: the channel has to be activated again."""
+        self.delivery.on_reset(self, reason)
+
 
 class Delivery:
-    """The channels of one session. A feed's sink."""
+    """The channels of one session."""
 
     def __init__(
         self,
@@ -51,19 +68,17 @@ class Delivery:
         user: UserId,
         *,
         batch: bool,
-        fanout: Fanout,
         replayer: Replayer,
         replay_events_max: int,
         on_lost: Callable[[ChannelKey], None],
     ) -> None:
         self.user = user
         self.events = 0
-        self._wire = wire
-        self._batch = batch
-        self._fanout = fanout
+        self.wire = wire
+        self.batch = batch
         self._replayer = replayer
         self._replay_events_max = replay_events_max
-        self._held: dict[ChannelKey, _Held] = {}
+        self._held: dict[ChannelKey, Held] = {}
         self._on_lost = on_lost
         self._work = asyncio.Event()
         self._rotation = 0
@@ -81,7 +96,7 @@ class Delivery:
 
     def send(self, frame: BaseModel) -> None:
         """Write one frame of this session's own."""
-        self._wire.write(codec.text_frame(codec.encode(frame)))
+        self.wire.write(codec.text_frame(codec.encode(frame)))
 
     # ------------------------------------------------------------ membership
 
@@ -92,14 +107,17 @@ class Delivery:
         """
         held = self._held.get(feed.key)
         if held is not None and held.feed is feed:
-            feed.attach(self)
+            feed.attach(held)
             held.sub.renewed(feed.head)
             self._work.set()
             return
-        feed.attach(self)
         if held is None:
             metrics.SUBSCRIPTIONS.inc()
-        held = self._held[feed.key] = _Held(feed, Subscription(feed.head if after is None else after))
+        else:
+            held.feed.detach(held)
+        held = Held(self, feed, Subscription(feed.head if after is None else after))
+        self._held[feed.key] = held
+        feed.attach(held)
         if held.sub.cursor < feed.head:
             held.sub.behind()
             self._work.set()
@@ -107,7 +125,7 @@ class Delivery:
     def close(self) -> None:
         """The session ends: no feed calls this any more."""
         for held in self._held.values():
-            held.feed.detach(self)
+            held.feed.detach(held)
         metrics.SUBSCRIPTIONS.dec(len(self._held))
         self._held.clear()
 
@@ -118,25 +136,18 @@ class Delivery:
 
     # ------------------------------------------------------------ called by feeds
 
-    def on_entries(self, feed: Feed, entries: Sequence[Entry]) -> None:
-        """Consecutive events of one channel, once per flush (P19 to P21)."""
-        held = self._held.get(feed.key)
-        if held is None or held.feed is not feed:
+    def on_difficult(self, held: Held, flush: Flush) -> None:
+        """A flush that cannot just be written: the socket is full, the channel not live, or somebody left."""
+        if self._held.get(held.feed.key) is not held:
             return
-        flush = self._fanout.flush(entries)
         if flush.removed and self.user in flush.removed:
             held.sub.ended(flush.removed[self.user])
-            feed.detach(self)
+            held.feed.detach(held)
         was_live = held.sub.mode is Mode.LIVE
-        fresh = held.sub.offer(entries, writable=self._wire.is_flowing)
-        if fresh is entries:
-            write = self._wire.write_now if feed.is_wide else self._wire.write
-            write(flush.frames(batch=self._batch))
-            self.events += len(fresh)
-            if held.sub.last is None:
-                return
-        elif fresh:
-            self._wire.write(frames_of(fresh, batch=self._batch))
+        fresh = held.sub.offer(flush.entries, writable=self.wire.is_flowing)
+        if fresh:
+            whole = fresh is flush.entries
+            self.wire.write(flush.frames(batch=self.batch) if whole else frames_of(fresh, batch=self.batch))
             self.events += len(fresh)
         if held.sub.mode is not Mode.LIVE:
             if was_live:
@@ -145,17 +156,18 @@ class Delivery:
         elif held.sub.over:
             self._ended(held)
 
-    def on_reset(self, feed: Feed, reason: str) -> None:
-        """The feed is dead: the channel has to be activated again."""
-        if self._held.pop(feed.key, None) is not None:
+    def on_reset(self, held: Held, reason: str) -> None:
+        """The feed of a channel is dead: the channel has to be activated again."""
+        if self._held.get(held.feed.key) is held:
+            del self._held[held.feed.key]
             metrics.SUBSCRIPTIONS.dec()
             _log.warning("delivery.feed_lost", reason=reason)
-            self._on_lost(feed.key)
+            self._on_lost(held.feed.key)
 
     def typing(self, frame: bytes) -> None:
         """Ephemeral: shed first, so only for a socket that takes it."""
-        if self._wire.is_flowing:
-            self._wire.write(frame)
+        if self.wire.is_flowing:
+            self.wire.write(frame)
 
     # ------------------------------------------------------------ asked by the client
 
@@ -201,7 +213,7 @@ class Delivery:
             for held in [held for held in self._held.values() if held.sub.mode is not Mode.LIVE]:
                 await self._turn(held)
 
-    async def _turn(self, held: _Held) -> None:
+    async def _turn(self, held: Held) -> None:
         """Up to the channel's head, or to where the archive fails."""
         try:
             await self._feed(held)
@@ -209,7 +221,7 @@ class Delivery:
         except (Unavailable, OutcomeUnknown) as error:
             self._failed(held, error)
 
-    async def _feed(self, held: _Held) -> None:
+    async def _feed(self, held: Held) -> None:
         sub, feed = held.sub, held.feed
         if sub.cursor > feed.head:
             await feed.reach_log()
@@ -219,7 +231,7 @@ class Delivery:
                 return
         expected = sub.cursor
         async for page in self._replayer.pages(feed, sub.cursor):
-            await self._wire.drained()
+            await self.wire.drained()
             if not self._is_current(held) or sub.cursor != expected or sub.mode is Mode.LIVE:
                 self._work.set()  # detached, or asked for something else meanwhile
                 return
@@ -235,16 +247,16 @@ class Delivery:
 
     def _write(self, items: Sequence[Replayed]) -> None:
         if items:
-            self._wire.write(codec.frame_events([item.body for item in items], batch=self._batch))
+            self.wire.write(codec.frame_events([item.body for item in items], batch=self.batch))
             self.events += len(items)
 
-    def _caught_up(self, held: _Held) -> None:
+    def _caught_up(self, held: Held) -> None:
         replay = held.sub.caught_up(held.feed.head)
         if replay is not None:
             metrics.RESUMES.labels("complete").inc()
             self.send(answers.complete(held.feed.key.channel, replay, held.sub.cursor))
 
-    def _failed(self, held: _Held, error: Unavailable | OutcomeUnknown) -> None:
+    def _failed(self, held: Held, error: Unavailable | OutcomeUnknown) -> None:
         """Try again in a moment; after some of that, name the hole rather than keep the channel silent."""
         loop = asyncio.get_running_loop()
         if not self._is_current(held):
@@ -266,21 +278,21 @@ class Delivery:
         metrics.RESUMES.labels(reason).inc()
         self.send(answers.hole(channel, replay, reached, to, reason))
 
-    def _reset(self, held: _Held, reason: answers.ResetReason) -> None:
+    def _reset(self, held: Held, reason: answers.ResetReason) -> None:
         metrics.RESUMES.labels("reset").inc()
         self.send(answers.reset(held.feed.key.channel, reason, held.feed.epoch, held.sub.cursor))
 
-    def _is_too_far(self, held: _Held, after: Seq) -> bool:
+    def _is_too_far(self, held: Held, after: Seq) -> bool:
         """Whether the hole is larger than a resume fills; what the session is owed anyway does not count."""
         owed = held.sub.mode is not Mode.LIVE and after >= held.sub.cursor
         return not owed and held.feed.head - after > self._replay_events_max
 
-    def _ended(self, held: _Held) -> None:
+    def _ended(self, held: Held) -> None:
         """The removal has been written: the channel is over for this session."""
-        held.feed.detach(self)
+        held.feed.detach(held)
         if self._held.pop(held.feed.key, None) is not None:
             metrics.SUBSCRIPTIONS.dec()
         self.send(ChannelChanged(member=False, channel=ChannelName(id=held.feed.key.channel)))
 
-    def _is_current(self, held: _Held) -> bool:
+    def _is_current(self, held: Held) -> bool:
         return self._held.get(held.feed.key) is held

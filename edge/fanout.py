@@ -1,8 +1,4 @@
-"""One feed flush on its way to many sessions: framed once, shared by all (P20).
-
-A feed gives the same list of entries to each of its sinks, one after the other. The first sink computes the
-frames and who was removed; the others find them here, because the list is still the same object.
-"""
+"""One flush of a feed on its way to many sessions: framed once, shared by all (P20)."""
 
 from __future__ import annotations
 
@@ -17,10 +13,12 @@ from shared.ids import Seq, UserId
 class Flush:
     """Entries, their frames for each kind of client, and the users whose membership they end."""
 
-    __slots__ = ("_batched", "_plain", "entries", "removed")
+    __slots__ = ("_batched", "_plain", "entries", "first", "last", "removed")
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self.entries = entries
+        self.first = entries[0].seq
+        self.last = entries[-1].seq
         self.removed = _removed(entries)
         self._plain: bytes | None = None
         self._batched: bytes | None = None
@@ -34,19 +32,6 @@ class Flush:
         if self._plain is None:
             self._plain = frames_of(self.entries, batch=False)
         return self._plain
-
-
-class Fanout:
-    """Remembers the flush that is being delivered. One per edge."""
-
-    def __init__(self) -> None:
-        self._flush = Flush(())
-
-    def flush(self, entries: Sequence[Entry]) -> Flush:
-        """What these entries are to every session."""
-        if self._flush.entries is not entries:
-            self._flush = Flush(entries)
-        return self._flush
 
 
 def frames_of(entries: Sequence[Entry], *, batch: bool) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Protocol
 
 import structlog
@@ -19,6 +19,7 @@ from edge import metrics
 from edge.core.live import Place, place
 from edge.core.rest import Rest
 from edge.core.ring import Entry, Ring
+from edge.fanout import Flush
 from shared import telemetry
 from shared.bus import Bus, BusError, Message, StoredMessage, Subscription, stored_from_headers
 from shared.channel import ChannelState, fold
@@ -42,7 +43,7 @@ _log = structlog.get_logger()
 class Sink(Protocol):
     """A session's presence in a channel."""
 
-    def on_entries(self, feed: Feed, entries: Sequence[Entry]) -> None:
+    def on_flush(self, feed: Feed, flush: Flush) -> None:
         """Consecutive events, each once, in order."""
 
     def on_reset(self, feed: Feed, reason: str) -> None:
@@ -259,8 +260,9 @@ class Feed:
         began_s = time.monotonic()
         entries, self._unflushed = self._unflushed, []
         self.is_wide = len(self.sinks) >= WIDE_SINKS_MIN
+        flush = Flush(entries)
         for sink in tuple(self.sinks):
-            sink.on_entries(self, entries)
+            sink.on_flush(self, flush)
         self._rest.flushed(began_s, time.monotonic())
 
     def _reset(self, reason: str) -> None:

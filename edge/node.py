@@ -12,7 +12,6 @@ from edge.commands import Commands
 from edge.core.limits import Buckets, Rate
 from edge.core.session import Timing
 from edge.directory import Directory
-from edge.fanout import Fanout
 from edge.feeds import FeedLimits, Feeds
 from edge.publisher import Publisher
 from edge.reads import Reads
@@ -42,7 +41,6 @@ class Node:
     reads: Reads
     directory: Directory
     typing: TypingBoard
-    fanout: Fanout
     user_buckets: Buckets[UserKey]
 
 
@@ -91,6 +89,5 @@ async def assembled(
             reads=reads,
             directory=Directory(bus),
             typing=typing,
-            fanout=Fanout(),
             user_buckets=Buckets("user", Rate(settings.user_rate, settings.user_burst)),
         )

@@ -13,7 +13,7 @@ from edge.core import server_frames as s
 from edge.core.actions import member
 from edge.core.principal import Principal
 from edge.core.typing import ENDING, Typists
-from edge.delivery import Delivery
+from edge.delivery import Held
 from edge.feed import Feed
 from edge.feeds import Feeds
 from shared.bus import Bus, Message
@@ -71,5 +71,5 @@ class TypingBoard:
             return
         frame = codec.text_frame(codec.encode(s.Typing(channel=key.channel, user=user)))
         for sink in tuple(feed.sinks):
-            if isinstance(sink, Delivery) and sink.user != user:
-                sink.typing(frame)
+            if isinstance(sink, Held) and sink.delivery.user != user:
+                sink.delivery.typing(frame)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from asyncio.transports import BaseTransport
 from typing import Protocol
@@ -72,6 +73,8 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
     is_flowing = True
     """Whether the kernel has taken everything that was written: what `writable` says, without asking it."""
     _unsent: list[bytes]
+    _fd = -1
+    """The plain socket, as long as it is ours alone to write to."""
 
     # ------------------------------------------------------------ for the session
 
@@ -109,8 +112,7 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
         if self._unsent:
             self._unsent.append(frames)
         elif self.is_open:
-            self.bytes_written += len(frames)
-            self.transport.write(frames)
+            self._put(frames)
 
     def flush(self) -> None:
         """Hand over now what `write` has collected."""
@@ -119,8 +121,23 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
         frames = b"".join(self._unsent)
         self._unsent.clear()
         if self.is_open:
-            self.bytes_written += len(frames)
-            self.transport.write(frames)
+            self._put(frames)
+
+    def _put(self, frames: bytes) -> None:
+        """Straight to the kernel; what it does not take goes to the transport, which also finds errors.
+
+        A third cheaper than the transport, which has to hold what it is given before it tries.
+        """
+        self.bytes_written += len(frames)
+        if self._fd >= 0 and not self.transport.get_write_buffer_size():
+            try:
+                taken = os.write(self._fd, frames)
+            except OSError:
+                taken = 0
+            if taken == len(frames):
+                return
+            frames = frames[taken:]
+        self.transport.write(frames)
 
     def close_with(self, code: CloseCode, retry_after_ms: int | None = None) -> None:
         """Say `bye`, close with our code, and cut the connection if the peer does not finish in time."""
@@ -153,6 +170,8 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
         found = self.transport.get_extra_info("socket")
         if found is not None:
             _bound_kernel_buffers(found)
+            if self.transport.get_extra_info("sslcontext") is None:
+                self._fd = found.fileno()
 
     def handle_connect(self, event: object) -> None:
         """The upgrade request: the application finds this object in its scope."""
@@ -208,6 +227,7 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
+        self._fd = -1  # the number may be somebody else's soon
         if self.abort_timer is not None:
             self.abort_timer.cancel()
         super().connection_lost(exc)

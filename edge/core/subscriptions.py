@@ -68,12 +68,18 @@ class Subscription:
         """Whether everything that the user may see has been sent, and nothing may follow."""
         return self.last is not None and self.cursor >= self.last
 
+    def advance(self, first: Seq, last: Seq) -> bool:
+        """Whether the events `first` to `last` may be written as they are: then they count as sent."""
+        if first != self.cursor + 1 or self.mode is not Mode.LIVE or self.last is not None:
+            return False
+        self.cursor = last
+        return True
+
     def offer(self, items: Sequence[Item], *, writable: bool) -> Sequence[Item]:
         """Events from the feed: those to write now. They count as sent."""
         if self.mode is not Mode.LIVE or not items:
             return ()
-        if writable and self.last is None and items[0].seq == self.cursor + 1:  # nearly always
-            self.cursor = items[-1].seq
+        if writable and self.advance(items[0].seq, items[-1].seq):
             return items
         fresh = self._fresh(items)
         if not fresh:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge.core.ring import Entry
-from edge.fanout import Fanout, frames_of
+from edge.fanout import Flush, frames_of
 from shared import events as e
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, WorkspaceId
 from tests.support.events import example
@@ -21,25 +21,19 @@ ENTRIES = [entry(1, example(e.MessagePosted)), entry(2, example(e.MessagePosted,
 
 
 def test_every_session_gets_the_same_object() -> None:
-    """For the same entries the frames are made once, per kind of client."""
-    fanout = Fanout()
+    """The frames are made once per kind of client, and not the same for both."""
+    flush = Flush(ENTRIES)
     for batch in (True, False):
-        first = fanout.flush(ENTRIES).frames(batch=batch)
-        assert fanout.flush(ENTRIES).frames(batch=batch) is first
+        first = flush.frames(batch=batch)
+        assert flush.frames(batch=batch) is first
         assert first == frames_of(ENTRIES, batch=batch)
-    assert fanout.flush(ENTRIES).frames(batch=True) != fanout.flush(ENTRIES).frames(batch=False)
-
-
-def test_another_flush_is_another() -> None:
-    """Equal entries in another list are another flush: only the same object is remembered."""
-    fanout = Fanout()
-    flush = fanout.flush(ENTRIES)
-    assert fanout.flush(list(ENTRIES)) is not flush
+    assert flush.frames(batch=True) != flush.frames(batch=False)
+    assert (flush.first, flush.last) == (1, 2)
 
 
 def test_who_is_out_is_known_by_number() -> None:
     """Who left and who was removed, each with the event that says so; a void one removes nobody."""
-    flush = Fanout().flush(
+    flush = Flush(
         [
             entry(5, example(e.MemberLeft, "ann")),
             entry(6, example(e.MemberRemoved, "ann", user="bob")),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
-from edge.core.ring import Entry
+from edge.fanout import Flush
 from edge.feed import Feed
 from edge.feeds import FeedLimits, Feeds
 from shared.bus import Bus, Message
@@ -52,10 +52,10 @@ class Seen:
         self.calls = 0
         self.resets: list[str] = []
 
-    def on_entries(self, _: Feed, entries: Sequence[Entry]) -> None:
+    def on_flush(self, _: Feed, flush: Flush) -> None:
         """Remember what arrived."""
         self.calls += 1
-        self.seqs += [entry.seq for entry in entries]
+        self.seqs += [entry.seq for entry in flush.entries]
 
     def on_reset(self, _: Feed, reason: str) -> None:
         """Remember why the feed died."""
@@ -327,8 +327,8 @@ async def test_a_flush_that_takes_long_is_followed_by_fewer_and_larger_ones(bus:
     """A large channel does not take the whole loop: what arrives while it rests goes out together."""
 
     class Slow(Seen):
-        def on_entries(self, feed: Feed, entries: Sequence[Entry]) -> None:
-            super().on_entries(feed, entries)
+        def on_flush(self, feed: Feed, flush: Flush) -> None:
+            super().on_flush(feed, flush)
             until = time.monotonic() + 0.02
             while time.monotonic() < until:
                 pass

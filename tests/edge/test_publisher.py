@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from edge.archive import Archive
 from edge.core.recording import Recording
-from edge.core.ring import Entry
+from edge.fanout import Flush
 from edge.feed import Feed
 from edge.feeds import FeedLimits, Feeds
 from edge.late_lane import BATCH_MIN, LateLane, Waiting
@@ -341,8 +341,8 @@ async def test_replay_joins_archive_and_ring(edge: Edge) -> None:
     live: dict[int, bytes] = {}
 
     class Tap:
-        def on_entries(self, _: Feed, entries: list[Entry]) -> None:
-            live.update({entry.seq: entry.body for entry in entries})
+        def on_flush(self, _: Feed, flush: Flush) -> None:
+            live.update({entry.seq: entry.body for entry in flush.entries})
 
         def on_reset(self, _: Feed, reason: str) -> None:
             raise AssertionError(reason)
