@@ -16,7 +16,7 @@ export class ChannelList {
     const others = [...channels.listed.values()].filter((info) => isToJoin(info, channels));
     reconcile(byId("mine"), this.#mine, mine.map(({ info }) => this.#mineRow(info, info.id === channels.current)));
     reconcile(byId("public"), this.#public, others.map((info) => this.#publicRow(info, info.id === channels.current)));
-    byId("public-title").hidden = !others.length;
+    byId("public-none").hidden = others.length > 0 || !channels.isListed;
   }
 
   #mineRow(info, current) {

@@ -10,13 +10,16 @@ const SHUT_EVENTS_MAX = 200;
 const LOADED_CHANNELS_MAX = 20;
 const LISTED_MAX = 1_000;
 const LISTED_MS = 60_000;
+const LOOKED_AT_MS = 3_000;
 
 export class Channels {
   all = new Map();
   listed = new Map();
+  isListed = false;
   current = "";
   summary = "";
   #listedMs = 0;
+  #listTimer = 0;
 
   /** `on.changed()` after a change that no frame caused, `on.trouble(text)`, `on.event(event)` for each event. */
   constructor(http, on) {
@@ -77,14 +80,26 @@ export class Channels {
     });
   }
 
-  /** After a reconnect: when all come back at once, lists would be half of the work. */
+  /** After a reconnect, and now and then: spread, because when all ask at once lists are half of the work. */
   listIfOld() {
-    if (Date.now() - this.#listedMs > LISTED_MS) this.list();
+    if (Date.now() - this.#listedMs > LISTED_MS * (0.75 + Math.random() / 2)) this.list();
+  }
+
+  /** The user looks at the list: what others have created shows now, or in a moment if it was just asked for. */
+  listSoon() {
+    const waitMs = Math.max(0, this.#listedMs + LOOKED_AT_MS - Date.now());
+    this.#listTimer ||= setTimeout(() => this.list(), waitMs);
+  }
+
+  stop() {
+    clearTimeout(this.#listTimer);
   }
 
   /** Ask which channels there are, also public ones that the user has not joined. */
   async list() {
     const listed = new Map();
+    clearTimeout(this.#listTimer);
+    this.#listTimer = 0;
     this.#listedMs = Date.now();
     try {
       for (let after, more = true; more && listed.size < LISTED_MAX; ) {
@@ -94,6 +109,7 @@ export class Channels {
         more = Boolean(page.more && after);
       }
       this.listed = listed;
+      this.isListed = true;
       this.on.changed();
     } catch (error) {
       this.on.trouble(`The list of channels could not be loaded: ${error.message}`);

@@ -40,6 +40,7 @@ export class Client {
   stop() {
     clearTimeout(this.#readTimer);
     clearTimeout(this.#laterTimer);
+    this.channels.stop();
     this.connection.stop();
   }
 

@@ -14,6 +14,7 @@ import { notice, showStatus } from "./status.js";
 const TOKEN = "parley.token";
 const SOON_MS = 8;
 const PACE_MS = 50;
+const LIST_CHECK_MS = 15_000;
 let client = null;
 let scheduled = false;
 let shownMs = 0;
@@ -125,7 +126,13 @@ function route() {
   act(client.channels.select(channel).then(() => composer.focus()));
 }
 
+/** The user turns to the channels: others may have created some. */
+function look() {
+  if (client?.state.name === "live" && document.visibilityState === "visible") client.channels.listSoon();
+}
+
 function menu(open) {
+  if (open) look();
   byId("app").classList.toggle("menu-open", open);
   byId("menu").setAttribute("aria-expanded", String(open));
 }
@@ -176,6 +183,12 @@ byId("signout").addEventListener("click", () => {
   signOut("");
 });
 byId("create").addEventListener("click", create);
+byId("refresh").addEventListener("click", () => client.channels.list());
+byId("side").addEventListener("pointerenter", look);
+byId("side").addEventListener("focusin", look);
+setInterval(() => {
+  if (client?.state.name === "live" && document.visibilityState === "visible") client.channels.listIfOld();
+}, LIST_CHECK_MS);
 byId("hurry").addEventListener("click", () => client.connection.hurry());
 byId("menu").addEventListener("click", () => menu(!byId("app").classList.contains("menu-open")));
 addEventListener("hashchange", route);
@@ -183,6 +196,7 @@ addEventListener("online", () => client?.connection.hurry());
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState !== "visible" || !client) return;
   if (client.state.name !== "ended") client.connection.hurry();
+  look();
   if (messages.atEnd) client.seen();
 });
 

@@ -401,6 +401,19 @@ async def test_creating_and_joining(page: Page, edge: ScriptedEdge) -> None:
     assert (await session.take("join"))["channel"] == "open"
 
 
+async def test_new_public_channels_show(page: Page, edge: ScriptedEdge) -> None:
+    """What others have created shows when the user turns to the channels or asks, without a reload."""
+    await opened(page, edge)
+    await expect(page.locator("#public-none")).to_be_visible()
+    edge.listed = [channel_info("open")]
+    await page.locator("#mine").hover()
+    await expect(page.get_by_role("button", name="Join open")).to_be_visible()
+    await expect(page.locator("#public-none")).to_be_hidden()
+    edge.listed = [channel_info("open"), channel_info("later")]
+    await page.get_by_role("button", name="Refresh the public channels").click()
+    await expect(page.get_by_role("button", name="Join later")).to_be_visible()
+
+
 async def test_removed_member_is_told(page: Page, edge: ScriptedEdge) -> None:
     """After a removal the channel leaves the list, its text stays readable, and nothing can be written."""
     session = await opened(page, edge)

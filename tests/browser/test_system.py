@@ -11,6 +11,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from tests.bench.system import System, running
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.system, pytest.mark.timeout(180)]
 RETURN_MS = 40_000
@@ -60,13 +61,19 @@ async def shown(page: Page) -> list[tuple[int, str]]:
     ]
 
 
+async def lists(page: Page, name: str) -> bool:
+    """Whether a public channel is there to join, once the list was refreshed."""
+    await page.get_by_role("button", name="Refresh the public channels").click()
+    return await page.get_by_role("button", name=f"Join {name}").is_visible()
+
+
 async def meet(ana: Page, bob: Page, name: str) -> None:
     """Ana creates a public channel (#1), Bob joins it (#2)."""
     await ana.get_by_role("button", name="New channel").click()
     await ana.get_by_label("Name").fill(name)
     await ana.get_by_role("button", name="Create").click()
     await expect(ana.locator('[data-seq="1"]')).to_contain_text("ana created the channel")
-    await bob.reload()
+    await eventually(lambda: lists(bob, name), every_s=0.2)
     await bob.get_by_role("button", name=f"Join {name}").click()
     await expect(bob.locator('[data-seq="2"]')).to_contain_text("bob joined")
     await expect(ana.locator('[data-seq="2"]')).to_contain_text("bob joined")
