@@ -25,6 +25,9 @@ __all__ = ["Bus", "BusError", "Message", "PubAck", "StoredMessage", "Subscriptio
 TRY_TIMEOUT_S = 0.5
 """One try of a commit: an old leader drops requests silently, so a long wait only adds silence."""
 
+BATCH_TIMEOUT_S = 2.0
+"""A batch has only one try, and what is not known of it is asked message by message."""
+
 COMMIT_DEADLINE_S = 25.0
 """A leader election takes 4 to 9 s and cannot be tuned; this covers two."""
 
@@ -103,7 +106,7 @@ class Bus(StreamReads):
         messages: Sequence[tuple[bytes, str, Mapping[str, str]]],
         *,
         expect_last: StreamSeq,
-        timeout_s: float = TRY_TIMEOUT_S,
+        timeout_s: float = BATCH_TIMEOUT_S,
     ) -> list[StreamSeq]:
         """Store (body, message id, headers) of one subject as one atomic batch: all of them, or none.
 
