@@ -7,7 +7,7 @@ import sys
 from archiver.app import Archiver
 from archiver.settings import ArchiverSettings
 from shared.bus import Bus
-from shared.service import Service, run, settings_or_exit
+from shared.service import Service, run, settings_or_exit, settle_memory
 from shared.streams import ensure_streams
 
 
@@ -20,6 +20,7 @@ def main() -> int:
             layout = await ensure_streams(bus, settings)
             archiver = Archiver(bus, layout, settings, service.health)
             service.on_stop(archiver.stop)
+            settle_memory()
             await archiver.run()
 
     return run("archiver", archive, settings)

@@ -7,13 +7,14 @@ import sys
 from sequencer.app import Sequencer
 from sequencer.settings import SequencerSettings
 from shared.bus import Bus
-from shared.service import Service, run, settings_or_exit
+from shared.service import Service, run, settings_or_exit, settle_memory
 
 
 async def _main(service: Service, settings: SequencerSettings) -> None:
     async with Bus.connect(settings, "sequencer") as bus:
         sequencer = await Sequencer.load(bus, settings, service.health)
         service.on_stop(sequencer.stop)
+        settle_memory()
         await sequencer.run()
         await service.until_stopped()
 

@@ -3,6 +3,10 @@
 An ordered consumer loses messages silently after a slow-consumer drop (150 of 2,000 arrived, no reset), so
 this pulls: the server sends only what was asked for, and each message's sequence must be one above the last.
 Anything else (a hole, a lost consumer, silence) leads to a new consumer at the last proven position.
+
+One request is open at a time, of the kind that the server ends as soon as it has sent what it held, or, if it
+held nothing, the first that comes. So messages come in bursts that are read and handled together: an open
+request that stays open delivers each message by itself, which costs a wake-up each (shared/DESIGN.md).
 """
 
 from __future__ import annotations
@@ -35,8 +39,8 @@ class Follower:
 
     `async with Follower(bus, "LOG_0", start) as follower: async for batch in follower: …`
     Raises `LogRegressed` if the stream no longer holds `start` or has lost its end: numbers derived
-    from it would be wrong. At most three times `batch_max` messages are buffered. `linger_s` trades latency
-    for fewer and larger batches: what a batch costs is then spread over more messages.
+    from it would be wrong. At most twice `batch_max` messages are buffered. `linger_s` trades latency for
+    fewer and larger batches: so long it waits between two requests, unless `hurry` says that somebody waits.
     """
 
     def __init__(
@@ -47,10 +51,20 @@ class Follower:
         self._next = start
         self._batch_max = batch_max
         self._linger_s = linger_s
+        self._request = orjson.dumps(
+            {
+                "batch": batch_max,
+                "no_wait": True,
+                "expires": PULL_EXPIRES_S * 1_000_000_000,
+                "idle_heartbeat": HEARTBEAT_S * 1_000_000_000,
+            }
+        )
         self._buffer: deque[StoredMessage] = deque(maxlen=4 * batch_max)
         self._wake = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._broken = False
-        self._asked = 0
+        self._open = 0
+        """How many messages the open request may still bring; 0: none is open."""
         self._consumer = ""
         self._inbox: Subscription | None = None
         self._forget: Callable[[], None] = lambda: None
@@ -59,6 +73,10 @@ class Follower:
     def position(self) -> StreamSeq:
         """The sequence of the last message that was received."""
         return StreamSeq(self._next - 1)
+
+    def hurry(self) -> None:
+        """Somebody waits for what the stream holds by now: the next request does not linger."""
+        self._hurried.set()
 
     async def __aenter__(self) -> Self:
         self._forget = self._bus.on_reconnect(self._on_reconnect)
@@ -72,19 +90,28 @@ class Follower:
         return self
 
     async def __anext__(self) -> list[StoredMessage]:
-        while True:
-            if self._buffer:
-                if self._linger_s and len(self._buffer) < self._batch_max:
-                    await asyncio.sleep(self._linger_s)
-                batch = [self._buffer.popleft() for _ in range(min(len(self._buffer), self._batch_max))]
-                await self._pull()
-                return batch
+        while not self._buffer:
             if self._broken or self._inbox is None:
                 await self._resync()
-            self._wake.clear()
+            elif not self._open:
+                await self._linger()
+                await self._pull()
+            await self._burst()
+        batch = [self._buffer.popleft() for _ in range(min(len(self._buffer), self._batch_max))]
+        if len(batch) == self._batch_max and not self._open:  # behind: the next ones come meanwhile
             await self._pull()
-            if self._buffer or self._broken:
-                continue
+        return batch
+
+    async def _linger(self) -> None:
+        if self._linger_s and not self._hurried.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._linger_s):
+                    await self._hurried.wait()
+
+    async def _burst(self) -> None:
+        """Wait until the open request has ended, or something is wrong."""
+        while self._open and not self._broken:
+            self._wake.clear()
             try:
                 async with asyncio.timeout(SILENCE_MAX_S):
                     await self._wake.wait()
@@ -94,8 +121,7 @@ class Follower:
 
     def _on_reconnect(self) -> None:
         """The consumer lived in the memory of the server that we lost."""
-        self._broken = True
-        self._wake.set()
+        self._break()
 
     async def _resync(self) -> None:
         """A fresh consumer right behind the last proven position; retries until the server lets it."""
@@ -132,7 +158,7 @@ class Follower:
         # The token keeps what an abandoned consumer still sends out of the new one's inbox.
         self._inbox = await self._bus.subscribe(self._reply_subject(), self._receive)
         self._broken = False
-        self._asked = 0
+        self._open = 0
         await self._pull()
 
     async def _abandon(self) -> None:
@@ -143,17 +169,13 @@ class Follower:
                 await self._bus.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{self._consumer}", b"")
 
     async def _pull(self) -> None:
-        if self._broken or self._asked > self._batch_max // 2 or len(self._buffer) > self._batch_max:
+        if self._broken:
             return
-        request = {
-            "batch": self._batch_max,
-            "expires": PULL_EXPIRES_S * 1_000_000_000,
-            "idle_heartbeat": HEARTBEAT_S * 1_000_000_000,
-        }
-        self._asked += self._batch_max
+        self._open = self._batch_max
+        self._hurried.clear()
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}"
         try:
-            await self._bus.publish(subject, orjson.dumps(request), reply=self._reply_subject())
+            await self._bus.publish(subject, self._request, reply=self._reply_subject())
         except Unavailable:
             self._broken = True
 
@@ -165,22 +187,26 @@ class Follower:
             self._on_status(message)
             return
         stored = _stored(message)
-        self._asked -= 1
         if stored.stream_seq == self._next:
             self._next = StreamSeq(self._next + 1)
             self._buffer.append(stored)
         elif stored.stream_seq > self._next:
             _log.warning("follower.hole_found", stream=self._stream, wanted=self._next, got=stored.stream_seq)
-            self._broken = True
-        self._wake.set()
+            self._break()
+        self._open = max(0, self._open - 1)
+        if not self._open:
+            self._wake.set()
 
     def _on_status(self, message: Message) -> None:
         status = message.headers.get("Status")
-        if status in {"404", "408"}:  # a pull ended unfilled: ask again
-            unfilled = int(message.headers.get("Nats-Pending-Messages", self._batch_max))
-            self._asked = max(0, self._asked - unfilled)
+        if status in {"404", "408"}:  # the request has ended: with all that there was, or with its time
+            self._open = 0
         elif status != "100":
             self._broken = True
+        self._wake.set()
+
+    def _break(self) -> None:
+        self._broken = True
         self._wake.set()
 
 

@@ -234,6 +234,7 @@ async def test_the_server_dies_under_it(
             await eventually(lambda: sum(ledger.position for ledger in sequencer.ledgers) > 10)
             await asyncio.to_thread(fresh_nats_server.restart)
             await talking
+            await eventually(lambda: bus.connected)  # all may have been stored before the kill
             await everything_saved(bus)
 
 

@@ -78,6 +78,18 @@ async def test_survives_killed_servers(log: Bus, fresh_nats_server: NatsServer, 
     assert seen == list(range(1, 300 * (kills + 1) + 1))
 
 
+async def test_a_hurried_follower_does_not_linger(log: Bus) -> None:
+    """Whoever waits for a position has it at once; without that, messages gather meanwhile."""
+    await fill(log, 1, 1)
+    async with Follower(log, LOG, StreamSeq(1), linger_s=3600.0) as follower:
+        assert await collect(follower, 1) == [1]
+        following = asyncio.create_task(collect(follower, 41))
+        await fill(log, 2, 41)
+        follower.hurry()
+        async with asyncio.timeout(5):
+            assert await following == list(range(2, 42))
+
+
 async def test_deleted_consumer_is_replaced(log: Bus) -> None:
     """Losing the consumer on the server is noticed and healed without a hole."""
     await fill(log, 1, 100)
