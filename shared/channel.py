@@ -69,6 +69,8 @@ def apply(state: ChannelState | None, event: e.Event) -> ChannelState | None:
 
 def judge(state: ChannelState | None, event: e.Event) -> str | None:
     """Why `event` is not allowed in `state`, or None if it is."""
+    if isinstance(event, e.MessagePosted):  # most events: the shortest way for them
+        return _unspeakable(state, event)
     if isinstance(event, e.Unreadable):
         return "unreadable"
     if isinstance(event, e.ChannelCreated):
@@ -84,9 +86,16 @@ def judge(state: ChannelState | None, event: e.Event) -> str | None:
     role = state.members.get(event.author)
     if role is None:
         return "author is not a member"
-    if isinstance(event, e.MessagePosted):  # most events, and nothing else can be wrong with one
-        return None
     return _unauthorized(state, event, role) or _impossible(state, event)
+
+
+def _unspeakable(state: ChannelState | None, event: e.MessagePosted) -> str | None:
+    if state is None:
+        return "no such channel"
+    if state.archived:
+        return "channel is archived"
+    is_allowed = event.imported is not None or event.author in state.members
+    return None if is_allowed else "author is not a member"
 
 
 def _uncreatable(event: e.ChannelCreated) -> str | None:
@@ -140,9 +149,9 @@ def _evolve(state: ChannelState | None, event: e.Event) -> ChannelState | None:
     if isinstance(event, e.ChannelCreated):
         return _created(event)
     assert state is not None, "judge lets only channel.created pass without a state"
+    if isinstance(event, e.MessagePosted):
+        return _counted(state)
     match event:
-        case e.MessagePosted():
-            return _counted(state)
         case (
             e.MemberJoined() | e.MemberInvited() | e.MemberRoleChanged() | e.MemberLeft() | e.MemberRemoved()
         ):
