@@ -77,7 +77,7 @@ class Api:
         await self._ingest.applied(request.applied)
         key = ChannelKey(request.workspace, request.channel)
         hot = [self._archive.hot.known(key, author, command) for author, command in request.ids]
-        return await self._lookups.run(self._known, key, request, hot)
+        return await self._lookups.run_together(self._known, key, request, hot)
 
     async def count(self, body: bytes) -> BaseModel:
         """How many messages a channel holds up to a seq."""

@@ -82,7 +82,7 @@ class History:
     async def _head(self, key: ChannelKey) -> Head:
         head = self._archive.hot.head(key)
         if head is None:
-            found = await self._lookups.run(self._archive.cache.heads, (key,))
+            found = await self._lookups.run_together(self._archive.cache.heads, (key,))
             head = self._archive.hot.head(key) or found[key]
         return head
 

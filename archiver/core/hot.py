@@ -1,23 +1,27 @@
 """The hot events of one partition: numbered and folded here, not yet in Parquet.
 
-A channel is *resident* from the moment when its position in the archive has been loaded until all its
-events are in Parquet. `add` numbers one message of the stream; `cut` freezes what is there for a segment;
-`drop` forgets it once the segment is committed. Between `cut` and `drop` the events stay visible, so a
-reader that looks first here and then at the manifest sees each event once.
+A channel is *resident* from the moment when its position in the archive has been loaded until a commit that
+holds no event of it: where much is said, nothing is loaded again. `add` numbers one message of the stream;
+`cut` freezes what is there for a segment; `drop` forgets it once the segment is committed. Between the two
+the events stay visible, so a reader that looks first here and then at the manifest sees each event once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from shared.channel import ChannelState, fold
-from shared.events import Recorded, Unreadable, decode
+from shared.events import Recorded, decode
 from shared.ids import ChannelId, ChannelKey, CommandId, Seq, StreamSeq, UserId, WorkspaceId
 
 EVENT_OVERHEAD_BYTES = 1_700
 """What an event costs in memory beyond its body (measured 2026-11-25: 1,683 for a message)."""
+
+SUBJECTS_MAX = 50_000
+"""Subjects whose channel is remembered: some 20 MB."""
 
 
 class Head(NamedTuple):
@@ -93,16 +97,16 @@ class Hot:
         recorded = Recorded(key, channel.head.seq, stream_seq, at_us, event, void)
         hot = HotEvent(recorded, body, channel.head.messages)
         channel.events.append(hot)
-        if not isinstance(event, Unreadable):
+        if event.kind != "unreadable":
             self._ids.setdefault((key, event.author, event.id), hot)
         self.applied = stream_seq
         self.bytes += len(body) + EVENT_OVERHEAD_BYTES
         return hot
 
     def head(self, key: ChannelKey) -> Head | None:
-        """The channel's position, if it has hot events."""
+        """The channel's position, if it is resident."""
         channel = self._channels.get(key)
-        return channel.head if channel and channel.events else None
+        return channel.head if channel else None
 
     def floor(self, key: ChannelKey) -> Seq | None:
         """The seq of the channel's first hot event; below it, everything is in Parquet."""
@@ -127,13 +131,13 @@ class Hot:
         return Batch(StreamSeq(self._floor + 1), self.applied, channels)
 
     def drop(self, batch: Batch) -> None:
-        """Forget a batch that is committed now; channels without hot events are resident no more."""
+        """Forget a batch that is committed now, and channels of which it held nothing and nothing is hot."""
         self._floor = batch.hi
+        for key in [key for key, channel in self._channels.items() if not channel.events]:
+            del self._channels[key]
         for key, _, events in batch.channels:
             channel = self._channels[key]
             del channel.events[: len(events)]
-            if not channel.events:
-                del self._channels[key]
             for hot in events:
                 self.bytes -= len(hot.body) + EVENT_OVERHEAD_BYTES
                 event = hot.recorded.event
@@ -141,6 +145,7 @@ class Hot:
                     del self._ids[key, event.author, event.id]
 
 
+@lru_cache(SUBJECTS_MAX)
 def key_of_subject(subject: str) -> ChannelKey:
     """The channel of a stored message, whatever its subject: numbering may stop at nothing.
 

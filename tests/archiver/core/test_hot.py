@@ -71,7 +71,7 @@ def test_pages_are_slices() -> None:
 
 
 def test_dropping_forgets_and_counts_memory() -> None:
-    """After a drop nothing of the batch is left: no ids, no bytes, no channel."""
+    """After a drop nothing of the batch is left: no ids, no bytes, no events."""
     key = KEYS[0]
     hot = hot_of(0, {key: [encode(created()), encode(posted("x")), b"garbage"]})
     event = hot.between(key, Seq(2), Seq(2))[0].recorded.event
@@ -79,7 +79,21 @@ def test_dropping_forgets_and_counts_memory() -> None:
     assert hot.bytes > 0
     hot.drop(hot.cut())
     assert hot.known(key, event.author, event.id) is None
-    assert (hot.bytes, len(hot), hot.head(key), hot.missing([key])) == (0, 0, None, [key])
+    assert (hot.bytes, len(hot), hot.floor(key)) == (0, 0, None)
+
+
+def test_a_channel_is_resident_until_a_commit_without_it() -> None:
+    """A channel in which something is said in every batch is loaded once; a silent one is forgotten."""
+    busy, silent = KEYS[:2]
+    hot = hot_of(0, {key: [encode(created()), encode(posted("x"))] for key in (busy, silent)})
+    hot.drop(hot.cut())
+    assert hot.missing([busy, silent]) == []
+    added = hot.add(busy, StreamSeq(hot.applied + 1), 5, encode(posted("y")))
+    assert added.recorded.seq == 3
+    batch = hot.cut()
+    hot.drop(batch)
+    assert hot.missing([busy, silent]) == [silent]
+    assert (hot.head(busy), hot.head(silent)) == (batch.channels[0][1], None)
 
 
 def test_a_batch_does_not_move() -> None:
