@@ -122,6 +122,9 @@ class Connection:
                 with contextlib.suppress(_NotUnderstood):
                     await socket.ended
                 watch.cancel()
+        except asyncio.CancelledError:
+            await socket.close()  # 1000: the client was closed, nothing went wrong
+            raise
         finally:
             self._socket = None
             self._write_later(None)

@@ -128,6 +128,20 @@ async def test_comes_back_after_a_resumable_close() -> None:
         assert server.hellos[1]["cursors"] == {"c": {"epoch": "e", "seq": 0}}
 
 
+async def test_closed_client_says_so() -> None:
+    """Who closes their client ends the session with 1000, not as if something had failed."""
+    codes: list[int | None] = []
+
+    async def noting(socket: ServerConnection, hello: dict[str, object]) -> None:
+        await staying(socket, hello)
+        codes.append(socket.close_code)
+
+    async with Scripted(noting) as server:
+        async with client_of(server) as (client, _):
+            await eventually(lambda: client.connected)
+        await eventually(lambda: codes == [1000])
+
+
 @pytest.mark.parametrize("code", [4500, 4503, 1009])
 async def test_final_code_ends_the_client(code: int) -> None:
     """A final code is not answered with another try; callers hear it (AT-61)."""

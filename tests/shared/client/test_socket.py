@@ -146,9 +146,16 @@ def test_pieces_do_not_matter(data: st.DataObject) -> None:
     [
         (frame(b"x" * (SIZE_MAX + 1)), 1009),
         (Frame(Opcode.TEXT, b"masked").serialize(mask=True), 1002),
-        (b"\x83\x00", 1002),  # no such opcode
-        (b"\xc1\x01x", 1002),  # an extension that was not agreed on
-        (frame(b"a", fin=False) + frame(b"b"), 1002),  # a message within another
+        (b"\x83\x00", 1002),
+        (b"\xc1\x01x", 1002),
+        (frame(b"a", fin=False) + frame(b"b"), 1002),
+    ],
+    ids=[
+        "too long",
+        "masked",
+        "no such opcode",
+        "extension that was not agreed on",
+        "message within another",
     ],
 )
 async def test_breach_of_the_protocol_ends_the_connection(wrong: bytes, code: int) -> None:
