@@ -43,7 +43,7 @@ def main() -> None:
     """Entry point: an operating error is one line on stderr and exit code 1."""
     only_errors_are_logged()
     try:
-        app()
+        app(sys.argv[1:])
     except ParleyError as error:
         Console(stderr=True).print(f"[red]error[/] {error.code}: {error.message}", highlight=False)
         sys.exit(1)

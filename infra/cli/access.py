@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from cyclopts import Parameter
 
-from infra.cli.options import DATA_DEFAULT, WORKSPACE_DEFAULT, data_directory
-from infra.local.tokens import mint
+from infra.cli.options import DATA_DEFAULT, WORKSPACE_DEFAULT, checked_token, data_directory
+from shared.client import Client
+from shared.errors import BadRequest, Unavailable
+
+CONNECT_S = 10.0
+"""A client would try for ever; a person at a prompt is told."""
 
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _HTTP = {"ws": "http", "wss": "https"}
@@ -53,8 +59,7 @@ class Access:
 
     def token_for(self, user: str, scopes: Sequence[str] = ()) -> str:
         """A token for development; needs the secret of the data directory."""
-        secret = data_directory(self.data).credentials().jwt
-        return mint(secret, user, workspace=self.workspace, scopes=scopes)
+        return checked_token(self.data, user, self.workspace, scopes)
 
     def _bases(self) -> Sequence[str]:
         return self.url or data_directory(self.data).run().edges
@@ -62,15 +67,41 @@ class Access:
 
 def socket_url(url: str) -> str:
     """`http://host:8080` and the like, as the address of the WebSocket."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    parts = _split(url)
     path = parts.path if parts.path not in {"", "/"} else "/v1/ws"
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
 
 
 def page_url(url: str) -> str:
     """The same host for HTTP, without a path."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    parts = _split(url)
     return urlunsplit((_HTTP.get(parts.scheme, parts.scheme), parts.netloc, "", "", ""))
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        known = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0
+    except ValueError as error:
+        raise BadRequest(f"--url {url}: {error}") from error
+    if not known:
+        raise BadRequest(f"--url {url}: an address of an edge looks like http://127.0.0.1:8080")
+    return parts
+
+
+@contextlib.asynccontextmanager
+async def opened(client: Client, access: Access) -> AsyncIterator[Client]:
+    """The client with a session; raises `Unavailable` if it gets none within `CONNECT_S`."""
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            await client.__aenter__()
+    except TimeoutError as error:
+        where = ", ".join(access.sockets())
+        raise Unavailable(f"no session with {where} within {CONNECT_S:g} s: does it run there?") from error
+    try:
+        yield client
+    finally:
+        await client.close()
 
 
 ACCESS_DEFAULT = Access()

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from infra.cli.access import ACCESS_DEFAULT, Access
 from infra.cli.lines import line
+from infra.cli.options import FROM_0, FROM_1
 from shared.client.wire import EventFrame
 from shared.errors import ParleyError, Unavailable
 
@@ -28,9 +29,13 @@ def history(
     /,
     *,
     access: Access = ACCESS_DEFAULT,
-    before: Annotated[int | None, Parameter(help="The newest events below this number.")] = None,
-    after: Annotated[int | None, Parameter(help="The oldest events above this number.")] = None,
-    limit: Annotated[int, Parameter(help="So many events at most.")] = 50,
+    before: Annotated[
+        int | None, Parameter(validator=FROM_1, help="The newest events below this number.")
+    ] = None,
+    after: Annotated[
+        int | None, Parameter(validator=FROM_0, help="The oldest events above this number.")
+    ] = None,
+    limit: Annotated[int, Parameter(validator=FROM_1, help="So many events at most.")] = 50,
     json: Annotated[bool, Parameter(help="One JSON object a line.")] = False,
 ) -> None:
     """Print the events of CHANNEL, oldest first; by default the newest ones."""
@@ -67,7 +72,10 @@ def _page(http: httpx.Client, channel: str, query: dict[str, int]) -> tuple[list
         response = http.get(f"/v1/channels/{channel}/events", params=query)
     except httpx.TransportError as error:
         raise Unavailable(f"the edge at {http.base_url} does not answer: {error}") from error
-    body = orjson.loads(response.content)
-    if response.is_error:
+    try:
+        body = orjson.loads(response.content)
+        if response.is_success:
+            return body["events"], body["more"]
         raise HistoryRefused(f"{response.status_code} {body.get('detail') or body.get('title')}")
-    return body["events"], body["more"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unavailable(f"{http.base_url} answers {response.status_code}, but not as an edge") from error

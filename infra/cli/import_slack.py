@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from infra.cli.access import ACCESS_DEFAULT, Access
+from infra.cli.access import ACCESS_DEFAULT, Access, opened
 from infra.slack.run import Imported, import_slack
 from shared.client import Client
 
@@ -36,7 +36,8 @@ async def _slack(file: Path, access: Access) -> None:
         def next_channel(name: str, orders: int) -> None:
             progress.update(task, description=f"{name} ({orders:,})")
 
-        async with Client(access.sockets(), token, name="parley-import-slack") as client:
+        importer = Client(access.sockets(), token, name="parley-import-slack")
+        async with opened(importer, access) as client:
             done = await import_slack(client, file, team=access.workspace, progress=next_channel)
     show(console, done)
 

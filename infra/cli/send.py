@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from infra.cli.access import ACCESS_DEFAULT, Access
+from infra.cli.access import ACCESS_DEFAULT, Access, opened
+from infra.cli.options import FROM_1
 from shared.client import Client
 
 
@@ -17,7 +18,9 @@ def send(
     /,
     *,
     access: Access = ACCESS_DEFAULT,
-    thread: Annotated[int | None, Parameter(help="Number of the message that this one answers.")] = None,
+    thread: Annotated[
+        int | None, Parameter(validator=FROM_1, help="Number of the message that this one answers.")
+    ] = None,
     join: Annotated[bool, Parameter(help="Join the public channel first.")] = False,
     create: Annotated[bool, Parameter(help="Create the public channel first.")] = False,
 ) -> None:
@@ -28,7 +31,7 @@ def send(
 async def _send(
     channel: str, text: str, access: Access, *, thread: int | None, join: bool, create: bool
 ) -> None:
-    async with Client(access.sockets(), access.bearer(), name="parley-send") as client:
+    async with opened(Client(access.sockets(), access.bearer(), name="parley-send"), access) as client:
         if create:
             await client.create_channel("public", channel, channel=channel)
         elif join and channel not in client.channels:

@@ -9,8 +9,9 @@ import orjson
 from cyclopts import Parameter
 from rich.console import Console
 
-from infra.cli.access import ACCESS_DEFAULT, Access
+from infra.cli.access import ACCESS_DEFAULT, Access, opened
 from infra.cli.lines import line
+from infra.cli.options import FROM_0, FROM_1
 from shared.client import ChannelEvent, Client, Gap, Offline, Online, Reset
 from shared.ids import Seq
 
@@ -18,8 +19,10 @@ from shared.ids import Seq
 def tail(
     *channels: str,
     access: Access = ACCESS_DEFAULT,
-    since: Annotated[int | None, Parameter(help="Begin after this number; 0: from the first event.")] = None,
-    limit: Annotated[int | None, Parameter(help="Stop after so many events.")] = None,
+    since: Annotated[
+        int | None, Parameter(validator=FROM_0, help="Begin after this number; 0: from the first event.")
+    ] = None,
+    limit: Annotated[int | None, Parameter(validator=FROM_1, help="Stop after so many events.")] = None,
     json: Annotated[bool, Parameter(help="One JSON object a line, as the server sent it.")] = False,
 ) -> None:
     """Print what happens in CHANNELS, or in all of the user's channels, until Ctrl-C."""
@@ -35,7 +38,8 @@ async def _tail(
         return head if since is None else Seq(since)
 
     shown = 0
-    async with Client(access.sockets(), access.bearer(), start=start, name="parley-tail") as client:
+    following = Client(access.sockets(), access.bearer(), start=start, name="parley-tail")
+    async with opened(following, access) as client:
         async for update in client.events():
             if isinstance(update, ChannelEvent):
                 if channels and update.channel not in channels:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from infra.cli.options import DATA_DEFAULT, WORKSPACE_DEFAULT, DataOption, WorkspaceOption, data_directory
-from infra.local.tokens import TTL_S_DEFAULT, mint
+from infra.cli.options import DATA_DEFAULT, WORKSPACE_DEFAULT, DataOption, WorkspaceOption, checked_token
+from infra.local.tokens import TTL_S_DEFAULT
+from shared.errors import BadRequest
 
 
 def token(
@@ -20,5 +21,6 @@ def token(
     data: DataOption = DATA_DEFAULT,
 ) -> None:
     """Print a token for USER, signed with the development secret of the data directory."""
-    secret = data_directory(data).credentials().jwt
-    print(mint(secret, user, workspace=workspace, scopes=scope or (), ttl_s=int(ttl.total_seconds())))
+    if ttl < timedelta(seconds=1):
+        raise BadRequest("--ttl must be a second at least: the token would have expired already")
+    print(checked_token(data, user, workspace, scope or (), int(ttl.total_seconds())))

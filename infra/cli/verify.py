@@ -15,6 +15,7 @@ from infra.cli.options import DATA_DEFAULT, WORKSPACE_DEFAULT, DataOption, Works
 from infra.proof.check import Note, Report, check
 from shared.bus import Bus
 from shared.client import Verifier
+from shared.errors import BadRequest
 from shared.ids import workspace_id
 
 
@@ -31,7 +32,7 @@ async def verify(
     Ends with exit code 1 if anything differs, and names it.
     """
     console = Console()
-    verifiers = [Verifier.load(path.read_bytes()) for path in dumps or ()]
+    verifiers = [_loaded(path) for path in dumps or ()]
     with console.status("") as status:
         report = await run_check(
             data, workspace, verifiers, wait_s=wait, note=lambda what: status.update(f"{what} …")
@@ -39,6 +40,15 @@ async def verify(
     show(console, report)
     if not report.clean:
         sys.exit(1)
+
+
+def _loaded(path: Path) -> Verifier:
+    try:
+        return Verifier.load(path.read_bytes())
+    except OSError as error:
+        raise BadRequest(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadRequest(f"{path} is no dump of a client's verifier: {error}") from error
 
 
 async def run_check(

@@ -52,8 +52,12 @@ class Run(BaseModel):
 @contextlib.contextmanager
 def hold(lock: Path) -> Iterator[None]:
     """Be the only supervisor of this directory; raises `Misconfigured` if there is one."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("a") as file:
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("a")
+    except OSError as error:
+        raise Misconfigured(f"{lock.parent} cannot be a data directory: {error}") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
