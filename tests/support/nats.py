@@ -10,8 +10,9 @@ import subprocess
 import time
 from pathlib import Path
 
-from infra.local.lifeline import die_with_parent, free_port
+from infra.local.lifeline import die_with_parent
 from infra.nats.binary import nats_server_binary
+from tests.support.ports import own_port
 
 START_DEADLINE_S = 15.0
 
@@ -21,7 +22,7 @@ class NatsServer:
 
     def __init__(self, directory: Path, *, config: Path | None = None, port: int | None = None) -> None:
         self.directory = directory
-        self.port = port or free_port()
+        self.port = port or own_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self.config = config
         self._process: subprocess.Popen[bytes] | None = None

@@ -11,7 +11,7 @@ from sequencer.settings import SequencerSettings
 from shared import events as e
 from shared.bus import Bus, PubAck
 from shared.channel import ChannelState, fold
-from shared.errors import InvalidId
+from shared.errors import InvalidId, Unavailable
 from shared.health import Health
 from shared.ids import ChannelKey, Partition, StreamSeq
 from shared.records import Checkpoint, Position
@@ -113,7 +113,16 @@ async def last_seq(bus: Bus, stream: str) -> StreamSeq:
 
 
 async def all_saved(bus: Bus) -> bool:
-    """Whether checkpoints and positions say exactly what the logs say; for `eventually`."""
+    """Whether checkpoints and positions say exactly what the logs say; for `eventually`.
+
+    False while a server that was started a moment ago does not answer yet.
+    """
+    with contextlib.suppress(Unavailable):
+        return await _all_saved(bus)
+    return False
+
+
+async def _all_saved(bus: Bus) -> bool:
     for number in range(PARTITIONS):
         stored = await position(bus, number)
         end = await last_seq(bus, log_stream(Partition(number)))

@@ -11,7 +11,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from infra.local.lifeline import die_with_parent, free_port
+from infra.local.lifeline import die_with_parent
+from tests.support.ports import own_port
 from tests.support.waiting import eventually
 
 
@@ -21,7 +22,7 @@ class ServiceProcess:
     def __init__(self, module: str, log: Path, **settings: str) -> None:
         self.module = module
         self.log = log
-        self.port = free_port()
+        self.port = own_port()
         own = {"PARLEY_PORT": str(self.port)} if module == "edge" else {}
         self._settings = {"PARLEY_METRICS_PORT": str(self.port), **own, **settings}
         self._process: subprocess.Popen[bytes] | None = None
