@@ -33,9 +33,9 @@ status:
 parley *arguments:
     {{run}} parley "$@"
 
-# All tests; arguments go to pytest.
+# All tests, in two processes; arguments go to pytest (`-n 0`: in one; `--hypothesis-profile thorough`).
 test *arguments:
-    {{run}} pytest "$@"
+    {{run}} pytest -n 2 --dist worksteal "$@"
 
 # Everything that has to hold before a commit.
 check: format-check lint types imports test

@@ -6,10 +6,19 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as examples
 
 from shared.bus import Bus
 from shared.settings import CommonSettings
 from tests.support.nats import NatsServer
+
+# Time is no property of what is tested: on a busy machine neither a deadline nor a slow draw is a failure.
+examples.register_profile(
+    "usual", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+examples.register_profile("thorough", examples.get_profile("usual"), max_examples=2000)
+examples.load_profile("usual")
 
 
 @pytest.fixture(scope="module")
