@@ -55,15 +55,15 @@ def principal(workspace: str, user: UserId = ANN) -> Principal:
 
 
 async def put_public(bus: Bus, workspace: str, *channels: str) -> None:
-    """Public channels appear, or change."""
-    for channel in channels:
+    """Public channels appear, or change; the answer to the last one comes when all are stored."""
+    for number, channel in enumerate(channels, 1):
         record = PublicChannel(
             channel=ChannelId(channel), name=channel, topic="", archived=False, members=1,
             seq=Seq(1), stream_seq=StreamSeq(1),
         )  # fmt: skip
         key = public_directory_key(WorkspaceId(workspace), ChannelId(channel))
-        await bus.publish(kv_subject(DIRECTORY, key), record.model_dump_json().encode())
-    await bus.api("INFO", {})
+        put = bus.commit if number == len(channels) else bus.publish
+        await put(kv_subject(DIRECTORY, key), record.model_dump_json().encode())
 
 
 async def put_belonging(bus: Bus, workspace: str, *channels: str, member: bool = True) -> None:
