@@ -16,7 +16,7 @@ from shared.ids import StreamSeq
 from shared.puller import Follower
 from shared.subjects import log_stream
 
-LINGER_S = 0.05
+LINGER_S = 0.1
 """Nobody waits for the sequencer: a batch costs as much as ten events, so it had better hold some."""
 
 
