@@ -8,7 +8,7 @@ from pathlib import Path
 from infra.local.credentials import Credentials, load
 from infra.local.run_file import Run, held
 from infra.nats.permissions import OPERATOR
-from shared.errors import Unavailable
+from shared.errors import Misconfigured, Unavailable
 from shared.settings import CommonSettings
 
 DEFAULT = Path(".parley")
@@ -54,6 +54,26 @@ class DataDirectory:
     def running(self) -> bool:
         """Whether a supervisor lives here."""
         return held(self.lock)
+
+    def claim_stores(self, servers: int) -> None:
+        """The log is kept by so many NATS servers here, now and ever after. The caller holds the lock.
+
+        Raises `Misconfigured` for another number: a cluster does not take over what a single server stored,
+        nor the other way round. It begins empty logs in the same place, and the old ones are gone.
+        """
+        stores = sum(1 for _ in self.nats.glob("nats-*/jetstream"))
+        record = self.nats / "servers"
+        if stores:
+            known = int(record.read_text()) if record.exists() else stores
+            if known != servers:
+                raise Misconfigured(
+                    f"the log in {self.path} is kept by {known} NATS server(s), and {servers} would begin an "
+                    f"empty one: start with --nats {known}, or in another directory with --data"
+                )
+        self.nats.mkdir(parents=True, exist_ok=True)
+        partial = record.with_suffix(".partial")
+        partial.write_text(f"{servers}\n")
+        partial.replace(record)
 
     def credentials(self) -> Credentials:
         """Raises `Misconfigured` before the first start."""

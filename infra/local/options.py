@@ -26,7 +26,8 @@ class Options:
     ] = 8080
     edges: Annotated[int, Parameter(validator=_COUNT, help="Number of edges.")] = 1
     nats: Annotated[
-        Literal[1, 3], Parameter(help="Number of NATS servers; with 3 every log has three copies.")
+        Literal[1, 3],
+        Parameter(help="Number of NATS servers, fixed at first start; with 3 every log has three copies."),
     ] = 1
     nats_port: Annotated[
         int, Parameter(validator=_PORT, help="Port of the first NATS server; a free one where it is taken.")

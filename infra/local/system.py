@@ -33,6 +33,7 @@ def run(options: Options) -> None:
     with hold(directory.lock):
         credentials = load_or_create(directory.credentials_file)
         planned = plan(options, directory, credentials, choose_ports(options), nats_server_binary())
+        directory.claim_stores(options.nats)
         supervisor = Supervisor(planned, directory, options.partitions, say=say, verbose=options.verbose)
         asyncio.run(supervisor.run(lambda took_s: _greet(console, planned, directory, took_s)))
     say("parley", "stopped; everything acknowledged is in " + str(directory.path))
