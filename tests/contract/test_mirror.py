@@ -6,12 +6,15 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("edge", "sequencer", "archiver", "shared")
+PACKAGES = ("edge", "sequencer", "archiver", "shared", "infra")
 
 _DIALOGUE = "tests/edge/test_dialogue.py"
 _HTTP = "tests/edge/http/test_http.py"
 _DOCS = "tests/contract/test_docs.py"
 _PUBLISHER = "tests/edge/test_publisher.py"
+_COMMANDS = "tests/infra/cli/test_data_commands.py"
+_UP = "tests/infra/cli/test_up.py"
+_FAULTS = "tests/system/test_faults.py"
 
 ELSEWHERE = {
     # described by documents that must be current
@@ -52,6 +55,33 @@ ELSEWHERE = {
     "shared/client/commands.py": "tests/integration/test_client.py",
     "shared/client/errors.py": "tests/shared/client/test_policy.py",
     "shared/client/updates.py": "tests/shared/client/test_session.py",
+    # commands: what they print and how they end, against a running system; bad input has a file of its own
+    "infra/cli/down.py": _UP,
+    "infra/cli/history.py": _COMMANDS,
+    "infra/cli/import_slack.py": _COMMANDS,
+    "infra/cli/send.py": _COMMANDS,
+    "infra/cli/sql.py": _COMMANDS,
+    "infra/cli/status.py": _UP,
+    "infra/cli/tail.py": _COMMANDS,
+    "infra/cli/token.py": _UP,
+    "infra/cli/verify.py": _COMMANDS,
+    "infra/cli/options.py": "tests/infra/cli/test_access.py",
+    "infra/cli/bench.py": "tests/infra/cli/test_bad_input.py",
+    "infra/cli/quiet.py": "tests/infra/cli/test_bad_input.py",
+    "infra/cli/replay.py": _FAULTS,
+    "infra/replay/receivers.py": _FAULTS,
+    "infra/replay/run.py": _FAULTS,
+    "infra/replay/source.py": _FAULTS,
+    # the local system: only running processes say whether it holds
+    "infra/local/child.py": "tests/infra/local/test_supervisor.py",
+    "infra/local/lifeline.py": "tests/infra/local/test_plan.py",
+    "infra/local/system.py": "tests/infra/local/test_data_directory.py",
+    # behind the door of a conversion, an import, a check
+    "infra/slack/records.py": "tests/infra/slack/test_convert.py",
+    "infra/slack/tally.py": "tests/infra/slack/test_convert.py",
+    "infra/slack/run.py": "tests/integration/test_import_slack.py",
+    "infra/proof/check.py": "tests/integration/test_check.py",
+    "infra/proof/sources.py": "tests/integration/test_check.py",
 }
 """Modules whose promises are tested through a more stable door, and the file that does it."""
 
