@@ -14,6 +14,7 @@ import bisect
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 
+from edge import metrics
 from shared.bus import Bus, StoredMessage
 from shared.ids import ChannelId, StreamSeq
 from shared.streams import bucket_stream
@@ -106,7 +107,7 @@ class Listing:
         return view
 
     def _make_room(self) -> None:
-        while len(self._views) > 1 and (
-            len(self._views) > VIEWS_MAX or sum(map(len, self._views.values())) > ENTRIES_MAX
-        ):
-            self._views.popitem(last=False)
+        entries = sum(map(len, self._views.values()))
+        while len(self._views) > 1 and (len(self._views) > VIEWS_MAX or entries > ENTRIES_MAX):
+            entries -= len(self._views.popitem(last=False)[1])
+        metrics.LISTING.set(entries)

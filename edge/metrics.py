@@ -38,6 +38,7 @@ SUBSCRIPTIONS = Gauge("parley_edge_subscriptions", "Channels of all sessions tog
 LAGGING = Counter("parley_edge_lagging_total", "Times that a session fell behind its feed in a channel")
 RESUMES = Counter("parley_edge_resumes_total", "Cursors that were resumed, by result", ["result"])
 DELIVERED = Counter("parley_edge_delivered_events_total", "Events written to sessions, live and replayed")
+LISTING = Gauge("parley_edge_listing_entries", "Entries of the directory that are kept to list channels")
 TYPING = Counter("parley_edge_typing_total", "Typing notices by what became of them", ["outcome"])
 REQUESTS = Counter(
     "parley_edge_http_requests_total", "HTTP requests by route and status", ["route", "status"]
