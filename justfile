@@ -7,6 +7,10 @@ set positional-arguments
 
 export UV_COMPILE_BYTECODE := "1"
 
+# Also where the environment says not to (empty: no): each of some hundred processes would compile our own code.
+
+export PYTHONDONTWRITEBYTECODE := ""
+
 run := "uv run --frozen"
 
 # List the recipes.
