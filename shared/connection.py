@@ -180,7 +180,8 @@ class Connection:
         try:
             self._client.send(subject, body, f"{self.inbox}.{token}")
             while True:
-                collected.append(await asyncio.wait_for(answers.get(), timeout_s))
+                async with asyncio.timeout(timeout_s):  # `wait_for` of 3.11 can swallow a cancellation
+                    collected.append(await answers.get())
                 if "Status" in collected[-1].headers:
                     return collected
         except (TimeoutError, nats.errors.Error) as error:
