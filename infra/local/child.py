@@ -78,7 +78,8 @@ class Child:
                 waits = delays(first_s=_BACKOFF_FIRST_S, cap_s=_BACKOFF_CAP_S)
                 continue
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), next(waits))
+                async with asyncio.timeout(next(waits)):
+                    await self._stopping.wait()
 
     async def _run_once(self) -> None:
         self.spec.log.parent.mkdir(parents=True, exist_ok=True)
