@@ -178,7 +178,11 @@ class LateLane:
                 await self._settle_run(run, positions)
                 return
         for one in run:
-            ack = await self._commit(self.feed, one, self._head)
+            try:
+                ack = await self._commit(self.feed, one, self._head)
+            except WrongLastSequence as error:
+                one.tried = one.tried or error.retried  # then the stranger may be our first try
+                raise
             self._head = ack.stream_seq
             one.stored = True
             if self.feed.stream_seq >= ack.stream_seq:

@@ -192,6 +192,6 @@ def _acknowledged(body: bytes, *, retried: bool = False) -> PubAck:
         return PubAck(answer["stream"], StreamSeq(answer["seq"]), bool(answer.get("duplicate")), retried)
     err_code = error.get("err_code", 0)
     if err_code in _WRONG_LAST_SEQUENCE:
-        raise WrongLastSequence(str(error.get("description")))
+        raise WrongLastSequence(str(error.get("description")), retried=retried)
     description = error.get("description")
     raise BusError(f"JetStream refused a commit: {description}", err_code, status=error["code"])

@@ -125,9 +125,16 @@ class OutcomeUnknown(ParleyError):
 
 
 class WrongLastSequence(ParleyError):
-    """JetStream refused: the subject's last sequence is not the expected one. Never leaves the servers."""
+    """JetStream refused: the subject's last sequence is not the expected one. Never leaves the servers.
+
+    `retried`: an earlier try of the same commit may be what stands there.
+    """
 
     code = "wrong_last_sequence"
+
+    def __init__(self, message: str, *, retried: bool = False) -> None:
+        super().__init__(message)
+        self.retried = retried
 
 
 class LogRegressed(ParleyError):

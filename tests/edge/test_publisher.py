@@ -19,7 +19,7 @@ from edge.feeds import FeedLimits, Feeds
 from edge.late_lane import BATCH_MIN, LateLane, Waiting
 from edge.publisher import FRESH_MS, Publisher
 from edge.replayer import Replayer
-from shared.bus import Bus
+from shared.bus import Bus, PubAck
 from shared.errors import ClockSkew, Conflict, Forbidden, OutcomeUnknown, ParleyError, Unavailable
 from shared.events import ChannelCreated, KnownEvent, MemberLeft, MessagePosted, encode
 from shared.ids import (
@@ -270,6 +270,30 @@ async def test_lost_answer_to_a_batch(edge: Edge) -> None:
     assert feed.head == BATCH_MIN + 1
     again = await asyncio.gather(*(lane.submit(event, {}) for event in events))
     assert all(one.duplicate for one in again)
+
+
+@pytest.mark.usefixtures("archiver")
+async def test_lost_answer_to_one_late_id(edge: Edge) -> None:
+    """The retry of a conditional commit is refused because the first try is stored: that is no duplicate."""
+    feed = await edge.channel("lostone")
+    publisher = edge.publisher
+
+    async def lossy(feed: Feed, one: Waiting, expect_last: StreamSeq) -> PubAck:
+        await publisher._commit_waiting(feed, one, expect_last)
+        return await publisher._commit(feed, one.event, expect_last, {}, tries=1)
+
+    lane = LateLane(
+        feed,
+        edge.archive,
+        commit=lossy,
+        commit_together=publisher._commit_together,
+        find_again=publisher._older_than_ring,
+        spawn=edge.feeds.spawn,
+    )
+    event = posted("a", old_id("lostone"))
+    assert (await lane.submit(event, {}))[::2] == (2, False)
+    assert (await lane.submit(event, {}))[::2] == (2, True)
+    assert feed.head == 2
 
 
 @pytest.mark.usefixtures("archiver")
