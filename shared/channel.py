@@ -23,7 +23,7 @@ ADMINS = frozenset({"member.removed", "member.role_changed", "channel.archived",
 WHILE_ARCHIVED = frozenset({"channel.unarchived", "member.left", "member.removed"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ChannelState:
     """What authorisation, lists and unread counts need; the messages themselves are not in here.
 
@@ -164,18 +164,10 @@ def _evolve(state: ChannelState | None, event: e.Event) -> ChannelState | None:
 
 
 def _counted(state: ChannelState) -> ChannelState:
-    """One message more. Spelled out: `replace` costs twice as much, and this is most of all events."""
-    return ChannelState(
-        state.kind,
-        state.name,
-        state.created_by,
-        state.topic,
-        state.archived,
-        state.members,
-        state.messages + 1,
-        state.pins,
-        state.members_bytes,
-    )
+    """One message more: a copy with one field changed, by hand, because this is most of all events."""
+    counted = object.__new__(ChannelState)
+    vars(counted).update(vars(state), messages=state.messages + 1)
+    return counted
 
 
 def _described(state: ChannelState, event: e.Event) -> ChannelState:
