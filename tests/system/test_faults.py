@@ -67,6 +67,11 @@ async def replay(system: System, workspace: str, output: Path) -> asyncio.subpro
         )
 
 
+def current_pid(system: System, name: str) -> int | None:
+    """The process that runs under this name now; None between two of them."""
+    return system.directory.run().process(name).pid
+
+
 def found(pattern: str, text: str) -> int:
     """The number behind a label of the summary."""
     match = re.search(pattern + r"\D*([\d,]+)", text)
@@ -89,8 +94,14 @@ async def test_replay_survives_a_killed_process(system: System, victim: str, tmp
                 return await logged(bus, system.run.partitions) >= upto or first.returncode is not None
 
             await eventually(reached, within_s=90, every_s=0.05)
-            os.kill(system.directory.run().process(victim).pid or system.pid(victim), signal.SIGKILL)
-            await eventually(lambda: bool(system.directory.run().process(victim).pid), within_s=30)
+            killed = current_pid(system, victim)
+            assert killed is not None
+            os.kill(killed, signal.SIGKILL)
+
+            def replaced(gone: int = killed) -> bool:
+                return current_pid(system, victim) not in {None, gone}
+
+            await eventually(replaced, within_s=30)
         assert await first.wait() == 0, (tmp_path / "first").read_text()
         after = await logged(bus, system.run.partitions)
         again = await replay(system, victim, tmp_path / "again")
