@@ -77,7 +77,9 @@ class Api:
         await self._ingest.applied(request.applied)
         key = ChannelKey(request.workspace, request.channel)
         hot = [self._archive.hot.known(key, author, command) for author, command in request.ids]
-        return await self._lookups.run_together(self._known, key, request, hot)
+        head = self._archive.hot.head(key)
+        greatest = None if head is None else head.greatest
+        return await self._lookups.run_together(self._known, key, request, hot, greatest)
 
     async def count(self, body: bytes) -> BaseModel:
         """How many messages a channel holds up to a seq."""
@@ -96,10 +98,15 @@ class Api:
             manifest=manifest.version,
         )
 
-    def _known(self, key: ChannelKey, request: IdsRequest, hot: Sequence[HotEvent | None]) -> IdsReply:
+    def _known(
+        self, key: ChannelKey, request: IdsRequest, hot: Sequence[HotEvent | None], greatest: str | None
+    ) -> IdsReply:
         cold = self._archive.cache.known(key, request.ids)
+        if greatest is None:  # the channel is not resident: all of it is in the cache
+            greatest = self._archive.cache.greatest(key)
         # An id that stands twice in a log means its first event: the older one is in the cache.
-        return IdsReply(found=tuple(c or _known_of(h) for c, h in zip(cold, hot, strict=True)))
+        found = tuple(c or _known_of(h) for c, h in zip(cold, hot, strict=True))
+        return IdsReply(found=found, greatest=greatest)
 
     async def _serve(
         self, bus: Bus, operation: str, answer: Callable[[bytes], Awaitable[BaseModel]]

@@ -22,7 +22,7 @@ from shared.events import fingerprint
 from shared.ids import ChannelKey, CommandId, Epoch, Seq, StreamSeq, UserId
 from shared.records import KnownId
 
-FORMAT = 1
+FORMAT = 2
 BUSY_TIMEOUT_S = 10.0
 ASKED_AT_ONCE = (8, 64)
 """Ids in one statement: each costs two changes of the thread that runs, which is most of a lookup."""
@@ -31,7 +31,8 @@ _SCHEMA = """
 CREATE TABLE position (format INTEGER NOT NULL, epoch TEXT NOT NULL, stream_seq INTEGER NOT NULL);
 CREATE TABLE channels (
     no INTEGER PRIMARY KEY, workspace TEXT NOT NULL, channel TEXT NOT NULL,
-    seq INTEGER NOT NULL, stream_seq INTEGER NOT NULL, state BLOB, UNIQUE (workspace, channel));
+    seq INTEGER NOT NULL, stream_seq INTEGER NOT NULL, state BLOB, greatest TEXT NOT NULL,
+    UNIQUE (workspace, channel));
 CREATE TABLE ids (
     channel INTEGER NOT NULL, author TEXT NOT NULL, id TEXT NOT NULL, seq INTEGER NOT NULL,
     stream_seq INTEGER NOT NULL, at_us INTEGER NOT NULL, fingerprint TEXT NOT NULL, void TEXT,
@@ -88,9 +89,16 @@ class Cache:
 
     def heads(self, keys: Iterable[ChannelKey]) -> dict[ChannelKey, Head]:
         """Where these channels stand at `position`; a channel without events has an empty head."""
-        query = "SELECT seq, stream_seq, state FROM channels WHERE workspace = ? AND channel = ?"
+        query = "SELECT seq, stream_seq, state, greatest FROM channels WHERE workspace = ? AND channel = ?"
         with self._read_lock:
             return {key: _head(self._reader.execute(query, key).fetchone()) for key in dict.fromkeys(keys)}
+
+    def greatest(self, key: ChannelKey) -> str:
+        """The greatest id of a channel up to `position`; empty if it has none."""
+        query = "SELECT greatest FROM channels WHERE workspace = ? AND channel = ?"
+        with self._read_lock:
+            row = self._reader.execute(query, key).fetchone()
+        return row[0] if row else ""
 
     def known(self, key: ChannelKey, ids: Sequence[tuple[UserId, CommandId]]) -> list[KnownId | None]:
         """What the channel holds under each (author, id) up to `position`."""
@@ -163,10 +171,11 @@ def _record_channel(
 ) -> None:
     state = None if head.state is None else dump_state(head.state)
     number = writer.execute(
-        "INSERT INTO channels (workspace, channel, seq, stream_seq, state) VALUES (?, ?, ?, ?, ?)"
+        "INSERT INTO channels (workspace, channel, seq, stream_seq, state, greatest)"
+        " VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET seq = excluded.seq, stream_seq = excluded.stream_seq,"
-        " state = excluded.state RETURNING no",
-        (*key, head.seq, head.stream_seq, state),
+        " state = excluded.state, greatest = excluded.greatest RETURNING no",
+        (*key, head.seq, head.stream_seq, state, head.greatest),
     ).fetchone()[0]
     first, last = events[0].recorded, events[-1].recorded
     writer.execute(
@@ -200,10 +209,11 @@ def _number(reader: sqlite3.Connection, key: ChannelKey) -> int:
     return int(row[0]) if row else -1
 
 
-def _head(row: tuple[int, int, bytes | None] | None) -> Head:
+def _head(row: tuple[int, int, bytes | None, str] | None) -> Head:
     if row is None:
         return NOTHING_YET
-    return Head(Seq(row[0]), StreamSeq(row[1]), None if row[2] is None else load_state(row[2]))
+    seq, stream_seq, state, greatest = row
+    return Head(Seq(seq), StreamSeq(stream_seq), None if state is None else load_state(state), greatest)
 
 
 def _known(row: _IdRow) -> KnownId:

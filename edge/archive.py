@@ -61,8 +61,8 @@ class Archive:
 
     async def ids(
         self, key: ChannelKey, ids: Sequence[tuple[UserId, CommandId]], applied: StreamSeq
-    ) -> list[KnownId | None]:
-        """Where these ids stand in the channel; None: nowhere up to `applied`."""
+    ) -> tuple[list[KnownId | None], str]:
+        """Where these ids stand in the channel (None: nowhere up to `applied`), and its greatest id."""
         # An `IdsRequest` and an `IdsReply`, by hand: imports ask for every few messages, and know few ids.
         request = {"workspace": key.workspace, "channel": key.channel, "applied": applied, "ids": ids}
         body = await self._bus.request(
@@ -70,10 +70,11 @@ class Archive:
             orjson.dumps(request),
             timeout_s=ANSWER_TIMEOUT_S,
         )
-        found = orjson.loads(body).get("found")
-        if not isinstance(found, list) or len(found) != len(ids):
+        reply = orjson.loads(body)
+        found, greatest = reply.get("found"), reply.get("greatest")
+        if not isinstance(found, list) or len(found) != len(ids) or not isinstance(greatest, str):
             raise _failed(body)
-        return [None if known is None else KnownId.model_validate(known) for known in found]
+        return [None if known is None else KnownId.model_validate(known) for known in found], greatest
 
     async def count(self, key: ChannelKey, upto: Seq) -> int:
         """How many messages the channel holds up to a seq."""

@@ -203,7 +203,7 @@ class Commands:
     ) -> Prepared | None:
         event = _draft(command, principal)
         try:
-            known = (await self._archive.ids(feed.key, [(author, command.id)], feed.stream_seq))[0]
+            (known,), _ = await self._archive.ids(feed.key, [(author, command.id)], feed.stream_seq)
         except Unavailable:
             return None
         return None if known is None else Prepared(feed.key, event, feed, of_known(known, event))

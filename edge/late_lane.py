@@ -4,6 +4,9 @@ An id whose own time is outside the duplicate window is new only if neither the 
 holds it. The archiver answers that for everything up to a head; the publish is conditional on that same
 head, and its success makes our own event the next head. So one question serves a whole queue, and only a
 stranger's event in between (the condition fails) costs a look at our own feed.
+
+With each answer comes the greatest id that the channel holds. What is greater than all of them stands
+nowhere: an import in the order of time asks once.
 """
 
 from __future__ import annotations
@@ -98,6 +101,8 @@ class LateLane:
         self._spawn = spawn
         self._queue: deque[Waiting] = deque(maxlen=QUEUE_MAX)
         self._head = StreamSeq(0)
+        self._greatest: str | None = None
+        """No id up to our head is greater; None: not known."""
         self.busy = False
 
     def submit(self, event: KnownEvent, headers: dict[str, str]) -> asyncio.Future[Recording]:
@@ -126,14 +131,33 @@ class LateLane:
             self.busy = False
 
     async def _serve(self, waiting: list[Waiting]) -> None:
-        """Ask the archive for all of them, then publish what it does not know, one behind the other."""
+        """Ask the archive for those that may be known, then publish what is not, one behind the other."""
         while waiting:
-            head = self._head = max(self._head, self.feed.stream_seq)
-            names = [one.name for one in waiting]
-            answers = await self._archive.ids(self.feed.key, names, head)
-            found = zip(names, answers, strict=True)
-            known = {name: answer for name, answer in found if answer is not None}
+            self._follow_feed()
+            known: dict[_Name, KnownId] = {}
+            if self._greatest is None or any(one.event.id <= self._greatest for one in waiting):
+                names = [one.name for one in waiting]
+                answers, self._greatest = await self._archive.ids(self.feed.key, names, self._head)
+                found = zip(names, answers, strict=True)
+                known = {name: answer for name, answer in found if answer is not None}
             waiting = await self._publish(waiting, known)
+
+    def _follow_feed(self) -> None:
+        """Move the head to our feed's; what others said behind it may have greater ids."""
+        if self.feed.stream_seq > self._head:
+            entries = self._entries_behind_head()
+            self._greatest = None if entries is None else _greatest(self._greatest, entries)
+            self._head = self.feed.stream_seq
+
+    def _move_head(self, head: StreamSeq, ours: Sequence[Waiting]) -> None:
+        self._head = head
+        if self._greatest is not None:
+            self._greatest = max(self._greatest, *(one.event.id for one in ours))
+
+    def _entries_behind_head(self) -> list[Entry] | None:
+        """What our feed has behind our head; None if the ring no longer holds all of it."""
+        ours = self.feed.ring.find(self._head)
+        return self.feed.ring.since(ours.seq) if ours is not None else None
 
     async def _publish(self, waiting: list[Waiting], known: dict[_Name, KnownId]) -> list[Waiting]:
         """Serve them in order; those before which the archive has to be asked again come back."""
@@ -174,7 +198,7 @@ class LateLane:
                 for one in run:
                     one.tried = one.tried or isinstance(error, OutcomeUnknown)
             else:
-                self._head = positions[-1]
+                self._move_head(positions[-1], run)
                 await self._settle_run(run, positions)
                 return
         for one in run:
@@ -183,7 +207,7 @@ class LateLane:
             except WrongLastSequence as error:
                 one.tried = one.tried or error.retried  # then the stranger may be our first try
                 raise
-            self._head = ack.stream_seq
+            self._move_head(ack.stream_seq, [one])
             one.stored = True
             if self.feed.stream_seq >= ack.stream_seq:
                 await self._settle(one, ack)
@@ -232,15 +256,20 @@ class LateLane:
             if deadline.passed:
                 return None
             await asyncio.sleep(0.002)
-        ours = self.feed.ring.find(self._head)
-        entries = self.feed.ring.since(ours.seq) if ours is not None else None
+        entries = self._entries_behind_head()
         if entries is None:
             return None
-        self._head = self.feed.stream_seq
+        self._follow_feed()
         return {
             (entry.recorded.event.author, entry.recorded.event.id): recording.known_of(entry)
             for entry in entries
         }
+
+
+def _greatest(so_far: str | None, entries: Sequence[Entry]) -> str | None:
+    if so_far is None:
+        return None
+    return max(so_far, *(entry.recorded.event.id for entry in entries))
 
 
 def _answer_known(one: Waiting, known: KnownId) -> None:

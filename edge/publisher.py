@@ -210,7 +210,7 @@ class Publisher:
         stored = await self._bus.stored(log_stream(feed.partition), ack.stream_seq)
         if stored is not None and fingerprint(decode(stored.body)) != fingerprint(event):
             raise Conflict("this id is recorded with another body")
-        known = (await self._archive.ids(feed.key, [(event.author, event.id)], ack.stream_seq))[0]
+        (known,), _ = await self._archive.ids(feed.key, [(event.author, event.id)], ack.stream_seq)
         if known is None:
             raise Unavailable("the archive does not know this id yet", retry_after_ms=1000)
         return recording.of_known(known, event)

@@ -146,9 +146,13 @@ class KnownId(_Record):
 
 
 class IdsReply(_Record):
-    """Answers in the order of the question; None means absent up to `applied`."""
+    """Answers in the order of the question; None means absent up to `applied`.
+
+    No id that the channel holds is greater than `greatest`, whoever its author is.
+    """
 
     found: tuple[KnownId | None, ...]
+    greatest: str
 
 
 class CountRequest(_Record):

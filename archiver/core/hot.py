@@ -25,11 +25,15 @@ SUBJECTS_MAX = 50_000
 
 
 class Head(NamedTuple):
-    """Where a channel stands: its newest event, and the state after it. `seq` 0: nothing yet."""
+    """Where a channel stands: its newest event, and the state after it. `seq` 0: nothing yet.
+
+    `greatest`: no id in the channel is greater, whoever its author is.
+    """
 
     seq: Seq
     stream_seq: StreamSeq
     state: ChannelState | None
+    greatest: str = ""
 
     @property
     def messages(self) -> int:
@@ -93,7 +97,8 @@ class Hot:
         channel = self._channels[key]
         event = decode(body)
         state, void = fold(channel.head.state, event)
-        channel.head = Head(Seq(channel.head.seq + 1), stream_seq, state)
+        greatest = max(channel.head.greatest, event.id)
+        channel.head = Head(Seq(channel.head.seq + 1), stream_seq, state, greatest)
         recorded = Recorded(key, channel.head.seq, stream_seq, at_us, event, void)
         hot = HotEvent(recorded, body, channel.head.messages)
         channel.events.append(hot)

@@ -71,10 +71,15 @@ async def page(bus: Bus, key: ChannelKey, applied: int = 0, **fields: object) ->
 
 async def ids(bus: Bus, key: ChannelKey, applied: int, pairs: list[tuple[str, str]]) -> list[KnownId | None]:
     """One lookup of ids."""
+    return list((await ids_reply(bus, key, applied, pairs)).found)
+
+
+async def ids_reply(bus: Bus, key: ChannelKey, applied: int, pairs: list[tuple[str, str]]) -> IdsReply:
+    """The whole answer to one lookup of ids."""
     request = IdsRequest.model_validate(
         {"workspace": key.workspace, "channel": key.channel, "applied": applied, "ids": pairs}
     )
-    return list((await ask(bus, key, "ids", request, IdsReply)).found)
+    return await ask(bus, key, "ids", request, IdsReply)
 
 
 def check_page(found: HistoryPage, logged: Logged, key: ChannelKey, expected: list[int], more: bool) -> None:
@@ -163,6 +168,8 @@ async def test_ids_are_found_wherever_they_are(
                 void=at.void,
             )
         assert await ids(fresh_bus, key_of("other"), 0, [pairs[1]]) == [None]
+        assert (await ids_reply(fresh_bus, key, last, [])).greatest == max(id_ for _, id_ in pairs)
+        assert (await ids_reply(fresh_bus, key_of("nowhere"), 0, [])).greatest == ""
 
 
 async def test_the_first_event_of_an_id_counts(

@@ -34,6 +34,7 @@ from shared.ids import (
     direct_channel_id,
     new_command_id,
 )
+from shared.records import KnownId
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
 from shared.subjects import channel_subject
@@ -242,6 +243,38 @@ async def test_late_ids_are_stored_once_and_in_order(edge: Edge) -> None:
     assert [recording.seq for recording in again] == list(range(2, 602))
     assert all(recording.duplicate for recording in again)
     assert feed.head == 601
+
+
+@pytest.mark.usefixtures("archiver")
+async def test_an_import_in_order_asks_once(edge: Edge) -> None:
+    """What is greater than every id of the channel is new; whatever is not is looked up, and found."""
+    asked: list[int] = []
+
+    class Counting(Archive):
+        async def ids(
+            self, key: ChannelKey, ids: Sequence[tuple[UserId, CommandId]], applied: StreamSeq
+        ) -> tuple[list[KnownId | None], str]:
+            asked.append(len(ids))
+            return await super().ids(key, ids, applied)
+
+    def said(minute: int) -> MessagePosted:
+        return posted(f"t{minute}", derived_command_id(LONG_AGO_MS + 60_000 * minute, "inorder"))
+
+    publisher = Publisher(edge.bus, edge.feeds, Counting(edge.bus, 2), 2)
+    created = ChannelCreated(id=said(0).id, author=ANN, channel_kind="public", name="inorder")
+    feed, _ = await publisher.create(ChannelKey(WorkspaceId("w"), ChannelId("inorder")), created)
+    in_order = [await publisher.record_late(feed, said(minute), {}) for minute in (1, 2, 4, 5)]
+    assert [one.seq for one in in_order] == [2, 3, 4, 5]
+    assert len(asked) == 1
+    assert await publisher.record_late(feed, said(4), {}) == in_order[2]._replace(duplicate=True)
+    assert (await publisher.record_late(feed, said(3), {}))[::2] == (6, False)
+    assert len(asked) == 3
+    assert (await publisher.record(feed, posted("newer than all that is imported"))).seq == 7
+    assert (await publisher.record_late(feed, said(9), {}))[::2] == (8, False)
+    assert len(asked) == 4
+    for minute in (1, 2, 3, 4, 5, 9):
+        assert (await publisher.record_late(feed, said(minute), {})).duplicate
+    assert feed.head == 8
 
 
 @pytest.mark.usefixtures("archiver")

@@ -19,7 +19,7 @@ VALUES: dict[str, object] = {
     "heads": [{"workspace": "w", "channel": "c", "seq": 1, "stream_seq": 1}], "more": True,
     "ids": [["a", "i"]], "found": [None, {"seq": 1, "stream_seq": 2, "at_us": 3, "fingerprint": "f"}],
     "fingerprint": "f", "upto": 4, "partition": 1, "watermark": 9, "segments": 1, "manifest": 2,
-    "error": "unavailable", "message": "later",
+    "greatest": "i", "error": "unavailable", "message": "later",
 }  # fmt: skip
 MODELS = [
     model
