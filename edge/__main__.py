@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import sys
 
 import structlog
@@ -16,12 +15,10 @@ from edge.settings import EdgeSettings
 from shared.bus import Bus
 from shared.health import Health
 from shared.http_server import serving
-from shared.service import Service, run, settings_or_exit
+from shared.service import Service, run, settings_or_exit, settle_memory
 from shared.streams import ensure_streams
 
 LOOK_S = 0.5
-GC_THRESHOLDS = (50_000, 20, 100)
-"""Connections are long-lived objects: looking at all of them often costs a second per 9,000 (measured)."""
 
 _log = structlog.get_logger()
 
@@ -42,9 +39,7 @@ async def _serve(service: Service, node: Node) -> None:
         _log.info("edge.listening", host=node.settings.host, port=port)
         service.health.set("http", True)
         service.on_stop(connections.drain)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        settle_memory()
         async with asyncio.TaskGroup() as group:
             running = (
                 group.create_task(connections.tick()),

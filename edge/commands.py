@@ -39,7 +39,7 @@ from shared.records import Belonging
 
 _log = structlog.get_logger()
 
-JOINING = (e.ChannelCreated, e.MemberJoined, e.MemberInvited)
+JOINING = frozenset({"channel.created", "member.joined", "member.invited"})
 
 
 class Prepared(NamedTuple):
@@ -122,7 +122,7 @@ class Commands:
 
     def needs_task(self, prepared: Prepared) -> bool:
         """Whether only `record` can record it: a new channel, or somebody joins and has to be told."""
-        return prepared.feed is None or isinstance(prepared.event, JOINING)
+        return prepared.feed is None or prepared.event.kind in JOINING
 
     def is_late(self, prepared: Prepared) -> bool:
         """Whether several of these may be recorded at once without losing their order (`record_late`)."""
@@ -210,7 +210,7 @@ class Commands:
 
     async def _announce(self, feed: Feed, event: e.KnownEvent, recording: Recording) -> None:
         """Tell new members at once: the sequencer will as well, but it may be a moment behind, or away."""
-        if recording.duplicate or not isinstance(event, JOINING):
+        if recording.duplicate or event.kind not in JOINING:
             return
         for user in _joined(event):
             role = feed.state.members.get(user)

@@ -85,7 +85,12 @@ class Dialogue:
         try:
             raw = codec.read(text)
             correlated = codec.correlation(raw)
-            await self._on_frame(codec.validate(raw))
+            frame = codec.validate(raw)
+            if isinstance(frame, f.Send):  # most frames
+                await self._room()
+                self._lanes.put(frame.channel, frame)
+            else:
+                await self._on_frame(frame)
         except ParleyError as error:
             metrics.commands("invalid", error.code).inc()
             self._write(codec.refusal(error, correlated))
@@ -109,14 +114,15 @@ class Dialogue:
                 self._take_token()
                 await self._type(frame)
             case f.CreateChannel():
-                await self._queue(_NEW_CHANNEL, frame)
+                await self._room()
+                self._lanes.put(_NEW_CHANNEL, frame)
             case _:
-                await self._queue(frame.channel, frame)
+                await self._room()
+                self._lanes.put(frame.channel, frame)
 
-    async def _queue(self, channel: ChannelId, command: _Command) -> None:
+    async def _room(self) -> None:
         if self._lanes.is_full:  # the client's frames wait in its socket; its silence is ours
             await self._holding(self._lanes.room())
-        self._lanes.put(channel, command)
 
     async def _holding(self, room: Coroutine[object, object, None]) -> None:
         """Wait for room without reading: the client's silence proves nothing meanwhile (P8)."""

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from edge.core import codec
 from edge.core.ring import Entry
-from shared.events import MemberLeft, MemberRemoved
+from shared.events import MemberRemoved
 from shared.ids import Seq, UserId
+
+_ENDING = frozenset({"member.removed", "member.left"})
 
 
 class Flush:
@@ -44,9 +46,9 @@ def _removed(entries: Sequence[Entry]) -> Mapping[UserId, Seq]:
     removed: dict[UserId, Seq] = {}
     for entry in entries:
         event = entry.recorded.event
-        if entry.recorded.void is None:
+        if event.kind in _ENDING and entry.recorded.void is None:
             if isinstance(event, MemberRemoved):
                 removed[event.user] = entry.seq
-            elif isinstance(event, MemberLeft):
+            else:
                 removed[event.author] = entry.seq
     return removed

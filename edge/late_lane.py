@@ -209,8 +209,9 @@ class LateLane:
                 raise
             self._move_head(ack.stream_seq, [one])
             one.stored = True
-            if self.feed.stream_seq >= ack.stream_seq:
-                await self._settle(one, ack)
+            entry = self.feed.ring.find(ack.stream_seq)
+            if entry is not None:  # nearly always: the republish comes before the ack
+                _answer_settled(one, entry, duplicate=ack.duplicate and not ack.retried)
             else:
                 self._spawn(self._settle(one, ack))
 

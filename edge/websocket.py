@@ -91,7 +91,8 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
     @property
     def buffered_bytes(self) -> int:
         """What waits in this process for the kernel."""
-        return self.transport.get_write_buffer_size() + sum(map(len, self._unsent))
+        unsent = sum(map(len, self._unsent)) if self._unsent else 0
+        return unsent + (0 if self.is_flowing else self.transport.get_write_buffer_size())
 
     async def drained(self) -> None:
         """Returns when the kernel has taken everything, or the connection is lost."""

@@ -159,7 +159,8 @@ def run(
 def settle_memory() -> None:
     """Call once what lives long is there: looking for garbage then passes over it, and comes less often.
 
-    Without that a twentieth of a reader's time goes into looking at events that are all in use.
+    Without that a twentieth of a reader's time goes into looking at events that are all in use, and an edge
+    stops for a second to look at 9,000 connections (measured 2026-11-25).
     """
     gc.collect()
     gc.freeze()

@@ -114,6 +114,8 @@ def end(span: Span, error: Exception | None = None) -> None:
 def headers(span: Span | None = None) -> dict[str, str]:
     """A trace as the headers of a message, by default the current one; empty if it is not sampled."""
     carried: dict[str, str] = {}
+    if span is INVALID_SPAN:
+        return carried
     if span is None:
         inject(carried)
     elif span.get_span_context().trace_flags.sampled:

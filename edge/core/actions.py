@@ -93,17 +93,17 @@ def member(state: ChannelState | None, principal: Principal) -> ChannelState:
 def target_of(command: f.InChannel) -> Seq | None:
     """The number of the message that the command refers to, if it does."""
     match command:
-        case f.OnTarget():
-            return command.ref
         case f.Send():
             return command.thread
+        case f.OnTarget():
+            return command.ref
     return None
 
 
 def check_text(command: f.Writing, text_bytes_max: int) -> None:
     """Raises `TooLarge` if the command's text exceeds the limit (P3)."""
-    if isinstance(command, f.Send | f.Edit):
-        size = len(command.text.encode())
+    if isinstance(command, f.Send | f.Edit) and len(command.text) > text_bytes_max // 4:
+        size = len(command.text.encode())  # a character has at most 4 bytes
         if size > text_bytes_max:
             raise TooLarge(f"the text has {size} bytes, {text_bytes_max} are allowed", limit="text_bytes")
 
