@@ -20,10 +20,11 @@ from edge.core import codec, wire_errors
 from edge.core import frames as f
 from edge.core import server_frames as s
 from edge.core.principal import Principal
-from edge.core.session import Session, State
+from edge.core.session import Session
 from edge.core.wire_errors import CloseCode
 from edge.delivery import Delivery
 from edge.dialogue import Dialogue, expiry, on_loop_clock, ping
+from edge.intake import Intake
 from edge.node import Node
 from edge.reads import unread
 from edge.roster import Roster
@@ -139,11 +140,16 @@ class Connection:
         if hello is None or not await self._open(hello, group):
             return
         assert self._dialogue is not None
+        intake = Intake(self.wire, self._session, self._dialogue, spawn=group.create_task)
         try:
-            while (text := await _text(receive)) is not None:
-                if self._session.state is State.OPEN:
-                    await self._dialogue.on_text(text)
+            # What came behind the hello is in uvicorn's queue; then frames are taken where they are read.
+            while self.wire.is_queueing and (text := await _text(receive)) is not None:
+                intake.take(text)
+            self.wire.take = intake.take
+            while await _text(receive) is not None:
+                raise AssertionError("frames do not come this way any more")
         finally:
+            self.wire.take = None
             self._dialogue.close()
 
     def _hello(self, text: str) -> f.Hello | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
 from functools import partial
 
 from pydantic import BaseModel
@@ -39,7 +38,7 @@ _NEW_CHANNEL = ChannelId("")
 OUTBOX_BYTES_MAX = 256 * 1024
 """Answers that a client has not read; beyond them the session stops reading as well (AT-66)."""
 
-_Command = f.WritingCommand | f.ReadCommand
+_Command = f.WritingCommand | f.ReadCommand | f.TypingCommand
 
 
 class Dialogue:
@@ -77,25 +76,34 @@ class Dialogue:
         """The session ends: what is queued is not begun any more."""
         self._lanes.close()
 
-    async def on_text(self, text: str) -> None:
-        """Answer a frame, or queue its command; waits while too much is at work or unread by the client."""
-        if self._wire.buffered_bytes > OUTBOX_BYTES_MAX:
-            await self._holding(self._wire.drained())
+    @property
+    def must_wait(self) -> bool:
+        """Whether too much is at work, or unread by the client, to handle another frame."""
+        return self._lanes.is_full or self._wire.buffered_bytes > OUTBOX_BYTES_MAX
+
+    async def room(self) -> None:
+        """Wait for what `must_wait` is about."""
+        if self._lanes.is_full:
+            await self._lanes.room()
+        else:
+            await self._wire.drained()
+
+    def handle(self, text: str) -> None:
+        """Answer a frame, or begin or queue its command. Not while `must_wait`."""
         correlated: str | None = None
         try:
             raw = codec.read(text)
             correlated = codec.correlation(raw)
             frame = codec.validate(raw)
             if isinstance(frame, f.Send):  # most frames
-                await self._room()
                 self._lanes.put(frame.channel, frame)
             else:
-                await self._on_frame(frame)
+                self._on_frame(frame)
         except ParleyError as error:
             metrics.commands("invalid", error.code).inc()
             self._write(codec.refusal(error, correlated))
 
-    async def _on_frame(self, frame: f.ClientFrame) -> None:
+    def _on_frame(self, frame: f.ClientFrame) -> None:
         """Answer on the spot, or queue. Raises `ParleyError` for what is refused here."""
         match frame:
             case f.Pong():
@@ -110,25 +118,10 @@ class Dialogue:
                 self._take_token()
                 for channel, cursor in frame.cursors.items():
                     self._roster.resume(channel, cursor)
-            case f.TypingCommand():
-                self._take_token()
-                await self._type(frame)
             case f.CreateChannel():
-                await self._room()
                 self._lanes.put(_NEW_CHANNEL, frame)
             case _:
-                await self._room()
                 self._lanes.put(frame.channel, frame)
-
-    async def _room(self) -> None:
-        if self._lanes.is_full:  # the client's frames wait in its socket; its silence is ours
-            await self._holding(self._lanes.room())
-
-    async def _holding(self, room: Coroutine[object, object, None]) -> None:
-        """Wait for room without reading: the client's silence proves nothing meanwhile (P8)."""
-        self._session.held(self._loop.time(), held=True)
-        await room
-        self._session.held(self._loop.time(), held=False)
 
     def _take_token(self) -> None:
         """Raises `RateLimited`; imports are paced by the commands in flight alone."""
@@ -148,18 +141,13 @@ class Dialogue:
         self._session.refreshed(on_loop_clock(new.expires_s))
         self._write(s.Refreshed(id=frame.id, expires_at=expiry(new)))
 
-    async def _type(self, frame: f.TypingCommand) -> None:
-        principal = self.principal
-        feed = await self._node.commands.feed(ChannelKey(principal.workspace, frame.channel))
-        await self._node.typing.announce(feed, principal)
-
     # ------------------------------------------------------------ commands
 
     def _work(self, command: _Command) -> Started:
         """Decide about a command that nothing stands in the way of any more."""
         began_s = self._loop.time()
-        if isinstance(command, f.ReadCommand):
-            return partial(self._read, command)
+        if isinstance(command, f.ReadCommand | f.TypingCommand):
+            return partial(self._note, command)
         try:
             # Here rather than on arrival: a refusal holds what was sent behind it, not what is before it.
             if isinstance(command, f.InChannel):
@@ -243,19 +231,20 @@ class Dialogue:
         metrics.commands(command.type, "duplicate" if duplicate else "recorded").inc()
         metrics.command_seconds(command.type).observe(self._loop.time() - began_s)
 
-    async def _read(self, command: f.ReadCommand) -> None:
+    async def _note(self, command: f.ReadCommand | f.TypingCommand) -> None:
+        """What stands in no log, and is answered only if it is refused."""
+        principal = self.principal
         try:
             self._take_token()
-            await self._mark_read(command)
+            feed = await self._node.commands.feed(ChannelKey(principal.workspace, command.channel))
+            if isinstance(command, f.TypingCommand):
+                await self._node.typing.announce(feed, principal)
+                return
+            actions.member(feed.state, principal)
+            marker = await self._node.reads.mark(feed, principal.user, command.seq)
+            await self._node.users.tell_read(principal.workspace, principal.user, marker)
         except ParleyError as error:
             self._refuse(command, error)
-
-    async def _mark_read(self, command: f.ReadCommand) -> None:
-        principal = self.principal
-        feed = await self._node.commands.feed(ChannelKey(principal.workspace, command.channel))
-        actions.member(feed.state, principal)
-        marker = await self._node.reads.mark(feed, principal.user, command.seq)
-        await self._node.users.tell_read(principal.workspace, principal.user, marker)
 
     def _refuse(self, command: _Command, error: ParleyError) -> None:
         metrics.commands(command.type, error.code).inc()

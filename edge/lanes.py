@@ -117,7 +117,7 @@ class Lanes(Generic[Item]):
             try:
                 self._decide(channel, lane)
             except Exception as error:  # noqa: BLE001  # a bug ends the session, as it does where `put` is called
-                self._spawn(_fail(error))
+                self._spawn(fail(error))
                 return
         self._go_on(channel, lane)
 
@@ -126,5 +126,6 @@ class Lanes(Generic[Item]):
         self._room.set()
 
 
-async def _fail(error: Exception) -> None:
+async def fail(error: Exception) -> None:
+    """For the session's tasks, which end with whoever raises."""
     raise error

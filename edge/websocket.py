@@ -12,8 +12,8 @@ uvicorn closes a connection by `transport.close()`, which waits for ever when th
 close here is followed by `abort()` at a deadline.
 
 What of uvicorn is used beyond its interface: conn, transport, writable, close_sent, close_timer, queue,
-handshake_complete, read_paused, and the methods that are overridden. `tests/edge/test_websocket.py` holds
-them to what this file believes, at every bump of the pinned version.
+handshake_complete, read_paused, frames, curr_msg_data_type, and the methods that are overridden.
+`tests/edge/test_websocket.py` holds them to what this file believes, at every bump of the pinned version.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import contextlib
 import os
 import socket
 from asyncio.transports import BaseTransport
+from collections.abc import Callable
 from typing import Protocol
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -67,6 +68,8 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
     """One connection. Everything public here runs on the loop and never blocks."""
 
     listener: Listener | None = None
+    take: Callable[[str], None] | None = None
+    """Who takes frames where they are read; without it they go through uvicorn's queue."""
     abort_timer: asyncio.TimerHandle | None = None
     closed_with: int | None = None
     bytes_written = 0
@@ -161,6 +164,23 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
         """Cut the connection now."""
         self.transport.abort()
 
+    @property
+    def is_queueing(self) -> bool:
+        """Whether frames wait in uvicorn's queue."""
+        return not self.queue.empty()
+
+    def pause_reading(self) -> None:
+        """Leave what the client sends in its socket."""
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self.read_paused and not self.transport.is_closing():
+            self.read_paused = False
+            self.transport.resume_reading()
+
     # ------------------------------------------------------------ called by uvicorn
 
     def connection_made(self, transport: BaseTransport) -> None:
@@ -186,6 +206,20 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
         if self.listener is not None:
             self.listener.heard()
         super().data_received(data)
+
+    def send_receive_event_to_app(self) -> None:
+        """A whole message was read. What is no UTF-8 is uvicorn's to refuse."""
+        if self.take is None or self.close_sent:
+            super().send_receive_event_to_app()
+            return
+        message = b"".join(self.frames)
+        try:
+            text = message.decode(errors="strict" if self.curr_msg_data_type == "text" else "replace")
+        except UnicodeDecodeError:
+            super().send_receive_event_to_app()
+            return
+        self.frames = []
+        self.take(text)
 
     def pause_writing(self) -> None:
         """The kernel did not take everything."""

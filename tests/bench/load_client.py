@@ -29,6 +29,8 @@ WAIT_S = 20.0
 _PATH = "/v1/ws"
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _PONG = b'{"type":"pong"}'
+_PROBE = b'{"type":"ping","id":"probe"}'
+_PROBED = b'{"type":"ping","id":"probe"'
 
 
 class Refused(Exception):
@@ -45,6 +47,8 @@ class LoadClient(asyncio.Protocol):
         self.errors = 0
         self.delivery_ns = array("q")
         self.ack_ns = array("q")
+        self.probe_ns = array("q")
+        self._probed_ns = 0
         self.last_error = ""
         self.closed_with: int | None = None
         self.channels: set[str] = set()
@@ -64,6 +68,7 @@ class LoadClient(asyncio.Protocol):
         self.events = self.gaps = self.acks = self.errors = 0
         self.delivery_ns = array("q")
         self.ack_ns = array("q")
+        self.probe_ns = array("q")
         self._sent_ns.clear()
 
     # ------------------------------------------------------------ sending
@@ -74,6 +79,11 @@ class LoadClient(asyncio.Protocol):
         frame = orjson.dumps({"type": "send", "id": command, "channel": channel, "text": text})
         self._sent_ns[command] = time.monotonic_ns()
         self.write(frame)
+
+    def probe(self) -> None:
+        """Ask the edge for nothing but an answer; it is timed from here. One at a time."""
+        self._probed_ns = time.monotonic_ns()
+        self.write(_PROBE)
 
     async def ask(self, frame: dict[str, object]) -> dict[str, object]:
         """Send a command and wait for its ack. Raises `Refused`."""
@@ -189,6 +199,8 @@ class LoadClient(asyncio.Protocol):
     def _text(self, payload: bytes, now_ns: int) -> None:
         if is_event(payload):
             self._count(read_events(payload), now_ns)
+        elif payload.startswith(_PROBED):
+            self.probe_ns.append(now_ns - self._probed_ns)
         elif payload.startswith(b'{"type":"ping"'):
             self.write(_PONG)
         else:

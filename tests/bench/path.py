@@ -1,6 +1,8 @@
 """`path`: what a message costs from the sender to its ack, and to everybody else.
 
 `ack`: a client's send to its ack, beside a bare JetStream commit of the same event in the same log, in turns.
+A `probe` is a frame that the edge answers on the spot: it is what a client's way to the edge and back costs,
+and the share of an ack that the edge itself is to blame for is what is left of it after both.
 `200 members`: one channel with 200 connected clients. `50 x 20 members`: the same clients, each in five of
 fifty channels. Delivery is counted from the time at which a message was due (see `pace`).
 """
@@ -40,6 +42,7 @@ SEND_ROUNDS = 50
 class _Ack:
     edge_ms: dict[str, float]
     bare_ms: dict[str, float]
+    probe_ms: dict[str, float]
     cpu_us: dict[str, float]
 
 
@@ -127,6 +130,20 @@ async def _acks(system: System, repetitions: int) -> list[Figure]:
         )
         for share in ("p50", "p99")
     ]
+    figures += [
+        Figure(NAME, case, "probe p50", "ms", median(s.probe_ms["p50"] for s in samples), repetitions),
+        Figure(
+            bench=NAME,
+            case=case,
+            figure="ack p50",
+            unit="ms",
+            value=median(sample.edge_ms["p50"] for sample in samples),
+            repetitions=repetitions,
+            reference=median(sample.bare_ms["p50"] + sample.probe_ms["p50"] for sample in samples),
+            reference_name="bare commit + probe",
+            ratio=median(s.edge_ms["p50"] / (s.bare_ms["p50"] + s.probe_ms["p50"]) for s in samples),
+        ),
+    ]
     return figures + [
         Figure(
             NAME, case, f"CPU of {name}", "us/message", median(s.cpu_us[name] for s in samples), repetitions
@@ -136,22 +153,29 @@ async def _acks(system: System, repetitions: int) -> list[Figure]:
 
 
 async def _ack_round(system: System, sender: LoadClient, bare: BareCommit, count: int) -> _Ack:
-    """The two take turns message by message, so that whatever disturbs the machine disturbs both."""
+    """All three take turns message by message, so that whatever disturbs the machine disturbs all."""
     sender.reset()
     meter = _meter(system)
 
     def act(number: int, due_ns: int) -> None:
-        if number % 2:
+        if number % 3 == 0:
+            sender.send_message("ack", stamped(due_ns, TEXT))
+        elif number % 3 == 1:
             bare.start(stamped(due_ns, TEXT))
         else:
-            sender.send_message("ack", stamped(due_ns, TEXT))
+            sender.probe()
 
-    await paced(2 * ACK_PER_S, 2 * count, act)
+    await paced(3 * ACK_PER_S, 3 * count, act)
     bare_ns = sorted(await bare.finished())
     await _acknowledged(sender, count)
     edge_us = meter.used_us("edge") / count
     others = {name: meter.used_us(name) / count / 2 for name in ("nats", "sequencer", "archiver")}
-    return _Ack(_shares(sorted(sender.ack_ns)), _shares(bare_ns), {"edge": edge_us, **others})
+    return _Ack(
+        _shares(sorted(sender.ack_ns)),
+        _shares(bare_ns),
+        _shares(sorted(sender.probe_ns)),
+        {"edge": edge_us, **others},
+    )
 
 
 def _shares(ordered_ns: Sequence[int]) -> dict[str, float]:

@@ -37,6 +37,7 @@ ELSEWHERE = {
     "edge/targets.py": _DIALOGUE,
     "edge/typing_board.py": _DIALOGUE,
     "edge/delivery.py": "tests/edge/test_websocket.py",
+    "edge/intake.py": "tests/edge/test_connections.py",
     "edge/listing.py": "tests/edge/test_directory.py",
     "edge/roster.py": "tests/edge/test_membership.py",
     # behind the publisher's and the feed's door

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -26,14 +27,25 @@ class Counter:
     requests = 0
     values = 0
 
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._told = asyncio.Event()
+
+    def told(self, _: Message) -> None:
+        self._told.set()
+
     def asked(self, _: Message) -> None:
         self.requests += 1
 
     def answered(self, message: Message) -> None:
         self.values += "Nats-Sequence" in message.headers
 
-    def take(self) -> tuple[int, int]:
-        """The counts since the last call."""
+    async def take(self) -> tuple[int, int]:
+        """The counts since the last call; what the reader says last comes behind all that it was answered."""
+        self._told.clear()
+        await self._bus.publish("directory.counted", b"")
+        async with asyncio.timeout(5):
+            await self._told.wait()
         counts = self.requests, self.values
         self.requests = self.values = 0
         return counts
@@ -42,10 +54,11 @@ class Counter:
 @contextlib.asynccontextmanager
 async def counting(bus: Bus, settings: CommonSettings) -> AsyncIterator[Counter]:
     """Counts the reader's requests to the directory and the answers to them, from beside it."""
-    counter = Counter()
+    counter = Counter(bus)
     async with Bus.connect(settings, "observer") as observer:
         await observer.subscribe(f"$JS.API.DIRECT.GET.{bucket_stream(DIRECTORY)}", counter.asked)
         await observer.subscribe(f"{bus.inbox}.*", counter.answered)
+        await observer.subscribe("directory.counted", counter.told)
         await observer.request("$JS.API.INFO", b"", timeout_s=2)  # the subscriptions are in force
         yield counter
 
@@ -99,10 +112,10 @@ async def test_a_page_reads_only_what_changed(
     assert list(await directory.listed(principal("many"), "", 10)) == names[:10]
     async with counting(bus, settings) as counter:
         assert list(await directory.listed(principal("many"), names[9], 10)) == names[10:20]
-        assert counter.take() == (2, 0)
+        assert await counter.take() == (2, 0)
         await put_public(bus, "many", names[15], "c")
         assert list(await directory.listed(principal("many"), "", 3)) == ["c", *names[:2]]
-        requests, values = counter.take()
+        requests, values = await counter.take()
         assert (requests <= 3, values) == (True, 2)
 
 
@@ -161,7 +174,8 @@ async def test_a_sessions_pages_cost_one_request_each(
     await put_belonging(bus, workspace, *(f"p_{number}" for number in range(count)))
     async with counting(bus, settings) as counter:
         pages = [page async for page in directory.pages(principal(workspace), 2)]
+        counts = await counter.take()
     sizes = [2] * (count // 2) + [1] * (count % 2) or [0]
     assert [len(keys) for keys, _ in pages] == sizes
     assert [more for _, more in pages] == [True] * (len(sizes) - 1) + [False]
-    assert counter.take() == (len(sizes), count)
+    assert counts == (len(sizes), count)
