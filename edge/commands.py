@@ -19,6 +19,7 @@ import structlog
 from edge.archive import Archive
 from edge.core import actions
 from edge.core import frames as f
+from edge.core.joining import JOINING, joined_by
 from edge.core.limits import Buckets, Rate
 from edge.core.principal import Principal
 from edge.core.recording import Recording, of_known
@@ -38,8 +39,6 @@ from shared.ids import ChannelKey, Seq, UserId
 from shared.records import Belonging
 
 _log = structlog.get_logger()
-
-JOINING = frozenset({"channel.created", "member.joined", "member.invited"})
 
 
 class Prepared(NamedTuple):
@@ -212,7 +211,7 @@ class Commands:
         """Tell new members at once: the sequencer will as well, but it may be a moment behind, or away."""
         if recording.duplicate or event.kind not in JOINING:
             return
-        for user in _joined(event):
+        for user in joined_by(event):
             role = feed.state.members.get(user)
             if role is not None:
                 await self._reads_from_here(feed, event, user, recording.seq)
@@ -234,15 +233,6 @@ class Commands:
             await self._reads.mark(feed, user, seq)
         except (Unavailable, OutcomeUnknown, BusError) as error:
             _log.warning("commands.unread_from_the_start", error=error.message)
-
-
-def _joined(event: e.KnownEvent) -> tuple[UserId, ...]:
-    match event:
-        case e.ChannelCreated():
-            return (event.author, *event.members)
-        case e.MemberInvited():
-            return (event.user,)
-    return (event.author,)
 
 
 def _draft(command: f.InChannel, principal: Principal) -> e.KnownEvent:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from edge.core.frames import CursorFrame
+from edge.core.joining import last_join
 from edge.core.principal import Principal
 from edge.core.server_frames import ChannelChanged, ChannelInfo, Channels
 from edge.delivery import Delivery
@@ -181,12 +182,19 @@ class Roster:
             if proposal.was_lost:
                 self._delivery.reset(feed)
             elif not self._delivery.follows(feed):
-                joined = min(proposal.joined or feed.head, feed.head)
+                joined = self._joined(feed, proposal)
                 info = describe(feed, self._principal, marker).model_copy(update={"head": joined})
                 self._delivery.attach(feed, joined)
                 self._delivery.send(ChannelChanged(member=True, channel=info))
         if proposal.cursor is not None:
             self._delivery.resume(key, proposal.cursor)
+
+    def _joined(self, feed: Feed, proposal: _Proposal) -> Seq:
+        """From where on the user follows: from the newest join, for a hint may be about an older one."""
+        if proposal.joined is None:
+            return feed.head
+        newest = last_join(feed.ring.since(Seq(feed.ring.floor - 1)) or (), self._principal.user)
+        return min(newest or proposal.joined, feed.head)
 
     def _may_follow(self, feed: Feed | None) -> bool:
         if feed is None or feed.closed or self._principal.user not in feed.state.members:
