@@ -192,6 +192,26 @@ def check_cache(directory: Path) -> None:
         cache.close()
 
 
+@contextlib.asynccontextmanager
+async def publishing(bus: Bus, rng: random.Random) -> AsyncIterator[None]:
+    """Publishes during the block, 50 messages at a time: how many commits they become is a matter of time."""
+    over = asyncio.Event()
+
+    async def run() -> None:
+        while not over.is_set():
+            await publish(bus, rng, 50)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    await over.wait()
+
+    task = asyncio.create_task(run())
+    try:
+        yield
+    finally:
+        over.set()
+        await task
+
+
 async def test_death_at_every_point_of_the_protocol(
     fresh_bus: Bus, fresh_nats_server: NatsServer, archived: Path
 ) -> None:
@@ -203,9 +223,8 @@ async def test_death_at_every_point_of_the_protocol(
         with reading(archived):
             for point, nth in POINTS:
                 await archiver.start(point, nth)
-                publishing = asyncio.create_task(publish(fresh_bus, rng, 250))
-                assert await archiver.ended() == -signal.SIGKILL, f"{point} was not reached {nth} times"
-                await publishing
+                async with publishing(fresh_bus, rng):
+                    assert await archiver.ended() == -signal.SIGKILL, f"{point} was not reached {nth} times"
             await finish(archiver, fresh_bus, archived)
     await check_exactly_once(fresh_bus, archived)
 
