@@ -54,10 +54,17 @@ class Service:
         self._hurry = asyncio.Event()
         self._stopped = asyncio.Event()
         self._callbacks: list[Callable[[], Awaitable[None]]] = []
+        self._late: list[asyncio.Future[None]] = []
 
     def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Await `callback` when the service stops, before what was registered earlier."""
-        self._callbacks.append(callback)
+        """Await `callback` when the service stops, before what was registered earlier.
+
+        It begins at once if the others have run already: the stop was asked for while `main` still began.
+        """
+        if self._stopped.is_set():
+            self._late.append(asyncio.ensure_future(callback()))
+        else:
+            self._callbacks.append(callback)
 
     def stop(self) -> None:
         """Begin to stop; asked a second time, stop at once."""
@@ -87,6 +94,8 @@ class Service:
             in_order &= await self._bounded(step(), getattr(step, "__qualname__", repr(step)), deadline)
         self._stopped.set()
         in_order &= await self._bounded(_ended(task), "main", deadline)
+        for late in self._late:
+            in_order &= await self._bounded(late, "registered while stopping", deadline)
         if not task.done():
             task.cancel()
             await asyncio.wait({task}, timeout=_GRACE_S)

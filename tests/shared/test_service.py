@@ -61,6 +61,29 @@ async def test_a_stop_is_seen_at_once(service: Service) -> None:
     assert seen == [(True, False)]
 
 
+async def test_a_stop_during_the_start(service: Service) -> None:
+    """What `main` registers after the stop was asked for is begun at once: nobody waits for the deadline."""
+    began, asked = asyncio.Event(), asyncio.Event()
+    ended = asyncio.Event()
+
+    async def stop() -> None:
+        ended.set()
+
+    async def main(_: Service) -> None:
+        began.set()
+        await asked.wait()
+        service.on_stop(stop)
+        await ended.wait()
+
+    running = asyncio.ensure_future(service.supervise(main))
+    await began.wait()
+    service.stop()
+    await service.until_stopped()
+    asked.set()
+    async with asyncio.timeout(5):
+        assert await running == 0
+
+
 async def test_a_main_that_ends_stops_the_service(service: Service) -> None:
     """Work that is finished ends the process with 0, after the steps."""
     notes: list[str] = []
