@@ -70,6 +70,10 @@ api:
 bench *names:
     {{run}} parley bench "$@"
 
+# Kill, end and freeze processes under load, then prove that nothing is lost; `--seed S`, `--minutes M`.
+chaos *options:
+    {{run}} python -m tests.chaos "$@"
+
 # Delete the data of the local system (it must not run).
 clean:
     test ! -e .parley/run.json || {{run}} parley down
