@@ -70,7 +70,7 @@ api:
 bench *names:
     {{run}} parley bench "$@"
 
-# Kill, end and freeze processes under load, then prove that nothing is lost; `--seed S`, `--minutes M`.
+# Kill, end and freeze processes under load, then prove that nothing is lost; `--cluster`, `--seed S`, `--minutes M`.
 chaos *options:
     {{run}} python -m tests.chaos "$@"
 

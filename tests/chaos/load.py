@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from shared.client import Ack, ChannelEvent, Client, Membership, Opened, Update, Verifier
+from shared.client import Ack, ChannelEvent, Client, Membership, Update, Verifier
 from shared.errors import ParleyError
 
 BUSY, QUIET = 6, 12
@@ -106,30 +107,33 @@ class Speaker:
 
 
 class Revolving:
-    """A user who comes and goes in one channel, and may see nothing of it while away (P21)."""
+    """A user who comes and goes in one channel, and may see nothing of it while away (P21).
+
+    Away means: told so after the last `leave`, and no `join` given since. Whoever is back may read all of it:
+    what a resume brings then is no leak.
+    """
 
     def __init__(self, rng: random.Random) -> None:
         self.leaks: list[str] = []
         self.turns = 0
         self._rng = rng
-        self._is_in = False
+        self._is_leaving = False
+        self._is_away = False
 
     def take(self, update: Update) -> None:
         """An update of the user's client."""
         if isinstance(update, Membership) and update.channel == _REVOLVING:
-            self._is_in = update.info is not None
-        elif isinstance(update, Opened) and update.channel == _REVOLVING:
-            self._is_in = True  # joined while the connection was away: the next welcome has it
-        elif isinstance(update, ChannelEvent) and update.channel == _REVOLVING and not self._is_in:
+            self._is_away = self._is_leaving and update.info is None
+        elif isinstance(update, ChannelEvent) and update.channel == _REVOLVING and self._is_away:
             self.leaks.append(f"#{update.seq} {update.kind} while away")
 
     async def run(self, client: Client, over: Callable[[], bool]) -> None:
         """Join and leave."""
         while not over():
             for kind in ("join", "leave"):
-                try:
+                self._is_leaving = kind == "leave"
+                self._is_away = self._is_away and self._is_leaving
+                with contextlib.suppress(ParleyError):  # a retry of what was done: the next turn goes on
                     await client.command(kind, _REVOLVING)
-                except ParleyError:
-                    continue  # a retry of what was done: the next turn goes on
                 await asyncio.sleep(self._rng.uniform(0.05, 0.5))
             self.turns += 1

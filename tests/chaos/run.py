@@ -18,7 +18,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from infra.cli.verify import run_check
+from shared.bus import Bus, BusError
 from shared.client import Client, Verifier
+from shared.errors import Unavailable
+from shared.ids import Partition
+from shared.subjects import log_stream
 from tests.bench.system import UNLIMITED, WORKSPACE, System, running
 from tests.chaos.load import SPEAKERS, Record, Revolving, Speaker, channels, set_up, speaker
 from tests.chaos.raw_reader import RawReader
@@ -29,6 +33,8 @@ READERS = 4
 SETTLE_S = 60.0
 SILENCE_WINDOW_S = 5.0
 VICTIMS = ("edge-1", "edge-2", "sequencer", "archiver", "nats-1")
+OTHER_SERVERS = ("nats-2", "nats-3")
+PARTITIONS = 8
 _SIGNALS = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM, "freeze": signal.SIGSTOP}
 
 
@@ -45,11 +51,20 @@ class Outcome:
     recovered_s: dict[str, list[float]] = field(default_factory=dict)
 
 
-async def run(seed: int, seconds: float, say: Callable[[str], None]) -> Outcome:
-    """Run it; every wrong thing is in the outcome, nothing is raised for it."""
+async def run(seed: int, seconds: float, say: Callable[[str], None], *, cluster: bool = False) -> Outcome:
+    """Run it; every wrong thing is in the outcome, nothing is raised for it.
+
+    `cluster`: three NATS servers, mode `quorum`, and leaders that step down as well.
+    """
     rng = random.Random(seed)
-    faults = schedule(seed, seconds, VICTIMS)
-    async with running(edges=2, env=UNLIMITED) as system, contextlib.AsyncExitStack() as stack:
+    streams = [log_stream(Partition(number)) for number in range(PARTITIONS)]
+    if cluster:
+        faults = schedule(seed, seconds, VICTIMS + OTHER_SERVERS, streams)
+        starting = running(edges=2, nats=3, durability="quorum", env=UNLIMITED)
+    else:
+        faults = schedule(seed, seconds, VICTIMS)
+        starting = running(edges=2, env=UNLIMITED)
+    async with starting as system, contextlib.AsyncExitStack() as stack:
         record = Record()
         revolving = Revolving(random.Random(rng.random()))
         readers = [_reader(system, number, rng) for number in range(READERS)]
@@ -91,22 +106,35 @@ async def _break(
     hurt: list[tuple[Fault, float]] = []
     for fault in faults:
         await asyncio.sleep(max(0.0, began_s + fault.at_s - time.monotonic()))
-        pid = system.directory.run().process(fault.victim).pid
-        if pid is None:  # still on its way back from the last fault
-            continue
         say(str(fault))
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, _SIGNALS[fault.kind])
-        hurt.append((fault, time.monotonic()))
-        if fault.kind == "freeze":
-            await asyncio.sleep(fault.for_s)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        if await _hurt(system, fault):
+            hurt.append((fault, time.monotonic() - fault.for_s))
     await asyncio.sleep(SILENCE_WINDOW_S)
     recovered: dict[str, list[float]] = {}
     for fault, at_s in hurt:
-        recovered.setdefault(f"{fault.kind} {fault.victim}", []).append(_silence(record.ack_at_s, at_s))
+        what = fault.kind if fault.kind == "step down" else f"{fault.kind} {fault.victim}"
+        recovered.setdefault(what, []).append(_silence(record.ack_at_s, at_s))
     return recovered
+
+
+async def _hurt(system: System, fault: Fault) -> bool:
+    """Do it; whether there was something to hurt: a victim may still be on its way back."""
+    if fault.kind == "step down":
+        async with Bus.connect(system.directory.operator_settings(), "chaos") as bus:
+            try:
+                await bus.api(f"STREAM.LEADER.STEPDOWN.{fault.victim}", {})
+            except (BusError, Unavailable):
+                return False
+        return True
+    pid = system.directory.run().process(fault.victim).pid
+    if pid is None:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, _SIGNALS[fault.kind])
+        if fault.kind == "freeze":
+            await asyncio.sleep(fault.for_s)
+            os.kill(pid, signal.SIGCONT)
+    return True
 
 
 def _silence(acks_s: Sequence[float], at_s: float) -> float:
