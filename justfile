@@ -74,6 +74,10 @@ bench *names:
 chaos *options:
     {{run}} python -m tests.chaos "$@"
 
+# Seeded runs of the cores over a faulty bus, against the log itself; `--seeds N`, `--seed FIRST`.
+simulate *options:
+    {{run}} python -m tests.simulation "$@"
+
 # Delete the data of the local system (it must not run).
 clean:
     test ! -e .parley/run.json || {{run}} parley down
