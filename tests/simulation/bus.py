@@ -70,7 +70,7 @@ class Bus(StreamReads):
         """How many messages the replica that answers is behind."""
         self.is_away = False
 
-    async def subscribe(self, subject: str, callback: Callable[[Message], None], **_: str) -> Inbox:
+    async def subscribe(self, subject: str, callback: Callable[[Message], None], **_: str) -> Inbox:  # type: ignore[override]
         inbox = Inbox(subject, callback, bus=self)
         self.inboxes.append(inbox)
         return inbox

@@ -231,5 +231,6 @@ class Session:
 
 
 async def _nothing_more() -> AsyncIterator[tuple[list[ChannelKey], bool]]:
-    for page in ():
+    nothing: tuple[tuple[list[ChannelKey], bool], ...] = ()
+    for page in nothing:
         yield page

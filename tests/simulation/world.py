@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from shared import events as e
 from shared.ids import ChannelId, ChannelKey, CommandId, Epoch, StreamSeq, UserId
+from shared.records import Belonging
 from shared.subjects import channel_subject
 from tests.simulation.back import Archiver, Sequencer
 from tests.simulation.bus import PARTITION, Bus, Log
@@ -37,7 +38,7 @@ class World:
         ]
         self.clients = [Client(user) for user in USERS]
         self.sessions: dict[int, Session] = {}
-        self.hints: list[tuple[Session, e.BaseModel]] = []
+        self.hints: list[tuple[Session, Belonging]] = []
         for key in CHANNELS:
             self._commit(
                 key,
@@ -121,7 +122,7 @@ class World:
         if self.hints:
             session, belonging = self.hints.pop(a % len(self.hints))
             if session in self.sessions.values():
-                session.roster.hint(belonging)  # type: ignore[arg-type]
+                session.roster.hint(belonging)
 
     def follow(self, a: int, b: int) -> None:
         self.sequencer.follow(a)
