@@ -29,6 +29,9 @@ WAITING = {
     "tests/bench/idle.py": "watches an idle process",
     "tests/bench/pace.py": "paces load",
     "tests/bench/system.py": "watches processes",
+    "tests/chaos/load.py": "people pause between what they say",
+    "tests/chaos/raw_reader.py": "waits before it connects again",
+    "tests/chaos/run.py": "hurts at the times of the schedule",
 }
 """Files that may sleep, and why."""
 
