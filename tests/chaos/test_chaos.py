@@ -8,11 +8,11 @@ import random
 
 import pytest
 
-from tests.chaos.run import run
+from tests.chaos.run import READERS, run
 from tests.chaos.schedule import FREEZE_S, KINDS, schedule
 
 SEED = int(os.environ.get("PARLEY_SEED") or random.SystemRandom().randrange(2**32))
-SECONDS = 15.0
+SECONDS = 8.0
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -38,4 +38,4 @@ async def test_nothing_is_lost_while_processes_are_hurt() -> None:
     assert not outcome.wrong, "\n".join(outcome.wrong[:20])
     assert outcome.acked > 100
     assert outcome.events > outcome.acked
-    assert outcome.sessions > 4
+    assert outcome.sessions >= READERS

@@ -14,7 +14,7 @@ from tests.simulation.steps import history, replay, take
 from tests.simulation.turns import deterministic
 from tests.simulation.world import World
 
-SEEDS = int(os.environ.get("PARLEY_SEEDS", "700"))
+SEEDS = int(os.environ.get("PARLEY_SEEDS", "400"))
 MUTANT_SEEDS = 400
 
 
