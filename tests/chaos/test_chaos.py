@@ -31,6 +31,9 @@ def test_a_schedule_is_its_seed(seed: int) -> None:
 
 @pytest.mark.system
 @pytest.mark.timeout(200)
+@pytest.mark.skipif(
+    "PARLEY_CHAOS" not in os.environ, reason="takes a minute: set PARLEY_CHAOS, or just chaos"
+)
 async def test_nothing_is_lost_while_processes_are_hurt() -> None:
     """Killed, ended, frozen: nothing is lost, doubled, out of order or leaked, and verify is clean."""
     print(f"PARLEY_SEED={SEED}")
