@@ -21,9 +21,9 @@ default:
 up *options:
     {{run}} parley up "$@"
 
-# Three NATS servers (three copies of every log), two sequencers, three edges.
+# Three NATS servers (three copies of every log) and two edges.
 cluster *options:
-    {{run}} parley up --nats 3 --sequencers 2 --edges 3 --durability quorum "$@"
+    {{run}} parley up --nats 3 --edges 2 --durability quorum "$@"
 
 # Stop what `just up` runs in this directory.
 down:
@@ -70,13 +70,9 @@ api:
 bench *names:
     {{run}} parley bench "$@"
 
-# Kill, end and freeze processes under load, then prove that nothing is lost; `--cluster`, `--seed S`, `--minutes M`.
+# Kill, end and freeze processes under load, then prove that nothing is lost; `--seed S`, `--minutes M`.
 chaos *options:
     {{run}} python -m tests.chaos "$@"
-
-# Seeded runs of the cores over a faulty bus, against the log itself; `--seeds N`, `--seed FIRST`.
-simulate *options:
-    {{run}} python -m tests.simulation "$@"
 
 # Delete the data of the local system (it must not run).
 clean:

@@ -18,7 +18,6 @@ from shared.archive_files import ARCHIVE_SQL, archive_sql
 from shared.bus import Bus
 from shared.health import Health
 from shared.ids import Partition
-from shared.log_epochs import proven_epoch
 from shared.streams import Layout
 
 DISK_WORKERS = 2
@@ -71,7 +70,7 @@ class Archiver:
 
     async def _partition(self, partition: Partition, disk: Threads, lookups: Threads, duck: Duck) -> None:
         settings = self._settings
-        epoch = await proven_epoch(self._bus, partition)
+        epoch = self._layout.epochs[partition]
         archive = PartitionArchive(settings.archive_dir, partition, epoch, self._reached)
         await disk.run(archive.open)
         try:

@@ -19,7 +19,7 @@ from archiver.partition import PartitionArchive
 from archiver.settings import ArchiverSettings
 from archiver.threads import Threads
 from shared.bus import Bus, StoredMessage
-from shared.errors import LogRegressed, Unavailable
+from shared.errors import Unavailable
 from shared.health import Health
 from shared.ids import StreamSeq
 from shared.puller import Follower
@@ -54,7 +54,6 @@ class Ingest:
         self._lookups = lookups
         self._label = str(archive.partition)
         self._stopping = False
-        self._lost: LogRegressed | None = None
         self._hot_since_s = 0.0
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
@@ -64,18 +63,13 @@ class Ingest:
         self._hot_bytes_metric = metrics.HOT_BYTES.labels(self._label)
 
     async def run(self) -> None:
-        """Raises `Fenced` or `BrokenManifest`: the process must end then.
-
-        Raises `LogRegressed` once everything that the log held before is committed.
-        """
+        """Raises `Fenced`, `LogRegressed` or `BrokenManifest`: the process must end then."""
         async with asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(self._follow_until_lost())
+            following = tasks.create_task(self._follow())
             await self._commit_when_due()
             following.cancel()
             if len(self.archive.hot):  # also what came during the last commit
                 await self._commit()
-            if self._lost is not None:
-                raise self._lost
 
     def stop(self) -> None:
         """Commit what is hot, then end `run`."""
@@ -100,13 +94,6 @@ class Ingest:
             ) from None
         finally:
             self._waiters.discard(waiter)
-
-    async def _follow_until_lost(self) -> None:
-        try:
-            await self._follow()
-        except LogRegressed as error:
-            self._lost = error
-            self.stop()
 
     async def _follow(self) -> None:
         hot = self.archive.hot

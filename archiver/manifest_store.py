@@ -12,13 +12,11 @@ import os
 import secrets
 from pathlib import Path
 
-import structlog
-
 from archiver.core.manifest import check, claimed, expired_versions, first
 from archiver.core.segment import parse_segment_name
-from archiver.parquet import TEMPORARY_PREFIX, Reached, sync_directory, write_empty_segment, write_synced
-from shared.archive_files import epoch_directory, newest_manifest
-from shared.archive_manifest import Manifest, manifest_name, partition_dir, version_of_name
+from archiver.parquet import TEMPORARY_PREFIX, Reached, sync_directory, write_synced
+from shared.archive_files import newest_manifest
+from shared.archive_manifest import Manifest, manifest_name, version_of_name
 from shared.errors import LogRegressed, ParleyError
 from shared.ids import Epoch, Partition
 
@@ -27,8 +25,6 @@ MANIFESTS_KEPT = 100
 
 CLAIMS_MAX = 20
 """Tries to become the writer of a partition while another one publishes."""
-
-_log = structlog.get_logger()
 
 
 class Fenced(ParleyError):
@@ -50,10 +46,8 @@ class ManifestStore:
         """Become the partition's writer: publish what is there as a version of ours.
 
         From here on every earlier writer is fenced, so what it left behind can never be published.
-        What an earlier epoch of the log left is set aside first: its numbers mean something else.
-        Raises `BrokenManifest` and `Fenced`.
+        Raises `BrokenManifest`, `Fenced`, and `LogRegressed` if the archive is of another log.
         """
-        self._set_aside(partition, epoch)
         for directory in (self.data, self._manifests):
             directory.mkdir(parents=True, exist_ok=True)
         sync_directory(self._directory)
@@ -67,25 +61,12 @@ class ManifestStore:
             return manifest
         raise Fenced(f"{self._directory} has a busy writer that cannot be overtaken")
 
-    def _set_aside(self, partition: Partition, epoch: Epoch) -> None:
-        newest = newest_manifest(self._directory)
-        if newest is None or newest.epoch == epoch:
-            return
-        aside = epoch_directory(self._directory.parent, newest.epoch)
-        aside.mkdir(parents=True, exist_ok=True)
-        write_empty_segment(aside)
-        with contextlib.suppress(FileNotFoundError):  # another archiver was faster
-            self._directory.rename(aside / partition_dir(partition))
-            _log.error("archive.set_aside", partition=partition, epoch=newest.epoch, directory=str(aside))
-        for directory in (aside, aside.parent, self._directory.parent):
-            sync_directory(directory)
-
     def _claim(self, partition: Partition, epoch: Epoch, writer: str, now_us: int) -> Manifest:
         newest = newest_manifest(self._directory)
         if newest is None:
             return first(partition, epoch, writer, now_us)
         check(newest)
-        if newest.epoch != epoch:  # an archiver that had slept wrote once more where all had been set aside
+        if newest.epoch != epoch:
             raise LogRegressed(f"{self._directory} archives epoch {newest.epoch}, the log is {epoch}")
         return claimed(newest, writer, now_us)
 

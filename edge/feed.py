@@ -127,7 +127,7 @@ class Feed:
 
     def attach(self, sink: Sink) -> None:
         """From now on `sink` receives what comes after `head`."""
-        self.flush()
+        self._flush()
         self.sinks.add(sink)
 
     def detach(self, sink: Sink) -> None:
@@ -205,7 +205,7 @@ class Feed:
             case Place.HOLE:
                 self.want(stored.stream_seq)
             case Place.TRIMMED | Place.REGRESSED:
-                self.reset(where.value)
+                self._reset(where.value)
 
     async def _look(self) -> None:
         stream = log_stream(self.partition)
@@ -222,7 +222,7 @@ class Feed:
             try:
                 for stored in await self._bus.read_between(stream, subject, self.stream_seq, self._wanted):
                     self._apply(stored)
-            except (Unavailable, BusError) as error:
+            except Unavailable as error:
                 _log.warning("feed.repair_failed", partition=self.partition, error=error.message)
                 await asyncio.sleep(next(waits))
         self._repairing = False
@@ -250,12 +250,11 @@ class Feed:
         loop = asyncio.get_running_loop()
         left_s = self._rest.left_s(time.monotonic())
         if left_s > 0.0:
-            loop.call_later(left_s, self.flush)
+            loop.call_later(left_s, self._flush)
         else:
-            loop.call_soon(self.flush)
+            loop.call_soon(self._flush)
 
-    def flush(self) -> None:
-        """Hand what was applied to the sinks now."""
+    def _flush(self) -> None:
         if not self._unflushed:
             return
         began_s = time.monotonic()
@@ -266,11 +265,10 @@ class Feed:
             sink.on_flush(self, flush)
         self._rest.flushed(began_s, time.monotonic())
 
-    def reset(self, reason: str) -> None:
-        """Give up: the numbers that were given out are worth nothing any more."""
+    def _reset(self, reason: str) -> None:
         _log.error("feed.reset", partition=self.partition, reason=reason, seq=self.head)
         metrics.FEED_RESETS.labels(reason).inc()
-        self.flush()
+        self._flush()
         self.closed = True
         for sink in tuple(self.sinks):
             sink.on_reset(self, reason)

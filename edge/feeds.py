@@ -11,11 +11,10 @@ from pydantic import ValidationError
 
 from edge import metrics
 from edge.core.ring import Budget, Ring
-from edge.epochs import Epochs
 from edge.feed import Feed
 from shared.bus import Bus, BusError, Message, Subscription
 from shared.errors import Unavailable
-from shared.ids import ChannelKey, Partition, Seq
+from shared.ids import ChannelKey, Seq
 from shared.records import Checkpoint, Heads
 from shared.streams import Layout, bucket_stream
 from shared.subjects import (
@@ -54,7 +53,6 @@ class Feeds:
     def __init__(self, bus: Bus, layout: Layout, limits: FeedLimits) -> None:
         self._bus = bus
         self._layout = layout
-        self.epochs = Epochs(bus, layout, spawn=self.spawn, on_loss=self._lose)
         self._limits = limits
         self._ring_budget = Budget(limits.rings_bytes_max)
         self._feeds: dict[ChannelKey, Feed] = {}
@@ -69,8 +67,7 @@ class Feeds:
             await self._bus.subscribe(heads_subject("*"), self._on_heads),
             await self._bus.subscribe(LEADER_ELECTED, self._on_election),
         ]
-        self._bus.on_reconnect(self._on_reconnect)
-        self.epochs.doubt_all()
+        self._bus.on_reconnect(lambda: self.sweep_soon("reconnect"))
         self.spawn(self._keep())
         return self
 
@@ -116,8 +113,6 @@ class Feeds:
 
     async def _start(self, keys: list[ChannelKey]) -> None:
         try:
-            for partition in {partition_of(key, self._layout.partitions) for key in keys}:
-                await self.epochs.proven(partition)
             feeds = [self._new_feed(key) for key in keys]
             for feed in feeds:
                 await feed.subscribe()
@@ -131,9 +126,6 @@ class Feeds:
         try:
             async with self._reading:
                 await feed.catch_up(checkpoint)
-            await self.epochs.proven(feed.partition)
-            if feed.epoch != self.epochs[feed.partition]:
-                raise Unavailable("the log was replaced meanwhile", retry_after_ms=0)
         except (Unavailable, BusError) as error:
             await feed.close()
             self._settle(feed.key, error)
@@ -162,7 +154,7 @@ class Feeds:
             self._bus,
             key,
             partition,
-            self.epochs[partition],
+            self._layout.epochs[partition],
             new_ring=self._new_ring,
             spawn=self.spawn,
         )
@@ -222,21 +214,11 @@ class Feeds:
             self._close_idle(self._limits.linger_s)
             if loop.time() - swept_at >= SWEEP_INTERVAL_S:
                 swept_at = loop.time()
-                self.epochs.doubt_all()
                 await self._sweep("interval", 0.0)
 
     def sweep_soon(self, cause: str) -> None:
         """Compare all feeds with the heads of the log now."""
         self.spawn(self._sweep(cause, 0.0))
-
-    def _on_reconnect(self) -> None:
-        self.epochs.doubt_all()
-        self.sweep_soon("reconnect")
-
-    def _lose(self, partition: Partition) -> None:
-        for feed in tuple(self._feeds.values()):
-            if feed.partition == partition and not feed.closed:
-                feed.reset("epoch")
 
     async def _sweep(self, cause: str, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
@@ -247,7 +229,6 @@ class Feeds:
             subjects[channel_subject(feed.partition, feed.key)] = feed
         for stream, feeds in by_stream.items():
             try:
-                await self.epochs.proven(next(iter(feeds.values())).partition)
                 newest = await self._bus.direct_last(stream, list(feeds))
             except (Unavailable, BusError) as error:
                 _log.warning("feeds.sweep_failed", stream=stream, error=error.message)
@@ -257,12 +238,11 @@ class Feeds:
 
     def _on_heads(self, message: Message) -> None:
         try:
-            told = Heads.model_validate_json(message.body)
+            heads = Heads.model_validate_json(message.body).heads
         except ValidationError:
             _log.warning("feeds.heads_unreadable")
             return
-        self.epochs.heard(Partition(int(message.subject.rpartition(".")[2])), told.epoch)
-        for head in told.heads:
+        for head in heads:
             feed = self._feeds.get(ChannelKey(head.workspace, head.channel))
             if feed is not None:
                 feed.want(head.stream_seq)

@@ -95,8 +95,7 @@ class Publisher:
                 return
             if outcome is not None and not outcome.duplicate:
                 entry = feed.ring.find(outcome.stream_seq)
-                ours = entry is not None and entry.recorded.event.id == event.id
-                if entry is not None and ours and entry.recorded.void is None:  # nearly always
+                if entry is not None and entry.recorded.void is None:  # nearly always
                     answer(Recording(entry.seq, entry.recorded.at_us, duplicate=False))
                     return
             self._feeds.spawn(self._answer_fresh(feed, event, headers, outcome, answer))
@@ -202,9 +201,6 @@ class Publisher:
         if entry is None:  # a burst has pushed it out of the ring, or it was there long ago
             found = await self._older_than_ring(feed, event, ack)
             return found._replace(duplicate=duplicate)
-        if entry.recorded.event.id != event.id:  # our feed counted another log
-            self._feeds.epochs.doubt(feed.partition)
-            raise OutcomeUnknown("recorded, but its number is not known yet", retry_after_ms=1000)
         if not ack.duplicate:
             return recording.of_entry(entry, duplicate=False)
         return recording.of_same(entry, event, duplicate=duplicate)

@@ -16,7 +16,7 @@ import structlog
 from edge.core.frames import CursorFrame
 from edge.core.joining import last_join
 from edge.core.principal import Principal
-from edge.core.server_frames import ChannelChanged, ChannelInfo, ChannelName, Channels
+from edge.core.server_frames import ChannelChanged, ChannelInfo, Channels
 from edge.delivery import Delivery
 from edge.directory import Directory, describe
 from edge.feed import Feed
@@ -178,9 +178,6 @@ class Roster:
     def _decide(
         self, key: ChannelKey, feed: Feed | None, proposal: _Proposal, marker: ReadMarker | None
     ) -> None:
-        if feed is not None and feed.closed and proposal.was_lost:  # lost again
-            self._proposals.setdefault(key, proposal)
-            return
         if feed is not None and self._may_follow(feed):
             if proposal.was_lost:
                 self._delivery.reset(feed)
@@ -189,8 +186,6 @@ class Roster:
                 info = describe(feed, self._principal, marker).model_copy(update={"head": joined})
                 self._delivery.attach(feed, joined)
                 self._delivery.send(ChannelChanged(member=True, channel=info))
-        elif proposal.was_lost:  # the log does not know any more that there was such a member
-            self._delivery.send(ChannelChanged(member=False, channel=ChannelName(id=key.channel)))
         if proposal.cursor is not None:
             self._delivery.resume(key, proposal.cursor)
 

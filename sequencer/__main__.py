@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import sys
 
-import structlog
-
 from sequencer.app import Sequencer
 from sequencer.settings import SequencerSettings
 from shared.bus import Bus
-from shared.errors import LogRegressed
 from shared.service import Service, run, settings_or_exit, settle_memory
-
-_log = structlog.get_logger()
 
 
 async def _main(service: Service, settings: SequencerSettings) -> None:
     async with Bus.connect(settings, "sequencer") as bus:
-        sequencer, failed_at = None, None
-        while not service.stopping.is_set():
-            sequencer = await Sequencer.load(bus, settings, service.health, before=sequencer)
-            service.on_stop(sequencer.stop)
-            settle_memory()
-            try:
-                await sequencer.run()
-            except* LogRegressed as errors:  # the next one gives the log its new epoch, or refuses
-                if failed_at == sequencer.counted:
-                    raise
-                failed_at = sequencer.counted
-                _log.error("sequencer.begins_again", error=str(errors.exceptions[0]))
+        sequencer = await Sequencer.load(bus, settings, service.health)
+        service.on_stop(sequencer.stop)
+        settle_memory()
+        await sequencer.run()
         await service.until_stopped()
 
 

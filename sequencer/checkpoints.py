@@ -17,7 +17,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import structlog
 from pydantic import ValidationError
@@ -26,19 +25,16 @@ from sequencer import metrics
 from sequencer.bucket import Bucket, Value
 from sequencer.core.ledger import BEFORE_ALL, Ledger, Unsaved
 from sequencer.directory import Directory
-from sequencer.restored import Claim, settled_epoch
 from shared.bus import Bus, StoredMessage
 from shared.errors import InvalidId, LogRegressed, Unavailable
 from shared.ids import ChannelKey, Partition, StreamSeq, channel_id, workspace_id
-from shared.log_epochs import look
 from shared.records import Checkpoint, Position
-from shared.subjects import CHECKPOINTS, channel_subject, checkpoint_key, log_stream, position_key
+from shared.subjects import CHECKPOINTS, checkpoint_key, log_stream, position_key
 
 CHUNK = 500
 """Checkpoints encoded and written together: bounds the bodies in memory."""
 
 _NOWHERE = Position(stream_seq=BEFORE_ALL)
-_UNCOUNTED: Mapping[Partition, Position] = MappingProxyType({})
 _log = structlog.get_logger()
 
 
@@ -62,22 +58,19 @@ class Checkpoints:
         self._unlisted: list[Ledger] = []
         """Partitions of which the directory may lack anything."""
 
-    async def load(self, partitions: int, counted: Mapping[Partition, Position] = _UNCOUNTED) -> list[Ledger]:
+    async def load(self, partitions: int) -> list[Ledger]:
         """The ledgers of all partitions as the bucket has them, each proven to belong to its log.
 
-        `counted`: how far this process had counted before. A log that was replaced gets a new epoch and an
-        empty ledger. Raises `LogRegressed` if a log begins behind its checkpoints.
+        Raises `LogRegressed` if a log is not the one that the checkpoints speak of.
         """
         self._incarnation = await self._bucket.refresh()
         await self._directory.lost()
         loaded = {Partition(number): _Loaded() for number in range(partitions)}
         async for key, stored in self._bucket.read_all():
             _read(loaded, key, stored)
-        ledgers = [
-            await self._ledger(partition, partitions, found, counted.get(partition))
-            for partition, found in loaded.items()
-        ]
-        await self._directory.lost()  # replaced logs take it along
+        ledgers = [self._ledger(partition, partitions, found) for partition, found in loaded.items()]
+        for ledger in ledgers:
+            await self._prove(ledger)
         self._unlisted = [
             ledger
             for ledger in ledgers
@@ -85,43 +78,47 @@ class Checkpoints:
         ]
         return ledgers
 
-    async def _ledger(
-        self, partition: Partition, partitions: int, found: _Loaded, counted: Position | None
-    ) -> Ledger:
-        claims = (
-            Claim(one.stream_seq, channel_subject(partition, key)) for key, one in found.checkpoints.items()
-        )
-        newest = max(claims, default=None)
-        epoch, is_ours = await settled_epoch(self._bus, partition, found.position, newest, counted)
-        checkpoints = found.checkpoints if is_ours else {}
-        position = found.position if is_ours else _NOWHERE
-        if len(checkpoints) < position.channels:
+    def _ledger(self, partition: Partition, partitions: int, found: _Loaded) -> Ledger:
+        position = found.position
+        if len(found.checkpoints) < position.channels:
             _log.error(
                 "checkpoints.incomplete",
                 partition=partition,
-                found=len(checkpoints),
+                found=len(found.checkpoints),
                 wanted=position.channels,
             )
             position = _NOWHERE  # count again; what is there stays true
         self._positions[partition] = position.stream_seq
-        await self._prove(partition, position.stream_seq)
         return Ledger(
             partition,
             partitions,
             position=position.stream_seq,
             at_us=position.at_us,
-            epoch=epoch,
-            checkpoints=checkpoints.items(),
+            checkpoints=found.checkpoints.items(),
         )
 
-    async def _prove(self, partition: Partition, position: StreamSeq) -> None:
-        """The log begins where the checkpoints end, or before."""
-        log = await look(self._bus, partition)
-        if log.first > position + 1:
+    async def _prove(self, ledger: Ledger) -> None:
+        """The log reaches as far as the checkpoints say, and holds their event at the position."""
+        stream = log_stream(ledger.partition)
+        info = await self._bus.api(f"STREAM.INFO.{stream}", {})
+        state = info["state"]
+        assert isinstance(state, dict)
+        first, last = state["first_seq"], state["last_seq"]
+        if ledger.claimed > last:
             raise LogRegressed(
-                f"{log_stream(partition)} begins at {log.first}, its checkpoints end at {position}: numbers "
-                "cannot be derived from the rest; restore the bucket CHECKPOINTS or the log from a backup"
+                f"{stream} ends at {last}, its checkpoints speak of {ledger.claimed}: {_REGRESSED}"
             )
+        if first > ledger.position + 1:
+            raise LogRegressed(
+                f"{stream} begins at {first}, its checkpoints end at {ledger.position}: numbers cannot be "
+                "derived from the rest; restore the bucket CHECKPOINTS or the log from a backup"
+            )
+        if max(first, 1) <= ledger.position:  # an empty stream says 0
+            stored = await self._bus.stored(stream, ledger.position)
+            if stored is None or stored.at_us != ledger.at_us:
+                raise LogRegressed(
+                    f"{stream} holds another event at {ledger.position} than its checkpoints: {_REGRESSED}"
+                )
 
     async def save(self, ledgers: Sequence[Ledger]) -> None:
         """One round. Raises a `ParleyError` if it failed; nothing is lost, the next one repeats it."""
@@ -131,7 +128,6 @@ class Checkpoints:
         saved = False
         try:
             await self._directory.settled()
-            await self._same_epochs(round_)
             for ledger, unsaved in round_.items():
                 await self._write(ledger.partition, unsaved)
             if await self._bucket.refresh() != self._incarnation:
@@ -143,14 +139,6 @@ class Checkpoints:
                 for ledger, unsaved in round_.items():
                     ledger.unsave(unsaved)
         metrics.SAVE_S.observe(time.perf_counter() - started_s)
-
-    async def _same_epochs(self, round_: Mapping[Ledger, Unsaved]) -> None:
-        """What was counted in another epoch must not be written behind the back of who changed it."""
-        for ledger, unsaved in round_.items():
-            if unsaved.position > self._positions[ledger.partition]:
-                epoch = (await look(self._bus, ledger.partition)).epoch
-                if epoch != ledger.epoch:
-                    raise LogRegressed(f"{log_stream(ledger.partition)} has a new epoch: {epoch}")
 
     async def _notice_loss(self, ledgers: Sequence[Ledger]) -> None:
         """Buckets are derived: one that somebody deleted is written again from memory."""
@@ -183,24 +171,29 @@ class Checkpoints:
 
     async def _write_positions(self, round_: Mapping[Ledger, Unsaved]) -> None:
         moved = {
-            ledger: unsaved
+            ledger.partition: unsaved
             for ledger, unsaved in round_.items()
             if unsaved.position > self._positions[ledger.partition]
         }
-        await self._bucket.write([self._position(ledger, unsaved) for ledger, unsaved in moved.items()])
-        for ledger, unsaved in moved.items():
-            self._positions[ledger.partition] = unsaved.position
-            metrics.SAVED_POSITION.labels(ledger.partition).set(unsaved.position)
+        await self._bucket.write([self._position(partition, unsaved) for partition, unsaved in moved.items()])
+        for partition, unsaved in moved.items():
+            self._positions[partition] = unsaved.position
+            metrics.SAVED_POSITION.labels(partition).set(unsaved.position)
 
-    def _position(self, ledger: Ledger, unsaved: Unsaved) -> Value:
+    def _position(self, partition: Partition, unsaved: Unsaved) -> Value:
         position = Position(
             stream_seq=unsaved.position,
             at_us=unsaved.at_us,
             channels=unsaved.channels,
             directory=self._directory.incarnation,
-            epoch=ledger.epoch,
         )
-        return Value(position_key(ledger.partition), position.stream_seq, position.model_dump_json().encode())
+        return Value(position_key(partition), position.stream_seq, position.model_dump_json().encode())
+
+
+_REGRESSED = (
+    "the log was replaced or has lost its end; if that is intended, delete the buckets CHECKPOINTS and "
+    "DIRECTORY while no sequencer runs, and numbers are counted afresh"
+)
 
 
 def _read(loaded: Mapping[Partition, _Loaded], key: str, stored: StoredMessage) -> None:

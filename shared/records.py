@@ -11,8 +11,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from shared.channel import ChannelState
-from shared.events import ChannelKind, Recorded, Role, fingerprint
-from shared.ids import ChannelId, CommandId, Epoch, Seq, StreamSeq, UserId, WorkspaceId
+from shared.events import ChannelKind, Role
+from shared.ids import ChannelId, CommandId, Seq, StreamSeq, UserId, WorkspaceId
 
 
 class _Record(BaseModel):
@@ -33,15 +33,14 @@ class Checkpoint(_Record):
 class Position(_Record):
     """`CHECKPOINTS` value of a partition: everything up to it is in the checkpoints and in the directory.
 
-    The rest is proof of that: the log's epoch and the time of its event there (it is the same log), how many
-    channels had a checkpoint (none is missing), and which incarnation of the directory's bucket was complete.
+    The rest is proof of that: the time of the log's event there (it is the same log), how many channels had
+    a checkpoint (none is missing), and which incarnation of the directory's bucket was complete.
     """
 
     stream_seq: StreamSeq
     at_us: int = 0
     channels: int = 0
     directory: str = ""
-    epoch: Epoch = Epoch("")
 
 
 class Belonging(_Record):
@@ -85,10 +84,9 @@ class Head(_Record):
 
 
 class Heads(_Record):
-    """Broadcast on `heads.<p>` about once a second: the channels that changed, in which epoch of the log."""
+    """Broadcast on `heads.<p>` about once a second: the channels that changed."""
 
     heads: tuple[Head, ...]
-    epoch: Epoch = Epoch("")
 
 
 class Typing(_Record):
@@ -145,17 +143,6 @@ class KnownId(_Record):
     at_us: int
     fingerprint: str
     void: str | None = None
-
-
-def known_of(recorded: Recorded) -> KnownId:
-    """An event as those who ask for its id hear of it."""
-    return KnownId(
-        seq=recorded.seq,
-        stream_seq=recorded.stream_seq,
-        at_us=recorded.at_us,
-        fingerprint=fingerprint(recorded.event),
-        void=recorded.void,
-    )
 
 
 class IdsReply(_Record):

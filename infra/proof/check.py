@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.proof import sources
-from infra.proof.ledger import Difference, Ledger, compare_archive, compare_checkpoints, compare_lost
+from infra.proof.ledger import Difference, Ledger, compare_archive, compare_checkpoints
 from infra.proof.sources import Heads
 from shared.bus import Bus
 from shared.client import Verifier
@@ -89,7 +89,6 @@ async def check(
     note("reading the archive")
     upto = _Upto(heads, partitions)
     archived, wrong = await asyncio.to_thread(sources.read_archive, archive, upto)
-    over = await asyncio.to_thread(sources.read_epochs, archive)
     note("reading the checkpoints")
     checkpoints = await sources.read_checkpoints(bus)
     note("comparing")
@@ -97,8 +96,6 @@ async def check(
     _enter(report, partitions, wrong)
     _enter(report, partitions, compare_archive(log, archived))
     _enter(report, partitions, compare_checkpoints(log, checkpoints, upto))
-    for epoch, aside in over.items():
-        _enter(report, partitions, compare_lost(log, aside, epoch))
     _compare_clients(report, log, workspace, verifiers)
     return report
 

@@ -92,16 +92,6 @@ def compare_archive(log: Ledger, archive: Ledger) -> Iterator[Difference]:
                     yield Difference(key, seq, "the archive's row differs from the log's event")
 
 
-def compare_lost(log: Ledger, aside: Ledger, epoch: str) -> Iterator[Difference]:
-    """What the archive of an epoch that is over holds, and the log does not any more."""
-    for key in sorted(aside):
-        theirs, ours = aside[key].stored, log.get(key, Account()).stored
-        first = next((at for at in range(len(theirs)) if ours[at : at + 1] != theirs[at : at + 1]), None)
-        if first is not None:
-            what = f"lost with epoch {epoch}, up to {len(theirs)}: in the archive's epochs, not in the log"
-            yield Difference(key, first + 1, what)
-
-
 def compare_checkpoints(
     log: Ledger, checkpoints: Mapping[ChannelKey, Checkpoint], upto: Mapping[ChannelKey, StreamSeq]
 ) -> Iterator[Difference]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra.proof.ledger import Difference, Ledger, enter_archive, enter_log
-from shared.archive_files import epochs_set_aside, pin, scan
+from shared.archive_files import pin, scan
 from shared.archive_rows import body_of, recorded_of
 from shared.bus import Bus, BusError
 from shared.errors import Unavailable
@@ -86,17 +86,6 @@ def read_archive(directory: Path, heads: Mapping[ChannelKey, StreamSeq]) -> tupl
         if difference is not None:
             wrong.append(difference)
     return ledger, wrong
-
-
-def read_epochs(directory: Path) -> dict[str, Ledger]:
-    """What the archiver has set aside of every epoch that is over."""
-    found: dict[str, Ledger] = {}
-    for aside in epochs_set_aside(directory):
-        ledger: Ledger = {}
-        for row in scan(aside):
-            enter_archive(ledger, recorded_of(row), body_of(row))
-        found[aside.name] = ledger
-    return found
 
 
 async def read_checkpoints(bus: Bus) -> dict[ChannelKey, Checkpoint]:

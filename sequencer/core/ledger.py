@@ -21,7 +21,7 @@ from shared.channel import ChannelState, fold
 from shared.envelope import StoredMessage
 from shared.errors import InvalidId, LogRegressed
 from shared.events import Recorded, decode
-from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq
+from shared.ids import ChannelKey, Partition, Seq, StreamSeq
 from shared.records import Checkpoint, Head
 from shared.subjects import channel_subject, parse_channel_subject, partition_of
 
@@ -77,13 +77,11 @@ class Ledger:
         *,
         position: StreamSeq = BEFORE_ALL,
         at_us: int = 0,
-        epoch: Epoch = Epoch(""),  # noqa: B008  # a string
         checkpoints: Iterable[tuple[ChannelKey, Checkpoint]] = (),
     ) -> None:
         self.partition = partition
         self.position = position
         self.at_us = at_us
-        self.epoch = epoch
         self.strays = 0
         self.skipped = 0
         self._partitions = partitions

@@ -11,9 +11,10 @@ from archiver.core.manifest import BrokenManifest, extended
 from archiver.core.segment import SegmentRange
 from archiver.manifest_store import MANIFESTS_KEPT, Fenced, ManifestStore
 from archiver.parquet import write_segment
-from shared.archive_files import epochs_set_aside, newest_manifest, pin
+from shared.archive_files import newest_manifest
 from shared.archive_manifest import Manifest, Segment
 from shared.archive_rows import row_of
+from shared.errors import LogRegressed
 from shared.events import encode
 from shared.ids import Epoch, Partition, StreamSeq
 from tests.support.archive import created, hot_of, key_of, posted
@@ -130,14 +131,13 @@ def test_old_manifests_go(tmp_path: Path) -> None:
     assert newest_manifest(tmp_path / "p00") == manifest
 
 
-def test_an_archive_of_another_epoch_is_set_aside(tmp_path: Path) -> None:
-    """If the log's epoch is not the archive's, its numbers mean something else: kept, but not built upon."""
-    old = opened(store_at(tmp_path))
-    new = opened(store_at(tmp_path), epoch=Epoch("e2"))
-    assert (new.epoch, new.hi, newest_manifest(tmp_path / "p00")) == (Epoch("e2"), 0, new)
-    (aside,) = epochs_set_aside(tmp_path)
-    assert pin(aside).manifests == (old,)
-    assert opened(store_at(tmp_path), epoch=Epoch("e2")).version == new.version + 1
+def test_an_archive_of_another_log_is_refused(tmp_path: Path) -> None:
+    """If the log's epoch is not the archive's, its numbers mean something else: stop, change nothing."""
+    store = store_at(tmp_path)
+    manifest = opened(store)
+    with pytest.raises(LogRegressed):
+        opened(store, epoch=Epoch("e2"))
+    assert newest_manifest(tmp_path / "p00") == manifest
 
 
 def test_a_broken_manifest_is_refused(tmp_path: Path) -> None:

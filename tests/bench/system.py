@@ -62,11 +62,6 @@ class System:
         assert pid is not None, f"{name} is down"
         return pid
 
-    @property
-    def nats(self) -> tuple[str, ...]:
-        """The names of all NATS servers."""
-        return tuple(process.name for process in self.run.processes if process.kind == "nats")
-
     def token(self, user: str, scopes: Sequence[str] = ()) -> str:
         """A token of the bench's workspace."""
         return mint(self.directory.credentials().jwt, user, workspace=WORKSPACE, scopes=scopes, ttl_s=3600)
@@ -88,13 +83,13 @@ class System:
 
 @contextlib.asynccontextmanager
 async def running(
-    *, edges: int = 1, nats: int = 1, durability: str = "process", env: dict[str, str] | None = None
+    *, edges: int = 1, durability: str = "process", env: dict[str, str] | None = None
 ) -> AsyncIterator[System]:
     """Start, wait until everything is ready, and stop in order at the end. Raises `NotStarted`."""
     with tempfile.TemporaryDirectory(prefix="parley-bench-", ignore_cleanup_errors=True) as scratch:
         directory = DataDirectory(Path(scratch) / "data")
         said = Path(scratch) / "said"
-        process = _spawn(directory, said, edges, nats, durability, UNLIMITED | (env or {}))
+        process = _spawn(directory, said, edges, durability, UNLIMITED | (env or {}))
         try:
             yield System(directory, await _ready(directory, process, said))
         finally:
@@ -102,11 +97,10 @@ async def running(
 
 
 def _spawn(
-    directory: DataDirectory, said: Path, edges: int, nats: int, durability: str, env: dict[str, str]
+    directory: DataDirectory, said: Path, edges: int, durability: str, env: dict[str, str]
 ) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "infra.local", "--data", str(directory.path)]
-    command += ["--port", "0", "--nats-port", "0", "--nats", str(nats), "--edges", str(edges)]
-    command += ["--durability", durability]
+    command += ["--port", "0", "--nats-port", "0", "--edges", str(edges), "--durability", durability]
     command += [part for name, value in env.items() for part in (f"--env.{name}", value)]
     outer = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
     with said.open("wb") as output:

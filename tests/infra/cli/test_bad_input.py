@@ -77,9 +77,6 @@ def parley(
         ("up --durability hope", "--durability"),
         ("down --now", "--now"),
         ("status extra", "extra"),
-        ("drain", "EDGE"),
-        ("rebalance --partition -1", "--partition"),
-        ("rebalance --wait 0", "--wait"),
         ("bench --repetitions many", "--repetitions"),
     ],
 )
@@ -100,8 +97,6 @@ def test_a_wrong_command_line_is_named(
         (("token", "--user", "ada", "--data", "/nowhere"), "parley up"),
         (("status",), "parley up"),
         (("nats-env",), "parley up"),
-        (("rebalance",), "parley up"),
-        (("drain", "edge-1"), "parley up"),
         (("send", "general", "hi"), "parley up"),
         (("tail",), "parley up"),
         (("history", "general"), "parley up"),

@@ -12,7 +12,6 @@ from infra.proof.ledger import (
     Ledger,
     compare_archive,
     compare_checkpoints,
-    compare_lost,
     enter_archive,
     enter_log,
 )
@@ -125,19 +124,3 @@ def test_checkpoint_that_is_ahead_belongs_to_what_came_meanwhile() -> None:
     log = logged()
     ahead = checkpoint(log[KEY]).model_copy(update={"seq": Seq(99), "stream_seq": StreamSeq(99)})
     assert list(compare_checkpoints(log, {KEY: ahead}, {KEY: StreamSeq(15)})) == []
-
-
-def test_what_a_replaced_log_lost_is_named() -> None:
-    """From the first event that the log does not hold, or holds another event instead of; else nothing."""
-    aside, _ = archived(rows())
-    assert list(compare_lost(logged(), aside, "e1")) == []
-    shorter = logged()
-    shorter[KEY].stored = shorter[KEY].stored[:4]
-    (lost,) = compare_lost(shorter, aside, "e1")
-    assert (lost.key, lost.seq) == (KEY, 5)
-    assert "epoch e1, up to 6" in lost.what
-    (gone,) = compare_lost({}, aside, "e1")
-    assert gone.seq == 1
-    other = logged()
-    other[KEY].stored[2] ^= 1
-    assert [difference.seq for difference in compare_lost(other, aside, "e1")] == [3]
