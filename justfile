@@ -70,9 +70,13 @@ api:
 bench *names:
     {{run}} parley bench "$@"
 
-# Kill, end and freeze processes under load, then prove that nothing is lost; `--seed S`, `--minutes M`.
+# Kill, end and freeze processes under load, then prove that nothing is lost; `--cluster`, `--seed S`, `--minutes M`.
 chaos *options:
     {{run}} python -m tests.chaos "$@"
+
+# Run the pure cores over a faulty bus against a model; `--seeds N`, `--seed FIRST`.
+simulate *options:
+    {{run}} python -m tests.simulation "$@"
 
 # Delete the data of the local system (it must not run).
 clean:

@@ -220,6 +220,8 @@ class Delivery:
             held.failing_since_s = None
         except (Unavailable, OutcomeUnknown) as error:
             self._failed(held, error)
+        if held.sub.over and self._is_current(held):
+            self._ended(held)
 
     async def _feed(self, held: Held) -> None:
         sub, feed = held.sub, held.feed
@@ -232,12 +234,12 @@ class Delivery:
         expected = sub.cursor
         async for page in self._replayer.pages(feed, sub.cursor):
             await self.wire.drained()
+            feed.flush()  # the page may hold what no sink has heard of: it may end the membership (P21)
             if not self._is_current(held) or sub.cursor != expected or sub.mode is Mode.LIVE:
                 self._work.set()  # detached, or asked for something else meanwhile
                 return
             self._write(sub.fed(page))
             if sub.over:
-                self._ended(held)
                 return
             expected = sub.cursor
         if self._is_current(held) and sub.mode is not Mode.LIVE and sub.cursor == feed.head:

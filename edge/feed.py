@@ -127,7 +127,7 @@ class Feed:
 
     def attach(self, sink: Sink) -> None:
         """From now on `sink` receives what comes after `head`."""
-        self._flush()
+        self.flush()
         self.sinks.add(sink)
 
     def detach(self, sink: Sink) -> None:
@@ -222,7 +222,7 @@ class Feed:
             try:
                 for stored in await self._bus.read_between(stream, subject, self.stream_seq, self._wanted):
                     self._apply(stored)
-            except Unavailable as error:
+            except (Unavailable, BusError) as error:
                 _log.warning("feed.repair_failed", partition=self.partition, error=error.message)
                 await asyncio.sleep(next(waits))
         self._repairing = False
@@ -250,11 +250,12 @@ class Feed:
         loop = asyncio.get_running_loop()
         left_s = self._rest.left_s(time.monotonic())
         if left_s > 0.0:
-            loop.call_later(left_s, self._flush)
+            loop.call_later(left_s, self.flush)
         else:
-            loop.call_soon(self._flush)
+            loop.call_soon(self.flush)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Hand what was applied to the sinks now."""
         if not self._unflushed:
             return
         began_s = time.monotonic()
@@ -268,7 +269,7 @@ class Feed:
     def _reset(self, reason: str) -> None:
         _log.error("feed.reset", partition=self.partition, reason=reason, seq=self.head)
         metrics.FEED_RESETS.labels(reason).inc()
-        self._flush()
+        self.flush()
         self.closed = True
         for sink in tuple(self.sinks):
             sink.on_reset(self, reason)
