@@ -19,7 +19,6 @@ from archiver.metrics import REQUESTS
 from archiver.threads import Threads
 from shared.bus import Bus, Subscription
 from shared.errors import BadRequest
-from shared.events import fingerprint
 from shared.ids import ChannelKey
 from shared.records import (
     ArchiveStatus,
@@ -28,7 +27,7 @@ from shared.records import (
     HistoryRequest,
     IdsReply,
     IdsRequest,
-    KnownId,
+    known_of,
 )
 from shared.subjects import archive_subject
 
@@ -105,7 +104,7 @@ class Api:
         if greatest is None:  # the channel is not resident: all of it is in the cache
             greatest = self._archive.cache.greatest(key)
         # An id that stands twice in a log means its first event: the older one is in the cache.
-        found = tuple(c or _known_of(h) for c, h in zip(cold, hot, strict=True))
+        found = tuple(c or (h and known_of(h.recorded)) for c, h in zip(cold, hot, strict=True))
         return IdsReply(found=found, greatest=greatest)
 
     async def _serve(
@@ -126,16 +125,3 @@ def _parsed(model: type[M], body: bytes) -> M:
         return model.model_validate_json(body)
     except ValidationError as error:
         raise BadRequest(f"not a {model.__name__}: {error.errors()[0]['msg']}") from error
-
-
-def _known_of(hot: HotEvent | None) -> KnownId | None:
-    if hot is None:
-        return None
-    at = hot.recorded
-    return KnownId(
-        seq=at.seq,
-        stream_seq=at.stream_seq,
-        at_us=at.at_us,
-        fingerprint=fingerprint(at.event),
-        void=at.void,
-    )

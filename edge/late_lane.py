@@ -27,7 +27,7 @@ from shared.bus import BusError, PubAck
 from shared.errors import OutcomeUnknown, ParleyError, Unavailable, WrongLastSequence
 from shared.events import KnownEvent
 from shared.ids import CommandId, Seq, StreamSeq, UserId
-from shared.records import KnownId
+from shared.records import KnownId, known_of
 from shared.retry import Deadline, delays
 
 QUEUE_MAX = 1_000
@@ -262,7 +262,7 @@ class LateLane:
             return None
         self._follow_feed()
         return {
-            (entry.recorded.event.author, entry.recorded.event.id): recording.known_of(entry)
+            (entry.recorded.event.author, entry.recorded.event.id): known_of(entry.recorded)
             for entry in entries
         }
 

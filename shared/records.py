@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from shared.channel import ChannelState
-from shared.events import ChannelKind, Role
+from shared.events import ChannelKind, Recorded, Role, fingerprint
 from shared.ids import ChannelId, CommandId, Seq, StreamSeq, UserId, WorkspaceId
 
 
@@ -143,6 +143,17 @@ class KnownId(_Record):
     at_us: int
     fingerprint: str
     void: str | None = None
+
+
+def known_of(recorded: Recorded) -> KnownId:
+    """An event as those who ask for its id hear of it."""
+    return KnownId(
+        seq=recorded.seq,
+        stream_seq=recorded.stream_seq,
+        at_us=recorded.at_us,
+        fingerprint=fingerprint(recorded.event),
+        void=recorded.void,
+    )
 
 
 class IdsReply(_Record):

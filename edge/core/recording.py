@@ -40,15 +40,3 @@ def of_known(known: KnownId, event: KnownEvent) -> Recording:
     if known.void is not None:
         raise Forbidden(known.void)
     return Recording(known.seq, known.at_us, duplicate=True)
-
-
-def known_of(entry: Entry) -> KnownId:
-    """An entry as the archive would know it."""
-    recorded = entry.recorded
-    return KnownId(
-        seq=recorded.seq,
-        stream_seq=recorded.stream_seq,
-        at_us=recorded.at_us,
-        fingerprint=fingerprint(recorded.event),
-        void=recorded.void,
-    )

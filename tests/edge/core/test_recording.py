@@ -10,6 +10,7 @@ from edge.core.ring import Entry
 from shared.errors import Conflict, Forbidden
 from shared.events import MessagePosted, Recorded, wire
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, UserId, WorkspaceId, new_command_id
+from shared.records import known_of
 
 KEY = ChannelKey(WorkspaceId("w"), ChannelId("c"))
 ID = new_command_id(1_795_000_000_000)
@@ -39,7 +40,7 @@ def test_another_body_is_a_conflict() -> None:
     with pytest.raises(Conflict):
         recording.of_same(entry("a"), posted("b"), duplicate=True)
     with pytest.raises(Conflict):
-        recording.of_known(recording.known_of(entry("a")), posted("b"))
+        recording.of_known(known_of(entry("a").recorded), posted("b"))
 
 
 def test_a_void_event_is_refused_with_its_reason() -> None:
@@ -47,11 +48,11 @@ def test_a_void_event_is_refused_with_its_reason() -> None:
     with pytest.raises(Forbidden, match="author is not a member"):
         recording.of_entry(entry("a", "author is not a member"), duplicate=False)
     with pytest.raises(Forbidden, match="author is not a member"):
-        recording.of_known(recording.known_of(entry("a", "author is not a member")), posted("a"))
+        recording.of_known(known_of(entry("a", "author is not a member").recorded), posted("a"))
 
 
 def test_what_the_archive_knows_is_a_duplicate() -> None:
     """An old id that stands in the log already."""
-    known = recording.known_of(entry("a"))
+    known = known_of(entry("a").recorded)
     assert (known.seq, known.stream_seq) == (7, 70)
     assert recording.of_known(known, posted("a")) == Recording(Seq(7), 123, duplicate=True)
