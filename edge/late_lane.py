@@ -15,18 +15,16 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Container, Coroutine, Sequence
-from dataclasses import dataclass
 
-from edge import metrics
 from edge.archive import Archive
-from edge.core import recording
 from edge.core.recording import Recording
 from edge.core.ring import Entry
 from edge.feed import Feed
+from edge.waiting import Name, Waiting
 from shared.bus import BusError, PubAck
 from shared.errors import OutcomeUnknown, ParleyError, Unavailable, WrongLastSequence
 from shared.events import KnownEvent
-from shared.ids import CommandId, Seq, StreamSeq, UserId
+from shared.ids import Seq, StreamSeq
 from shared.records import KnownId, known_of
 from shared.retry import Deadline, delays
 
@@ -39,41 +37,6 @@ BATCH_MIN = 16
 SETTLE_DEADLINE_S = 10.0
 CONTENTION_TRIES_MAX = 50
 FOLLOW_MAX_S = 2.0
-
-_Name = tuple[UserId, CommandId]
-
-
-@dataclass(slots=True, eq=False)
-class Waiting:
-    """An event on its way, with the trace that it belongs to.
-
-    `stored`: only its number is waited for. `tried`: a batch with it was sent, and nobody knows what became
-    of it; if the log holds it now, this command has put it there.
-    """
-
-    event: KnownEvent
-    future: asyncio.Future[Recording]
-    headers: dict[str, str]
-    stored: bool = False
-    tried: bool = False
-
-    @property
-    def name(self) -> _Name:
-        """What makes it the same as another."""
-        return self.event.author, self.event.id
-
-    def answer(self, found: Recording) -> None:
-        """Tell where it stands."""
-        metrics.commits("late", "duplicate" if found.duplicate else "recorded").inc()
-        if not self.future.done():
-            self.future.set_result(found)
-
-    def fail(self, error: ParleyError) -> None:
-        """Tell what went wrong, unless it was answered already, or nobody waits any more."""
-        if not self.future.done():
-            metrics.commits("late", error.code).inc()
-            self.future.set_exception(error)
-
 
 Commit = Callable[[Feed, Waiting, StreamSeq], Awaitable[PubAck]]
 CommitTogether = Callable[[Feed, Sequence[Waiting], StreamSeq], Awaitable[list[StreamSeq]]]
@@ -123,18 +86,24 @@ class LateLane:
                 waiting = [self._queue.popleft() for _ in range(min(len(self._queue), LOOKUP_MAX))]
                 await self._serve(waiting)
         except ParleyError as error:
-            for one in (*waiting, *self._queue):
-                if not one.stored:
-                    one.fail(error)
-            self._queue.clear()
+            self._give_up(waiting, error)
+        except Exception:  # a bug: it is raised, and nobody waits for ever because of it
+            self._give_up(waiting, OutcomeUnknown("the edge failed", retry_after_ms=1000))
+            raise
         finally:
             self.busy = False
+
+    def _give_up(self, waiting: Sequence[Waiting], error: ParleyError) -> None:
+        for one in (*waiting, *self._queue):
+            if not one.stored:
+                one.fail(error)
+        self._queue.clear()
 
     async def _serve(self, waiting: list[Waiting]) -> None:
         """Ask the archive for those that may be known, then publish what is not, one behind the other."""
         while waiting:
             self._follow_feed()
-            known: dict[_Name, KnownId] = {}
+            known: dict[Name, KnownId] = {}
             if self._greatest is None or any(one.event.id <= self._greatest for one in waiting):
                 names = [one.name for one in waiting]
                 answers, self._greatest = await self._archive.ids(self.feed.key, names, self._head)
@@ -159,14 +128,14 @@ class LateLane:
         ours = self.feed.ring.find(self._head)
         return self.feed.ring.since(ours.seq) if ours is not None else None
 
-    async def _publish(self, waiting: list[Waiting], known: dict[_Name, KnownId]) -> list[Waiting]:
+    async def _publish(self, waiting: list[Waiting], known: dict[Name, KnownId]) -> list[Waiting]:
         """Serve them in order; those before which the archive has to be asked again come back."""
         start = 0
         tries = itertools.islice(delays(first_s=0.001, cap_s=0.05), CONTENTION_TRIES_MAX)
         while start < len(waiting):
             one = waiting[start]
             if not one.stored and one.name in known:
-                _answer_known(one, known[one.name])
+                one.answer_known(known[one.name])
             if one.stored or one.future.done():  # now, before a stranger came between, or nobody waits
                 start += 1
                 continue
@@ -211,7 +180,7 @@ class LateLane:
             one.stored = True
             entry = self.feed.ring.find(ack.stream_seq)
             if entry is not None:  # nearly always: the republish comes before the ack
-                _answer_settled(one, entry, duplicate=ack.duplicate and not ack.retried)
+                one.answer_settled(entry, duplicate=ack.duplicate and not ack.retried)
             else:
                 self._spawn(self._settle(one, ack))
 
@@ -229,7 +198,7 @@ class LateLane:
         for number, (one, position) in enumerate(zip(run, positions, strict=True), first):
             entry = self.feed.ring.get(Seq(number))
             if entry is not None and entry.stream_seq == position:
-                _answer_settled(one, entry, duplicate=False)
+                one.answer_settled(entry, duplicate=False)
             else:
                 await self._settle(one, PubAck("", position, duplicate=False, retried=False))
 
@@ -239,14 +208,14 @@ class LateLane:
         try:
             entry = await self.feed.settled(ack.stream_seq, SETTLE_DEADLINE_S)
             if entry is not None:
-                _answer_settled(one, entry, duplicate=duplicate)
+                one.answer_settled(entry, duplicate=duplicate)
             else:  # a large batch has pushed it out of the ring already
                 found = await self._find_again(self.feed, one.event, ack)
                 one.answer(found._replace(duplicate=duplicate))
         except ParleyError as error:
             one.fail(error)
 
-    async def _strangers(self) -> dict[_Name, KnownId] | None:
+    async def _strangers(self) -> dict[Name, KnownId] | None:
         """What came behind our head: our own feed tells, so the archive need not be asked again.
 
         Moves the head. None if the ring no longer holds all of it, or the feed does not get there.
@@ -273,24 +242,9 @@ def _greatest(so_far: str | None, entries: Sequence[Entry]) -> str | None:
     return max(so_far, *(entry.recorded.event.id for entry in entries))
 
 
-def _answer_known(one: Waiting, known: KnownId) -> None:
-    try:
-        found = recording.of_known(known, one.event)
-        one.answer(found._replace(duplicate=not one.tried))
-    except ParleyError as error:
-        one.fail(error)
-
-
-def _answer_settled(one: Waiting, entry: Entry, *, duplicate: bool) -> None:
-    try:
-        one.answer(recording.of_entry(entry, duplicate=duplicate))
-    except ParleyError as error:
-        one.fail(error)
-
-
-def _unknown_run(waiting: Sequence[Waiting], known: Container[_Name]) -> list[Waiting]:
+def _unknown_run(waiting: Sequence[Waiting], known: Container[Name]) -> list[Waiting]:
     """The first ones that nobody knows, each id once."""
-    run: dict[_Name, Waiting] = {}
+    run: dict[Name, Waiting] = {}
     for one in waiting:
         if one.name in known or one.name in run:
             break

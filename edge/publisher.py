@@ -22,7 +22,8 @@ from edge.core import recording
 from edge.core.recording import Recording
 from edge.feed import Feed
 from edge.feeds import Feeds
-from edge.late_lane import LateLane, Waiting
+from edge.late_lane import LateLane
+from edge.waiting import Waiting
 from shared import telemetry
 from shared.bus import Bus, PubAck
 from shared.clock import now_us, rfc3339

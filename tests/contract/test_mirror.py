@@ -43,6 +43,7 @@ ELSEWHERE = {
     # behind the publisher's and the feed's door
     "edge/archive.py": _PUBLISHER,
     "edge/late_lane.py": _PUBLISHER,
+    "edge/waiting.py": _PUBLISHER,
     "edge/replayer.py": _PUBLISHER,
     "edge/feeds.py": "tests/edge/test_feed.py",
     # values without a rule of their own

@@ -16,9 +16,10 @@ from edge.core.recording import Recording
 from edge.fanout import Flush
 from edge.feed import Feed
 from edge.feeds import FeedLimits, Feeds
-from edge.late_lane import BATCH_MIN, LateLane, Waiting
+from edge.late_lane import BATCH_MIN, LateLane
 from edge.publisher import FRESH_MS, Publisher
 from edge.replayer import Replayer
+from edge.waiting import Waiting
 from shared.bus import Bus, PubAck
 from shared.errors import ClockSkew, Conflict, Forbidden, OutcomeUnknown, ParleyError, Unavailable
 from shared.events import ChannelCreated, KnownEvent, MemberLeft, MessagePosted, encode
@@ -303,6 +304,33 @@ async def test_lost_answer_to_a_batch(edge: Edge) -> None:
     assert feed.head == BATCH_MIN + 1
     again = await asyncio.gather(*(lane.submit(event, {}) for event in events))
     assert all(one.duplicate for one in again)
+
+
+@pytest.mark.usefixtures("archiver")
+async def test_bug_on_the_late_path(edge: Edge) -> None:
+    """Whoever waits hears that the outcome is unknown, and the lane serves those who come after."""
+    feed = await edge.channel("latebug")
+    publisher = edge.publisher
+    bugs = [RuntimeError("a bug")]
+
+    async def failing(feed: Feed, one: Waiting, expect_last: StreamSeq) -> PubAck:
+        if bugs:
+            raise bugs.pop()
+        return await publisher._commit_waiting(feed, one, expect_last)
+
+    lane = LateLane(
+        feed,
+        edge.archive,
+        commit=failing,
+        commit_together=publisher._commit_together,
+        find_again=publisher._older_than_ring,
+        spawn=edge.feeds.spawn,
+    )
+    first, second = (lane.submit(posted(f"t{n}", old_id("latebug", str(n))), {}) for n in range(2))
+    for waiting in (first, second):
+        with pytest.raises(OutcomeUnknown):
+            await waiting
+    assert (await lane.submit(posted("t0", old_id("latebug", "0")), {})).seq == 2
 
 
 @pytest.mark.usefixtures("archiver")

@@ -11,19 +11,10 @@ from shared.bus import Bus, PubAck
 from shared.errors import OutcomeUnknown, ParleyError, Unavailable, WrongLastSequence
 from shared.ids import StreamSeq
 from shared.records import Failure
-from shared.settings import CommonSettings
-from shared.streams import ensure_streams
 from tests.support.nats import NatsServer
 from tests.support.waiting import eventually
 
 LOG = "LOG_0"
-
-
-@pytest.fixture
-async def log(fresh_bus: Bus, fresh_settings: CommonSettings) -> Bus:
-    """A bus whose streams exist."""
-    await ensure_streams(fresh_bus, fresh_settings)
-    return fresh_bus
 
 
 async def test_same_message_id_is_stored_once(log: Bus) -> None:

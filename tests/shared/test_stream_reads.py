@@ -7,17 +7,8 @@ import pytest
 from shared.bus import Bus, BusError
 from shared.errors import Unavailable
 from shared.ids import StreamSeq
-from shared.settings import CommonSettings
-from shared.streams import ensure_streams
 
 LOG = "LOG_0"
-
-
-@pytest.fixture
-async def log(fresh_bus: Bus, fresh_settings: CommonSettings) -> Bus:
-    """A bus whose streams exist."""
-    await ensure_streams(fresh_bus, fresh_settings)
-    return fresh_bus
 
 
 async def test_read_between_is_exact(log: Bus) -> None:
