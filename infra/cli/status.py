@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
@@ -13,24 +17,60 @@ from infra.cli.stream_report import PartitionReport, partition_reports
 from infra.local.data_directory import DataDirectory
 from infra.local.probe import Readiness, readiness
 from infra.local.run_file import Run
+from infra.nats.stream_info import Replica
 from shared.bus import Bus
 from shared.errors import Unavailable
 
 
-def status(*, data: DataOption = DATA_DEFAULT) -> None:
-    """Show processes, logs, sequencer positions and archive watermarks; fails if anything is not ready."""
+def status(
+    *,
+    as_json: Annotated[
+        bool, Parameter(name="--json", negative=(), help="One JSON object, for programs.")
+    ] = False,
+    data: DataOption = DATA_DEFAULT,
+) -> None:
+    """Show processes, logs with leaders and replicas, and positions; fails if anything is not ready."""
     directory = data_directory(data)
     run = directory.run()
-    console = Console(highlight=False)
     answers = asyncio.run(_probe(run))
-    console.print(f"{run.state}, supervisor {run.supervisor}, NATS {run.nats_url}", soft_wrap=True)
-    console.print(_process_table(run, answers))
-    console.print(_partition_table(asyncio.run(_partitions(directory, run))))
+    reports = asyncio.run(_partitions(directory, run))
+    if as_json:
+        print(json.dumps(_document(run, answers, reports)))
+    else:
+        _show(run, answers, reports)
     waiting = [
         process.name for process, answer in zip(run.processes, answers, strict=True) if not answer.ready
     ]
     if waiting:
         raise Unavailable(f"not ready: {', '.join(waiting)}; see {directory.logs}/")
+
+
+def _show(run: Run, answers: Sequence[Readiness], reports: Sequence[PartitionReport]) -> None:
+    console = Console(highlight=False)
+    console.print(f"{run.state}, supervisor {run.supervisor}, NATS {run.nats_url}", soft_wrap=True)
+    console.print(_process_table(run, answers))
+    console.print(_partition_table(reports))
+    console.print(_replica_table(reports))
+
+
+def _document(
+    run: Run, answers: Sequence[Readiness], reports: Sequence[PartitionReport]
+) -> dict[str, object]:
+    """What the tables show; positions are None where nobody answers."""
+    return {
+        "state": run.state,
+        "supervisor": run.supervisor,
+        "nats_url": run.nats_url,
+        "processes": [
+            process.model_dump(include={"name", "kind", "pid", "url", "restarts"})
+            | {"ready": answer.ready, "detail": answer.detail}
+            for process, answer in zip(run.processes, answers, strict=True)
+        ],
+        "partitions": [
+            asdict(report) | {"replicas": [replica.model_dump() for replica in report.replicas]}
+            for report in reports
+        ],
+    }
 
 
 async def _probe(run: Run) -> list[Readiness]:
@@ -52,7 +92,17 @@ def _process_table(run: Run, answers: Sequence[Readiness]) -> Table:
 
 def _partition_table(reports: Sequence[PartitionReport]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("log", "channels", "events", "first", "last", "consumers", "numbered", "archived"):
+    for column in (
+        "log",
+        "channels",
+        "events",
+        "first",
+        "last",
+        "consumers",
+        "numbered",
+        "archived",
+        "applied",
+    ):
         table.add_column(column, justify="left" if column == "log" else "right")
     for report in reports:
         table.add_row(
@@ -61,8 +111,24 @@ def _partition_table(reports: Sequence[PartitionReport]) -> Table:
             f"{report.consumers}",
             _behind(report.last, report.numbered),
             _behind(report.last, report.archived),
+            _behind(report.last, report.applied),
         )
     return table
+
+
+def _replica_table(reports: Sequence[PartitionReport]) -> Table:
+    table = Table("log", "leader", "replicas", box=None, pad_edge=False)
+    for report in reports:
+        leader = report.leader or "[red]none[/]"
+        table.add_row(report.stream, leader, ", ".join(map(_replica, report.replicas)) or "none")
+    return table
+
+
+def _replica(replica: Replica) -> str:
+    if replica.offline:
+        return f"{replica.name} [red]offline[/]"
+    state = "current" if replica.current else "[yellow]not current[/]"
+    return f"{replica.name} {state}" + (f", {replica.lag:,} behind" if replica.lag else "")
 
 
 def _behind(last: int, position: int | None) -> str:

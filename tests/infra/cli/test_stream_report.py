@@ -23,7 +23,15 @@ async def test_logs_without_services(fresh_bus: Bus, fresh_settings: CommonSetti
     assert [report.stream for report in reports] == ["LOG_0", "LOG_1"]
     report = reports[partition_of(key, 2)]
     assert (report.channels, report.events, report.first, report.last) == (1, 3, 1, 3)
-    assert (report.numbered, report.archived, report.consumers) == (0, None, 0)
+    assert (report.numbered, report.archived, report.applied, report.consumers) == (0, None, None, 0)
+
+
+async def test_a_single_server_leads_alone(fresh_bus: Bus, fresh_settings: CommonSettings) -> None:
+    """Its log has a leader and no replica."""
+    await ensure_streams(fresh_bus, fresh_settings)
+    report = (await partition_reports(fresh_bus, 1))[0]
+    assert report.leader
+    assert report.replicas == ()
 
 
 async def test_positions_behind_the_log(fresh_bus: Bus, fresh_settings: CommonSettings) -> None:
@@ -42,5 +50,5 @@ async def test_positions_behind_the_log(fresh_bus: Bus, fresh_settings: CommonSe
     await fresh_bus.serve(archive_subject(Partition(0), "status"), answer)
     await fresh_bus.serve(archive_subject(Partition(1), "status"), fail)
     first, second = await partition_reports(fresh_bus, 2)
-    assert (first.numbered, first.archived) == (7, 5)
-    assert (second.numbered, second.archived) == (0, None)
+    assert (first.numbered, first.archived, first.applied) == (7, 5, 6)
+    assert (second.numbered, second.archived, second.applied) == (0, None, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -65,6 +66,19 @@ async def test_status_shows_what_runs(system: LocalSystem) -> None:
     said = system.parley("status").stdout
     for name in (*CHILDREN, "LOG_0", "LOG_1"):
         assert name in said
+
+
+async def test_status_as_json_is_one_object(system: LocalSystem) -> None:
+    """The same for programs: processes with their readiness, logs with leader and positions."""
+    await eventually(lambda: _all_ready(system), within_s=30)
+    said = json.loads(system.parley("status", "--json").stdout)
+    assert [(process["name"], process["ready"]) for process in said["processes"]] == [
+        (name, True) for name in CHILDREN
+    ]
+    assert [(log["stream"], log["leader"], log["replicas"]) for log in said["partitions"]] == [
+        (f"LOG_{partition}", "nats-1", []) for partition in range(PARTITIONS)
+    ]
+    assert {"last", "numbered", "archived", "applied"} <= said["partitions"][0].keys()
 
 
 def test_a_second_up_in_the_same_directory_refuses(system: LocalSystem) -> None:
