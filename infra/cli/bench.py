@@ -16,7 +16,9 @@ _ROOT = Path(__file__).parents[2]
 
 
 def bench(
-    *names: Annotated[str, Parameter(help="fold, archive, path, late, idle; all if none is named.")],
+    *names: Annotated[
+        str, Parameter(help="fold, archive, path, late, idle, durability; all if none is named.")
+    ],
     json: Annotated[bool, Parameter(help="JSON lines instead of a table.")] = False,
     repetitions: Annotated[int, Parameter(help="Of every case; medians are reported.")] = 5,
 ) -> None:

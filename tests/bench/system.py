@@ -83,13 +83,13 @@ class System:
 
 @contextlib.asynccontextmanager
 async def running(
-    *, edges: int = 1, durability: str = "process", env: dict[str, str] | None = None
+    *, edges: int = 1, nats: int = 1, durability: str = "process", env: dict[str, str] | None = None
 ) -> AsyncIterator[System]:
     """Start, wait until everything is ready, and stop in order at the end. Raises `NotStarted`."""
     with tempfile.TemporaryDirectory(prefix="parley-bench-", ignore_cleanup_errors=True) as scratch:
         directory = DataDirectory(Path(scratch) / "data")
         said = Path(scratch) / "said"
-        process = _spawn(directory, said, edges, durability, UNLIMITED | (env or {}))
+        process = _spawn(directory, said, edges, nats, durability, UNLIMITED | (env or {}))
         try:
             yield System(directory, await _ready(directory, process, said))
         finally:
@@ -97,10 +97,11 @@ async def running(
 
 
 def _spawn(
-    directory: DataDirectory, said: Path, edges: int, durability: str, env: dict[str, str]
+    directory: DataDirectory, said: Path, edges: int, nats: int, durability: str, env: dict[str, str]
 ) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "infra.local", "--data", str(directory.path)]
-    command += ["--port", "0", "--nats-port", "0", "--edges", str(edges), "--durability", durability]
+    command += ["--port", "0", "--nats-port", "0", "--nats", str(nats), "--edges", str(edges)]
+    command += ["--durability", durability]
     command += [part for name, value in env.items() for part in (f"--env.{name}", value)]
     outer = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
     with said.open("wb") as output:

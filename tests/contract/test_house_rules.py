@@ -24,6 +24,7 @@ WAITING = {
     "tests/support/local_system.py": "waits for a process",
     "tests/infra/cli/test_up.py": "asks a process over and over",
     "tests/bench/crowd.py": "paces load",
+    "tests/bench/durability.py": "lets load run for a while",
     "tests/bench/idle.py": "watches an idle process",
     "tests/bench/pace.py": "paces load",
     "tests/bench/system.py": "watches processes",
