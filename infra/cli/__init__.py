@@ -18,6 +18,7 @@ _COMMANDS = (
     "infra.cli.up:up",
     "infra.cli.down:down",
     "infra.cli.status:status",
+    "infra.cli.rebalance:rebalance",
     "infra.cli.token:token",
     "infra.cli.nats_env:nats_env",
     "infra.cli.bench:bench",

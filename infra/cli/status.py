@@ -67,7 +67,7 @@ def _document(
             for process, answer in zip(run.processes, answers, strict=True)
         ],
         "partitions": [
-            asdict(report) | {"replicas": [replica.model_dump() for replica in report.replicas]}
+            asdict(report) | {"replicas": [_described(replica) for replica in report.replicas]}
             for report in reports
         ],
     }
@@ -124,10 +124,20 @@ def _replica_table(reports: Sequence[PartitionReport]) -> Table:
     return table
 
 
+def _described(replica: Replica) -> dict[str, object]:
+    return {
+        "name": replica.name,
+        "current": replica.ready,
+        "offline": replica.offline,
+        "lag": replica.lag,
+        "silent_ms": replica.silent_ns // 1_000_000,
+    }
+
+
 def _replica(replica: Replica) -> str:
     if replica.offline:
         return f"{replica.name} [red]offline[/]"
-    state = "current" if replica.current else "[yellow]not current[/]"
+    state = "current" if replica.ready else "[yellow]not current[/]"
     return f"{replica.name} {state}" + (f", {replica.lag:,} behind" if replica.lag else "")
 
 

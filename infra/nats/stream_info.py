@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.bus import Bus
+
+SILENT_MAX_S = 3.0
+"""The servers speak once a second; JetStream itself calls a silent one current for ten."""
 
 
 class _Answer(BaseModel):
@@ -22,13 +25,20 @@ class StreamState(_Answer):
 
 
 class Replica(_Answer):
-    """A copy that does not lead; `current`: it could take over now and nothing would be missing."""
+    """A copy that does not lead, as JetStream describes it."""
 
     name: str
     current: bool = False
     offline: bool = False
     lag: int = 0
     """Operations that it has yet to apply."""
+    silent_ns: int = Field(0, validation_alias="active")
+    """How long the leader has not heard of it."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it could take over now and nothing would be missing."""
+        return self.current and not self.offline and self.silent_ns < SILENT_MAX_S * 1e9
 
 
 class Placement(_Answer):
@@ -40,7 +50,7 @@ class Placement(_Answer):
     @property
     def behind(self) -> tuple[str, ...]:
         """The servers whose copies may not take over."""
-        return tuple(replica.name for replica in self.replicas if not replica.current or replica.offline)
+        return tuple(replica.name for replica in self.replicas if not replica.ready)
 
 
 class StreamInfo(_Answer):

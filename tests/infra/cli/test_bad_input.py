@@ -77,6 +77,8 @@ def parley(
         ("up --durability hope", "--durability"),
         ("down --now", "--now"),
         ("status extra", "extra"),
+        ("rebalance --partition -1", "--partition"),
+        ("rebalance --wait 0", "--wait"),
         ("bench --repetitions many", "--repetitions"),
     ],
 )
@@ -97,6 +99,7 @@ def test_a_wrong_command_line_is_named(
         (("token", "--user", "ada", "--data", "/nowhere"), "parley up"),
         (("status",), "parley up"),
         (("nats-env",), "parley up"),
+        (("rebalance",), "parley up"),
         (("send", "general", "hi"), "parley up"),
         (("tail",), "parley up"),
         (("history", "general"), "parley up"),

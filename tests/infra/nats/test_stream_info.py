@@ -13,13 +13,15 @@ _STATE = {"messages": 0, "first_seq": 0, "last_seq": 0, "consumer_count": 0}
 
 
 def test_copies_that_may_not_take_over_are_behind() -> None:
-    """Neither a copy that lags too far nor one whose server is away."""
-    replicas = (
-        Replica(name="a", current=True, lag=1),
-        Replica(name="b", current=False),
-        Replica(name="c", current=True, offline=True),
+    """Neither a copy that lags too far, nor one whose server is away or has gone silent."""
+    said = (
+        {"name": "a", "current": True, "lag": 1, "active": 900_000_000},
+        {"name": "b", "current": False},
+        {"name": "c", "current": True, "offline": True},
+        {"name": "d", "current": True, "active": 5_000_000_000},
     )
-    assert Placement(leader="d", replicas=replicas).behind == ("b", "c")
+    replicas = tuple(Replica.model_validate(replica) for replica in said)
+    assert Placement(leader="e", replicas=replicas).behind == ("b", "c", "d")
 
 
 def test_an_answer_without_copies_is_complete() -> None:

@@ -1,0 +1,156 @@
+"""Leaders spread by a plan of few moves, and moved on a real cluster that has all its copies."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.local.lifeline import free_ports
+from infra.nats.config import NatsNode, server_config, write_config
+from infra.nats.leaders import Move, leader_of, loads, move_leader, settled, spread
+from infra.nats.permissions import OPERATOR, USERS
+from infra.nats.stream_info import stream_info
+from shared.bus import Bus
+from shared.errors import Unavailable
+from shared.retry import Deadline
+from shared.settings import CommonSettings
+from shared.streams import ensure_streams
+from tests.support.nats import NatsServer
+from tests.support.waiting import eventually
+
+SERVERS = ("nats-1", "nats-2", "nats-3")
+
+
+@given(st.lists(st.sampled_from((*SERVERS, "gone")), max_size=30))
+def test_a_spread_is_even_and_moves_no_more_than_needed(where: list[str]) -> None:
+    """No server leads two more than another, and only what is too many somewhere moves, once."""
+    leaders = {f"LOG_{number}": server for number, server in enumerate(where)}
+    moves = spread(leaders, SERVERS)
+    after = leaders | {move.stream: move.target for move in moves}
+    counts = loads(after, SERVERS)
+    assert sum(counts.values()) == len(leaders)
+    assert max(counts.values()) - min(counts.values()) <= 1
+    assert len({move.stream for move in moves}) == len(moves)
+    before = loads(leaders, SERVERS)
+    assert len(moves) == sum(max(0, counts[server] - before[server]) for server in SERVERS)
+    assert all(leaders[move.stream] == move.source != move.target for move in moves)
+
+
+def test_an_even_spread_stays() -> None:
+    """Nothing moves for its own sake."""
+    assert spread({"a": "nats-1", "b": "nats-2", "c": "nats-3", "d": "nats-3"}, SERVERS) == []
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, NatsServer]]:
+    """Three servers by name."""
+    folder = tmp_path_factory.mktemp("cluster")
+    ports = free_ports(3 * len(SERVERS))
+    nodes = [
+        NatsNode(
+            name=name,
+            port=ports[number],
+            monitor_port=ports[number + 3],
+            cluster_port=ports[number + 6],
+            store=folder / name,
+        )
+        for number, name in enumerate(SERVERS)
+    ]
+    servers = {node.name: _server(folder, node, nodes) for node in nodes}
+    yield servers
+    for server in servers.values():
+        server.kill()
+
+
+def _server(folder: Path, node: NatsNode, nodes: list[NatsNode]) -> NatsServer:
+    config = folder / f"{node.name}.conf"
+    passwords = dict.fromkeys(USERS, "secret")
+    write_config(
+        config,
+        server_config(
+            node,
+            passwords=passwords,
+            route_password="route",
+            partitions=2,
+            durability="process",
+            peers=nodes,
+        ),
+    )
+    server = NatsServer(folder / f"{node.name}-log", config=config, port=node.port)
+    server.start()
+    return server
+
+
+@pytest.fixture
+async def operator(cluster: dict[str, NatsServer]) -> AsyncIterator[Bus]:
+    """A bus as the operator, when every stream has its copies."""
+    settings = CommonSettings(
+        nats_url=",".join(server.url for server in cluster.values()),
+        nats_user=OPERATOR,
+        nats_password="secret",
+        partitions=2,
+        replicas=3,
+    )
+    async with Bus.connect(settings, "test") as bus:
+        await ensure_streams(bus, settings)
+        await settled(bus, "LOG_0", _soon())
+        yield bus
+
+
+def _soon() -> Deadline:
+    return Deadline.after(30)
+
+
+async def _others(bus: Bus) -> tuple[str, list[str]]:
+    leader = await leader_of(bus, "LOG_0", _soon())
+    return leader, [server for server in SERVERS if server != leader]
+
+
+async def test_a_leader_moves_to_the_server_that_was_named(operator: Bus) -> None:
+    """To each of the others, and all copies are current when it returns."""
+    leader, others = await _others(operator)
+    for target in (*others, leader):
+        source = await leader_of(operator, "LOG_0", _soon())
+        assert await move_leader(operator, Move("LOG_0", source, target), _soon()) == target
+        placement = (await stream_info(operator, "LOG_0")).cluster
+        assert (placement.leader, placement.behind) == (target, ())
+
+
+async def test_a_leader_moves_although_nobody_can_be_named(operator: Bus) -> None:
+    """As where the server refuses the name: it steps down without one, and somebody else leads."""
+    leader, others = await _others(operator)
+    move = Move("LOG_0", leader, "nobody")
+    assert await move_leader(operator, move, _soon(), anywhere=True) in others
+
+
+async def test_nothing_moves_while_a_copy_is_away(cluster: dict[str, NatsServer], operator: Bus) -> None:
+    """The error names the stream and the server; when that is back the move is done."""
+    leader, (target, away) = await _others(operator)
+    cluster[away].kill()
+    await eventually(lambda: _behind(operator, away), within_s=30)
+    with pytest.raises(Unavailable, match=rf"LOG_0: {away} not current"):
+        await move_leader(operator, Move("LOG_0", leader, target), Deadline.after(0.5))
+    assert await leader_of(operator, "LOG_0", _soon()) == leader
+    cluster[away].start()
+    assert await move_leader(operator, Move("LOG_0", leader, target), _soon()) == target
+
+
+async def _behind(bus: Bus, server: str) -> bool:
+    return server in (await stream_info(bus, "LOG_0")).cluster.behind
+
+
+async def test_a_paused_copy_is_behind(cluster: dict[str, NatsServer], operator: Bus) -> None:
+    """A server that is there and does nothing is no server to hand over to."""
+    _, (_, paused) = await _others(operator)
+    os.kill(cluster[paused].pid, signal.SIGSTOP)
+    try:
+        await eventually(lambda: _behind(operator, paused), within_s=30)
+    finally:
+        os.kill(cluster[paused].pid, signal.SIGCONT)
+    await settled(operator, "LOG_0", _soon())
