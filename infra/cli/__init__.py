@@ -19,6 +19,7 @@ _COMMANDS = (
     "infra.cli.down:down",
     "infra.cli.status:status",
     "infra.cli.rebalance:rebalance",
+    "infra.cli.drain:drain",
     "infra.cli.token:token",
     "infra.cli.nats_env:nats_env",
     "infra.cli.bench:bench",
