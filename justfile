@@ -21,9 +21,9 @@ default:
 up *options:
     {{run}} parley up "$@"
 
-# Three NATS servers (three copies of every log) and two edges.
+# Three NATS servers (three copies of every log), two sequencers, three edges.
 cluster *options:
-    {{run}} parley up --nats 3 --edges 2 --durability quorum "$@"
+    {{run}} parley up --nats 3 --sequencers 2 --edges 3 --durability quorum "$@"
 
 # Stop what `just up` runs in this directory.
 down:

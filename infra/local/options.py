@@ -25,6 +25,9 @@ class Options:
         int, Parameter(validator=_PORT, help="Port of the first edge, the others follow; 0: free ones.")
     ] = 8080
     edges: Annotated[int, Parameter(validator=_COUNT, help="Number of edges.")] = 1
+    sequencers: Annotated[
+        int, Parameter(validator=_COUNT, help="Number of sequencers: all do the same, one is enough.")
+    ] = 1
     nats: Annotated[
         Literal[1, 3],
         Parameter(help="Number of NATS servers, fixed at first start; with 3 every log has three copies."),

@@ -47,7 +47,7 @@ class Ports:
     nats: tuple[int, ...]
     nats_monitor: tuple[int, ...]
     nats_cluster: tuple[int, ...]
-    sequencer: int
+    sequencers: tuple[int, ...]
     archiver: int
 
 
@@ -72,7 +72,7 @@ def plan(
     return Plan(
         children=(
             *(_nats_child(node, directory, binary) for node in nodes),
-            services.sequencer(ports.sequencer),
+            *(services.sequencer(name, port) for name, port in _named("sequencer", ports.sequencers)),
             services.archiver(ports.archiver),
             *(services.edge(number + 1, options.host, port) for number, port in enumerate(ports.edges)),
         ),
@@ -104,8 +104,8 @@ class _Services:
     credentials: Credentials
     env: dict[str, str]
 
-    def sequencer(self, port: int) -> ChildSpec:
-        return self._service("sequencer", "sequencer", SEQUENCER, port, {"PARLEY_METRICS_PORT": str(port)})
+    def sequencer(self, name: str, port: int) -> ChildSpec:
+        return self._service(name, "sequencer", SEQUENCER, port, {"PARLEY_METRICS_PORT": str(port)})
 
     def archiver(self, port: int) -> ChildSpec:
         env = {
@@ -132,6 +132,13 @@ class _Services:
             log=self.directory.logs / f"{name}.log",
             stop_deadline_s=_STOP_DEADLINE_S[kind],
         )
+
+
+def _named(kind: Kind, ports: tuple[int, ...]) -> list[tuple[str, int]]:
+    """A process that is alone has the name of its kind, several are numbered from 1."""
+    if len(ports) == 1:
+        return [(kind, ports[0])]
+    return [(f"{kind}-{number + 1}", port) for number, port in enumerate(ports)]
 
 
 def _common_env(options: Options, nats_url: str) -> dict[str, str]:

@@ -45,7 +45,7 @@ class Run(BaseModel):
     processes: tuple[RunningProcess, ...] = ()
 
     def process(self, name: str) -> RunningProcess:
-        """The child of that name (`nats-1`, `sequencer`, `archiver`, `edge-1` …)."""
+        """The child of that name (`nats-1`, `sequencer` or `sequencer-1`, `archiver`, `edge-1` …)."""
         return next(process for process in self.processes if process.name == name)
 
 

@@ -61,12 +61,13 @@ def choose_ports(options: Options) -> Ports:
     nats = tuple(range(options.nats_port, options.nats_port + options.nats))
     if options.nats_port == 0 or not all(port_is_free(port) for port in nats):
         nats = free_ports(options.nats)
-    free = free_ports(2 + 2 * options.nats)
+    archiver, *free = free_ports(1 + options.sequencers + 2 * options.nats)
+    sequencers, servers = tuple(free[: options.sequencers]), tuple(free[options.sequencers :])
     return Ports(
         edges=edges,
         nats=nats,
-        sequencer=free[0],
-        archiver=free[1],
-        nats_monitor=free[2 : 2 + options.nats],
-        nats_cluster=free[2 + options.nats :],
+        sequencers=sequencers,
+        archiver=archiver,
+        nats_monitor=servers[: options.nats],
+        nats_cluster=servers[options.nats :],
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 
@@ -19,10 +21,21 @@ PARTITIONS = 4
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
-    """A running cluster."""
+    """A running cluster, as `just cluster` starts it."""
     started = LocalSystem(
         tmp_path_factory.mktemp("cluster"),
-        *("--nats", "3", "--partitions", str(PARTITIONS), "--durability", "quorum"),
+        *(
+            "--nats",
+            "3",
+            "--sequencers",
+            "2",
+            "--edges",
+            "3",
+            "--partitions",
+            str(PARTITIONS),
+            "--durability",
+            "quorum",
+        ),
     )
     started.start()
     yield started
@@ -41,6 +54,27 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
 def _leaders(system: LocalSystem) -> dict[str, str]:
     said = json.loads(system.parley("status", "--json", check=False).stdout)
     return {log["stream"]: log["leader"] for log in said["partitions"]}
+
+
+async def test_every_process_of_the_cluster_is_ready(system: LocalSystem) -> None:
+    """Three servers, two sequencers, one archiver, three edges; one sequencer is enough to number."""
+    await eventually(lambda: system.parley("status", check=False).returncode == 0, within_s=30)
+    kinds = Counter(process.kind for process in system.data.run().processes)
+    assert kinds == {"nats": 3, "sequencer": 2, "archiver": 1, "edge": 3}
+    os.kill(system.pid("sequencer-1"), signal.SIGSTOP)
+    try:
+        sent = system.parley("send", "one-of-two", "hello", "--create").stdout
+        assert "one-of-two #2" in sent
+        await eventually(lambda: _numbered(system), within_s=20)
+    finally:
+        os.kill(system.pid("sequencer-1"), signal.SIGCONT)
+
+
+def _numbered(system: LocalSystem) -> bool:
+    said = json.loads(system.parley("status", "--json", check=False).stdout)
+    return all(log["numbered"] == log["last"] for log in said["partitions"]) and any(
+        log["last"] for log in said["partitions"]
+    )
 
 
 async def test_every_copy_is_shown(system: LocalSystem) -> None:

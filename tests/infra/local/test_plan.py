@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,16 +21,16 @@ PORTS = Ports(
     nats=(4222, 4223, 4224),
     nats_monitor=(1, 2, 3),
     nats_cluster=(4, 5, 6),
-    sequencer=7,
+    sequencers=(7,),
     archiver=8,
 )
 
 
-def _plan(tmp_path: Path, **options: object) -> Plan:
+def _plan(tmp_path: Path, *, ports: Ports = PORTS, **options: object) -> Plan:
     directory = DataDirectory(tmp_path)
     chosen = Options(data=tmp_path, edges=2, nats=3, **options)  # type: ignore[arg-type]
     return plan(
-        chosen, directory, load_or_create(directory.credentials_file), PORTS, Path("/bin/nats-server")
+        chosen, directory, load_or_create(directory.credentials_file), ports, Path("/bin/nats-server")
     )
 
 
@@ -64,6 +65,23 @@ def test_addresses_and_order(tmp_path: Path) -> None:
     assert planned.edges == ("http://127.0.0.1:8080", "http://127.0.0.1:8081")
     assert {child.kind for child in planned.children} == set(STOP_ORDER)
     assert len({child.name for child in planned.children}) == len(planned.children)
+
+
+def test_several_sequencers_are_numbered(tmp_path: Path) -> None:
+    """One keeps the plain name; each of several has a name, a port and a log file of its own."""
+    assert "sequencer" in {child.name for child in _plan(tmp_path).children}
+    children = _plan(tmp_path, ports=replace(PORTS, sequencers=(7, 9))).children
+    sequencers = [child for child in children if child.kind == "sequencer"]
+    assert [child.name for child in sequencers] == ["sequencer-1", "sequencer-2"]
+    assert [child.env["PARLEY_METRICS_PORT"] for child in sequencers] == ["7", "9"]
+    assert len({child.log for child in children}) == len(children)
+
+
+def test_every_process_gets_its_ports() -> None:
+    """As many as there are processes, all different."""
+    ports = choose_ports(Options(port=0, nats_port=0, nats=3, sequencers=2, edges=3))
+    assert (len(ports.edges), len(ports.sequencers), len(ports.nats)) == (3, 2, 3)
+    assert len({*ports.sequencers, *ports.nats_monitor, *ports.nats_cluster, ports.archiver}) == 2 + 3 + 3 + 1
 
 
 def test_a_person_can_open_what_listens_everywhere(tmp_path: Path) -> None:
