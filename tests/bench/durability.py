@@ -10,7 +10,6 @@ and `process` look alike.
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +18,12 @@ from pathlib import Path
 
 from infra.nats.config import Durability
 from tests.bench.chunks import stamped
+from tests.bench.commits import Rate, flat_out, nats_meter, nats_us
+from tests.bench.grouped import GroupedCommits
 from tests.bench.load_client import LoadClient, open_session
-from tests.bench.measure import CpuMeter, median, percentile
+from tests.bench.measure import median, percentile
 from tests.bench.pace import paced
-from tests.bench.reference import BareCommit
+from tests.bench.reference import BareCommit, Commits, fsyncs_ms
 from tests.bench.report import Figure
 from tests.bench.system import System, running
 
@@ -31,10 +32,14 @@ TEXT = "x" * 180
 MODES: Mapping[Durability, int] = {"process": 1, "power": 1, "quorum": 3}
 """Each with its number of NATS servers."""
 
+GROUPED: frozenset[Durability] = frozenset({"power"})
+"""Where commits in shared batches are measured too (see `grouped`): else none waits for the disk."""
+
 ACK_PER_S, ACK_SECONDS = 200, 0.8
 SESSIONS, CHANNELS_OF_SESSION = 8, 4
 IN_FLIGHT_OF_SESSION = 32
-RAMP_S, EDGE_SECONDS, BARE_SECONDS = 0.2, 1.2, 0.8
+GROUPED_SENDERS = 1024
+RAMP_S, EDGE_SECONDS, BARE_SECONDS = 0.2, 1.0, 0.6
 FSYNCS, FSYNC_BYTES = 200, 400
 
 
@@ -47,9 +52,15 @@ class _Ack:
 @dataclass(frozen=True, slots=True)
 class _Throughput:
     edge_per_s: float
-    bare_per_s: float
     cpu_us: Mapping[str, float]
-    bare_nats_us: float
+    bare: Rate
+
+
+@dataclass(frozen=True, slots=True)
+class _Grouped:
+    bare: Rate
+    grouped: Rate
+    batch: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,8 @@ class _Load:
     many: Sequence[tuple[LoadClient, Sequence[str]]]
     bare: BareCommit
     bare_many: Sequence[BareCommit]
+    grouped: GroupedCommits
+    grouped_many: Sequence[BareCommit]
 
 
 async def measure(repetitions: int) -> list[Figure]:
@@ -76,11 +89,9 @@ async def measure(repetitions: int) -> list[Figure]:
                     for n, channels in enumerate(_channels())
                 ],
                 bare=BareCommit(bus, system.run.partitions),
-                bare_many=[
-                    BareCommit(bus, system.run.partitions, f"bare-{name}")
-                    for channels in _channels()
-                    for name in channels
-                ],
+                bare_many=_bare(system, bus),
+                grouped=(grouped := GroupedCommits(bus)),
+                grouped_many=_bare(system, grouped),
             )
             figures += await _mode(mode, load, repetitions)
             for session, _ in ((load.one, ()), *load.many):
@@ -91,13 +102,16 @@ async def measure(repetitions: int) -> list[Figure]:
 async def _mode(mode: Durability, load: _Load, repetitions: int) -> list[Figure]:
     await _ack(load, ACK_PER_S // 3)  # warm-up
     await _edge_throughput(load, seconds=0.2)
-    acks, throughputs = [], []
+    acks, throughputs, grouped = [], [], []
     for _ in range(repetitions):
         acks.append(await _ack(load, int(ACK_PER_S * ACK_SECONDS)))
         throughputs.append(await _throughput(load))
+        if mode in GROUPED:
+            grouped.append(await _grouped(load))
     return [
-        *(_ack_figure(mode, acks, share) for share in ("p50", "p99")),
+        *_ack_figures(mode, acks),
         *_throughput_figures(mode, throughputs),
+        *(_grouped_figures(mode, grouped) if grouped else ()),
     ]
 
 
@@ -120,18 +134,18 @@ async def _ack(load: _Load, count: int) -> _Ack:
     return _Ack(_shares(load.one.ack_ns), _shares(bare_ns))
 
 
-def _ack_figure(mode: Durability, samples: Sequence[_Ack], share: str) -> Figure:
-    return Figure(
-        bench=NAME,
-        case=f"{mode}: ack, {ACK_PER_S} msg/s",
-        figure=f"ack {share}",
-        unit="ms",
-        value=median(sample.edge_ms[share] for sample in samples),
-        repetitions=len(samples),
-        reference=median(sample.bare_ms[share] for sample in samples),
-        reference_name="bare commit",
-        ratio=median(sample.edge_ms[share] / sample.bare_ms[share] for sample in samples),
-    )
+def _ack_figures(mode: Durability, samples: Sequence[_Ack]) -> list[Figure]:
+    case = f"{mode}: ack, {ACK_PER_S} msg/s"
+    return [
+        _figure(
+            case,
+            f"ack {share}",
+            "ms",
+            [sample.edge_ms[share] for sample in samples],
+            [sample.bare_ms[share] for sample in samples],
+        )
+        for share in ("p50", "p99")
+    ]
 
 
 # ---------------------------------------------------------------- throughput
@@ -139,8 +153,19 @@ def _ack_figure(mode: Durability, samples: Sequence[_Ack], share: str) -> Figure
 
 async def _throughput(load: _Load) -> _Throughput:
     edge_per_s, cpu_us = await _edge_throughput(load, EDGE_SECONDS)
-    bare_per_s, bare_nats_us = await _bare_throughput(load, BARE_SECONDS)
-    return _Throughput(edge_per_s, bare_per_s, cpu_us, bare_nats_us)
+    bare = await _commits(load, load.bare_many, SESSIONS * IN_FLIGHT_OF_SESSION)
+    return _Throughput(edge_per_s, cpu_us, bare)
+
+
+async def _grouped(load: _Load) -> _Grouped:
+    bare = await _commits(load, load.bare_many, GROUPED_SENDERS)
+    load.grouped.commits = load.grouped.answers = 0
+    grouped = await _commits(load, load.grouped_many, GROUPED_SENDERS)
+    return _Grouped(bare, grouped, load.grouped.commits / load.grouped.answers)
+
+
+async def _commits(load: _Load, channels: Sequence[BareCommit], senders: int) -> Rate:
+    return await flat_out(load.system, channels, senders, TEXT, ramp_s=RAMP_S, seconds=BARE_SECONDS)
 
 
 async def _edge_throughput(load: _Load, seconds: float) -> tuple[float, dict[str, float]]:
@@ -150,11 +175,11 @@ async def _edge_throughput(load: _Load, seconds: float) -> tuple[float, dict[str
     stop_at = time.monotonic() + RAMP_S + seconds
     sending = [asyncio.ensure_future(keep_busy(*one, stop_at)) for one in load.many]
     await asyncio.sleep(RAMP_S)
-    meter = _meter(load.system)
+    meter = nats_meter(load.system, edge=load.system.pid("edge-1"))
     began, acks = time.monotonic(), _acks(load)
     await asyncio.sleep(stop_at - time.monotonic())
     done, taken_s = _acks(load) - acks, time.monotonic() - began
-    cpu_us = {"edge": meter.used_us("edge") / done, "nats": _nats_us(load.system, meter) / done}
+    cpu_us = {"edge": meter.used_us("edge") / done, "nats": nats_us(load.system, meter) / done}
     await asyncio.gather(*sending)
     return done / taken_s, cpu_us
 
@@ -170,59 +195,47 @@ async def keep_busy(session: LoadClient, channels: Sequence[str], stop_at: float
     await _answered(session, sent)
 
 
-async def _bare_throughput(load: _Load, seconds: float) -> tuple[float, float]:
-    """Commits a second, as many unanswered and over as many channels, and the servers' CPU per commit."""
-    stop_at = time.monotonic() + RAMP_S + seconds
-    chains = SESSIONS * IN_FLIGHT_OF_SESSION
-
-    async def chain(bare: BareCommit) -> None:
-        while time.monotonic() < stop_at:
-            await bare.commit(TEXT)
-
-    working = [asyncio.ensure_future(chain(load.bare_many[n % len(load.bare_many)])) for n in range(chains)]
-    await asyncio.sleep(RAMP_S)
-    meter = _meter(load.system)
-    began, commits = time.monotonic(), sum(len(bare.ack_ns) for bare in load.bare_many)
-    await asyncio.sleep(stop_at - time.monotonic())
-    done = sum(len(bare.ack_ns) for bare in load.bare_many) - commits
-    taken_s, nats_us = time.monotonic() - began, _nats_us(load.system, meter)
-    await asyncio.gather(*working)
-    for bare in load.bare_many:
-        await bare.finished()
-    return done / taken_s, nats_us / done
-
-
 def _throughput_figures(mode: Durability, samples: Sequence[_Throughput]) -> list[Figure]:
     case = f"{mode}: {SESSIONS} sessions, {SESSIONS * CHANNELS_OF_SESSION} channels"
+    bare = [sample.bare for sample in samples]
+    bare_per_s, bare_us = [rate.per_s for rate in bare], [rate.nats_us for rate in bare]
+    return [
+        _figure(case, "acknowledged", "msg/s", [sample.edge_per_s for sample in samples], bare_per_s),
+        _figure(case, "CPU of edge", "us/message", [sample.cpu_us["edge"] for sample in samples]),
+        _figure(case, "CPU of nats", "us/message", [sample.cpu_us["nats"] for sample in samples], bare_us),
+    ]
 
-    def figure(
-        name: str,
-        unit: str,
-        pick: Callable[[_Throughput], float],
-        bare: Callable[[_Throughput], float] | None = None,
-    ) -> Figure:
-        return Figure(
-            bench=NAME,
-            case=case,
-            figure=name,
-            unit=unit,
-            value=median(pick(sample) for sample in samples),
-            repetitions=len(samples),
-            reference=median(bare(sample) for sample in samples) if bare else None,
-            reference_name="bare commits" if bare else "",
-            ratio=median(pick(sample) / bare(sample) for sample in samples) if bare else None,
-        )
+
+def _grouped_figures(mode: Durability, samples: Sequence[_Grouped]) -> list[Figure]:
+    case = f"{mode}: no edge, {GROUPED_SENDERS:,} senders in shared batches"
+    pairs = [(sample.grouped, sample.bare) for sample in samples]
+
+    def beside(name: str, unit: str, pick: Callable[[Rate], float]) -> Figure:
+        return _figure(case, name, unit, [pick(one) for one, _ in pairs], [pick(bare) for _, bare in pairs])
 
     return [
-        figure("acknowledged", "msg/s", lambda sample: sample.edge_per_s, lambda sample: sample.bare_per_s),
-        figure("CPU of edge", "us/message", lambda sample: sample.cpu_us["edge"]),
-        figure(
-            "CPU of nats",
-            "us/message",
-            lambda sample: sample.cpu_us["nats"],
-            lambda sample: sample.bare_nats_us,
-        ),
+        beside("committed", "msg/s", lambda rate: rate.per_s),
+        beside("commit p50", "ms", lambda rate: rate.p50_ms),
+        beside("CPU of nats", "us/message", lambda rate: rate.nats_us),
+        _figure(case, "commits in a batch", "messages", [sample.batch for sample in samples]),
     ]
+
+
+def _figure(
+    case: str, name: str, unit: str, values: Sequence[float], bare: Sequence[float] | None = None
+) -> Figure:
+    """The median, beside bare commits where they are given."""
+    return Figure(
+        bench=NAME,
+        case=case,
+        figure=name,
+        unit=unit,
+        value=median(values),
+        repetitions=len(values),
+        reference=median(bare) if bare else None,
+        reference_name="bare commits" if bare else "",
+        ratio=median(one / other for one, other in zip(values, bare, strict=True)) if bare else None,
+    )
 
 
 # ---------------------------------------------------------------- parts
@@ -230,22 +243,11 @@ def _throughput_figures(mode: Durability, samples: Sequence[_Throughput]) -> lis
 
 def _disk(repetitions: int) -> Figure:
     with tempfile.TemporaryDirectory(prefix="parley-bench-") as scratch:
-        taken_ms = [percentile(sorted(_fsyncs(Path(scratch) / "file")), 0.5) for _ in range(repetitions)]
-    return Figure(
-        NAME, "disk", f"write and fsync of {FSYNC_BYTES} B, p50", "ms", median(taken_ms), repetitions
-    )
-
-
-def _fsyncs(path: Path) -> list[float]:
-    """Milliseconds of each."""
-    taken_ms = []
-    with path.open("ab", buffering=0) as file:
-        for _ in range(FSYNCS):
-            began_ns = time.monotonic_ns()
-            file.write(b"x" * FSYNC_BYTES)
-            os.fsync(file.fileno())
-            taken_ms.append((time.monotonic_ns() - began_ns) / 1e6)
-    return taken_ms
+        taken_ms = [
+            percentile(sorted(fsyncs_ms(Path(scratch) / "file", FSYNCS, FSYNC_BYTES)), 0.5)
+            for _ in range(repetitions)
+        ]
+    return _figure("disk", f"write and fsync of {FSYNC_BYTES} B, p50", "ms", taken_ms)
 
 
 async def _sender(system: System, user: str, channels: Sequence[str]) -> LoadClient:
@@ -270,6 +272,14 @@ def _channels() -> list[list[str]]:
     return [[f"many-{n}-{channel}" for channel in range(CHANNELS_OF_SESSION)] for n in range(SESSIONS)]
 
 
+def _bare(system: System, commits: Commits) -> list[BareCommit]:
+    return [
+        BareCommit(commits, system.run.partitions, f"bare-{name}")
+        for channels in _channels()
+        for name in channels
+    ]
+
+
 def _acks(load: _Load) -> int:
     return sum(session.acks for session, _ in load.many)
 
@@ -277,16 +287,3 @@ def _acks(load: _Load) -> int:
 def _shares(taken_ns: Sequence[int]) -> dict[str, float]:
     ordered = sorted(taken_ns)
     return {name: percentile(ordered, share) / 1e6 for name, share in (("p50", 0.5), ("p99", 0.99))}
-
-
-def _nats(system: System) -> list[str]:
-    return [process.name for process in system.run.processes if process.kind == "nats"]
-
-
-def _meter(system: System) -> CpuMeter:
-    return CpuMeter(edge=system.pid("edge-1"), **{name: system.pid(name) for name in _nats(system)})
-
-
-def _nats_us(system: System, meter: CpuMeter) -> float:
-    """Of all servers together."""
-    return sum(meter.used_us(name) for name in _nats(system))

@@ -62,6 +62,11 @@ class System:
         assert pid is not None, f"{name} is down"
         return pid
 
+    @property
+    def nats(self) -> tuple[str, ...]:
+        """The names of all NATS servers."""
+        return tuple(process.name for process in self.run.processes if process.kind == "nats")
+
     def token(self, user: str, scopes: Sequence[str] = ()) -> str:
         """A token of the bench's workspace."""
         return mint(self.directory.credentials().jwt, user, workspace=WORKSPACE, scopes=scopes, ttl_s=3600)

@@ -23,6 +23,7 @@ WAITING = {
     "tests/support/nats.py": "waits for a server's greeting",
     "tests/support/local_system.py": "waits for a process",
     "tests/infra/cli/test_up.py": "asks a process over and over",
+    "tests/bench/commits.py": "lets load run for a while",
     "tests/bench/crowd.py": "paces load",
     "tests/bench/durability.py": "lets load run for a while",
     "tests/bench/idle.py": "watches an idle process",

@@ -19,6 +19,7 @@ import pytest
 from infra.nats.config import Durability, NatsNode, server_config, write_config
 from infra.nats.permissions import EDGE, SEQUENCER, USERS
 from shared.bus import Bus
+from shared.ids import StreamSeq
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
 from tests.support.nats import NatsServer
@@ -26,6 +27,7 @@ from tests.support.ports import own_port
 from tests.support.waiting import eventually
 
 PUBLISHES = 20
+SUBJECT = "channel.0.w.c"
 PASSWORDS = {user: f"secret-{user}" for user in USERS}
 CALLS = "fsync,fdatasync,write,writev,pwrite64"
 STORED, SYNCED, ANSWERED = "stored", "synced", "answered"
@@ -35,7 +37,10 @@ _ANSWER = re.compile(r'\\"stream\\":\\"LOG_0\\", ?\\"seq\\":\d+')
 _LOG_FILE = re.compile(r"/LOG_0/msgs/\d+\.blk>")
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+
+
+@needs_strace
 @pytest.mark.parametrize(
     ("durability", "for_each_message"),
     [("power", [STORED, SYNCED, ANSWERED]), ("process", [STORED, ANSWERED])],
@@ -44,16 +49,19 @@ async def test_what_happens_before_a_message_is_acknowledged(
     tmp_path: Path, durability: Durability, for_each_message: list[str]
 ) -> None:
     """`power`: written and synced, then answered, each message on its own; `process`: never synced."""
-    with _server(tmp_path, durability) as server:
-        async with Bus.connect(_settings(server, SEQUENCER), "test") as owner:
-            await ensure_streams(owner, _settings(server, SEQUENCER))
-        async with Bus.connect(_settings(server, EDGE), "test") as bus:
-            await bus.commit("channel.0.w.c", b"the file of the log is there now")
-            trace = tmp_path / "trace"
-            async with _traced(server.pid, trace):
-                for number in range(PUBLISHES):
-                    await bus.commit("channel.0.w.c", b"message %d" % number)
-    assert _steps(trace.read_text()) == for_each_message * PUBLISHES
+    async with _edge_of(tmp_path, durability) as (bus, pid), _traced(pid, tmp_path / "trace"):
+        for number in range(PUBLISHES):
+            await bus.commit(SUBJECT, b"message %d" % number)
+    assert _steps((tmp_path / "trace").read_text()) == for_each_message * PUBLISHES
+
+
+@needs_strace
+async def test_a_batch_is_synced_once_before_its_answer(tmp_path: Path) -> None:
+    """In `power`, what is committed together waits for one sync of the log, and is answered after it."""
+    messages = [(b"message %d" % number, f"id-{number}", {"X": "y"}) for number in range(PUBLISHES)]
+    async with _edge_of(tmp_path, "power") as (bus, pid), _traced(pid, tmp_path / "trace"):
+        await bus.commit_together(SUBJECT, messages, expect_last=StreamSeq(1))
+    assert _steps((tmp_path / "trace").read_text()) == [*[STORED] * PUBLISHES, SYNCED, ANSWERED]
 
 
 def test_a_sync_counts_when_it_is_finished() -> None:
@@ -94,6 +102,17 @@ def _steps(trace: str) -> list[str]:
         elif not call.startswith("<") and _ANSWER.search(rest):
             steps.append(ANSWERED)
     return steps
+
+
+@contextlib.asynccontextmanager
+async def _edge_of(directory: Path, durability: Durability) -> AsyncIterator[tuple[Bus, int]]:
+    """A bus as an edge has it, and the process id of its server; the log holds one message."""
+    with _server(directory, durability) as server:
+        async with Bus.connect(_settings(server, SEQUENCER), "test") as owner:
+            await ensure_streams(owner, _settings(server, SEQUENCER))
+        async with Bus.connect(_settings(server, EDGE), "test") as bus:
+            await bus.commit(SUBJECT, b"the file of the log is there now")
+            yield bus, server.pid
 
 
 @contextlib.contextmanager
