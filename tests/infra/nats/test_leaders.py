@@ -147,7 +147,10 @@ async def _behind(bus: Bus, server: str) -> bool:
 
 async def test_a_paused_copy_is_behind(cluster: dict[str, NatsServer], operator: Bus) -> None:
     """A server that is there and does nothing is no server to hand over to."""
-    _, (_, paused) = await _others(operator)
+    _, others = await _others(operator)
+    asked = operator._client.connected_url
+    assert asked is not None
+    paused = next(name for name in others if f":{asked.port}" not in cluster[name].url)  # not who answers us
     os.kill(cluster[paused].pid, signal.SIGSTOP)
     try:
         await eventually(lambda: _behind(operator, paused), within_s=30)
