@@ -11,6 +11,7 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
+import nats.errors
 import orjson
 
 from shared.clock import parse_rfc3339
@@ -84,8 +85,11 @@ class StreamReads(Connection):
         return (await self.direct_last(stream, [subject])).get(subject)
 
     async def stored(self, stream: str, stream_seq: StreamSeq) -> StoredMessage | None:
-        """One message by sequence: from any replica, and if it has none, from the leader."""
-        with contextlib.suppress(Unavailable):
+        """One message by sequence: from any replica, and if none answers with it, from the leader.
+
+        Raises `Unavailable` or `BusError`.
+        """
+        with contextlib.suppress(TimeoutError, nats.errors.Error):
             body = orjson.dumps({"seq": stream_seq})
             reply = await self.ask(f"$JS.API.DIRECT.GET.{stream}", body, timeout_s=0.5)
             if "Status" not in reply.headers:

@@ -85,8 +85,9 @@ async def test_two_pages_chat(ana: Page, bob: Page) -> None:
     await write(ana, "shall we?")
     await expect(bob.locator("#m3 .text")).to_have_text("shall we?")
     await write(bob, "yes")
-    await expect(ana.locator("#m4 .text")).to_have_text("yes")
-    await expect(ana.locator("#messages > .pending")).to_have_count(0)
+    for page in (ana, bob):
+        await expect(page.locator("#m4 .text")).to_have_text("yes")
+        await expect(page.locator("#messages > .pending")).to_have_count(0)
     assert await shown(ana) == await shown(bob) == [(3, "shall we?"), (4, "yes")]
 
     await bob.locator("#m3").hover()

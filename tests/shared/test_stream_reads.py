@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from shared.bus import Bus, BusError
 from shared.errors import Unavailable
 from shared.ids import StreamSeq
+from tests.support.nats import NatsServer
 
 LOG = "LOG_0"
 
@@ -49,6 +52,17 @@ async def test_stored_asks_the_leader_last(log: Bus) -> None:
     assert (from_leader.body, from_leader.at_us) == (stored.body, stored.at_us)
     assert from_leader.headers["Nats-Msg-Id"] == "c/9"
     assert await log.stored(LOG, StreamSeq(77)) is None
+
+
+async def test_stored_survives_a_server_that_dies(log: Bus, fresh_nats_server: NatsServer) -> None:
+    """Nobody answers Direct Get just now: the leader is asked until it is there."""
+    ack = await log.commit("channel.0.w.c", b"x", msg_id="c/9")
+    await asyncio.to_thread(fresh_nats_server.kill)
+    asked = asyncio.create_task(log.stored(LOG, ack.stream_seq))
+    await asyncio.to_thread(fresh_nats_server.start)
+    stored = await asked
+    assert stored is not None
+    assert stored.body == b"x"
 
 
 async def test_api_errors_carry_their_number(log: Bus) -> None:

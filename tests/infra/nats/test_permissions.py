@@ -225,6 +225,7 @@ async def test_archiver_can_do_its_work(guarded: NatsServer, credentials: Creden
         async with asyncio.timeout(5), Follower(archiver, f"LOG_{PARTITION}", StreamSeq(1)) as follower:
             assert await anext(follower)
         await archiver.serve("archive.*.history", history, queue="archiver")
+        await archiver.api(f"STREAM.INFO.LOG_{PARTITION}", {})  # behind it: the server knows who serves
         assert await edge.request("archive.0.history", b"page", timeout_s=2) == b"PAGE"
         async with _as(guarded, credentials, OPERATOR) as operator:
             assert await operator.request("archive.0.history", b"page", timeout_s=2) == b"PAGE"
