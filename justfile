@@ -74,7 +74,7 @@ bench *names:
 chaos *options:
     {{run}} python -m tests.chaos "$@"
 
-# Run the pure cores over a faulty bus against a model; `--seeds N`, `--seed FIRST`.
+# Run the pure cores over a faulty bus against a model, on all cores; `--seeds N`, `--seed FIRST`.
 simulate *options:
     {{run}} python -m tests.simulation "$@"
 

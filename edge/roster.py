@@ -16,7 +16,7 @@ import structlog
 from edge.core.frames import CursorFrame
 from edge.core.joining import last_join
 from edge.core.principal import Principal
-from edge.core.server_frames import ChannelChanged, ChannelInfo, Channels
+from edge.core.server_frames import ChannelChanged, ChannelInfo, ChannelName, Channels
 from edge.delivery import Delivery
 from edge.directory import Directory, describe
 from edge.feed import Feed
@@ -186,6 +186,8 @@ class Roster:
                 info = describe(feed, self._principal, marker).model_copy(update={"head": joined})
                 self._delivery.attach(feed, joined)
                 self._delivery.send(ChannelChanged(member=True, channel=info))
+        elif proposal.was_lost and not self._is_member(feed):  # removed while there was no feed
+            self._delivery.send(ChannelChanged(member=False, channel=ChannelName(id=key.channel)))
         if proposal.cursor is not None:
             self._delivery.resume(key, proposal.cursor)
 
@@ -197,12 +199,15 @@ class Roster:
         return min(newest or proposal.joined, feed.head)
 
     def _may_follow(self, feed: Feed | None) -> bool:
-        if feed is None or feed.closed or self._principal.user not in feed.state.members:
+        if feed is None or feed.closed or not self._is_member(feed):
             return False
         if len(self._delivery) >= self._channels_max and feed.key not in self._delivery:
             _log.warning("roster.full", channels_max=self._channels_max)
             return False
         return True
+
+    def _is_member(self, feed: Feed | None) -> bool:
+        return feed is not None and self._principal.user in feed.state.members
 
     async def _fetched(
         self, keys: Sequence[ChannelKey]

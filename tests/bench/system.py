@@ -88,13 +88,21 @@ class System:
 
 @contextlib.asynccontextmanager
 async def running(
-    *, edges: int = 1, nats: int = 1, durability: str = "process", env: dict[str, str] | None = None
+    *,
+    edges: int = 1,
+    nats: int = 1,
+    durability: str = "process",
+    env: dict[str, str] | None = None,
+    root: Path = ROOT,
 ) -> AsyncIterator[System]:
-    """Start, wait until everything is ready, and stop in order at the end. Raises `NotStarted`."""
+    """Start, wait until everything is ready, and stop in order at the end. Raises `NotStarted`.
+
+    `root`: the tree whose packages run.
+    """
     with tempfile.TemporaryDirectory(prefix="parley-bench-", ignore_cleanup_errors=True) as scratch:
         directory = DataDirectory(Path(scratch) / "data")
         said = Path(scratch) / "said"
-        process = _spawn(directory, said, edges, nats, durability, UNLIMITED | (env or {}))
+        process = _spawn(directory, said, edges, nats, durability, UNLIMITED | (env or {}), root)
         try:
             yield System(directory, await _ready(directory, process, said))
         finally:
@@ -102,7 +110,13 @@ async def running(
 
 
 def _spawn(
-    directory: DataDirectory, said: Path, edges: int, nats: int, durability: str, env: dict[str, str]
+    directory: DataDirectory,
+    said: Path,
+    edges: int,
+    nats: int,
+    durability: str,
+    env: dict[str, str],
+    root: Path,
 ) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "infra.local", "--data", str(directory.path)]
     command += ["--port", "0", "--nats-port", "0", "--nats", str(nats), "--edges", str(edges)]
@@ -112,7 +126,7 @@ def _spawn(
     with said.open("wb") as output:
         return subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=root,
             env=outer,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -61,5 +61,15 @@ FOUND: dict[str, list[Step]] = {
         Step("wait", 27833, 791071),
         Step("run", 715534, 592537),
     ],
+    "a feed was given up at the removal itself, and the client was not told": [
+        Step("follow", 751084, 214114),
+        Step("commit", 564153, 559203),
+        Step("run", 362963, 263452),
+        Step("connect", 789166, 259988),
+        Step("save", 938545, 814619),
+        Step("run", 459105, 893992),
+        Step("trim", 935768, 170752),
+        Step("publish", 709894, 222322),
+    ],
 }
 """What was wrong, and the steps that showed it."""
