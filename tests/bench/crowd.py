@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import os
 import select
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -23,16 +22,14 @@ from dataclasses import dataclass
 import orjson
 from pydantic import TypeAdapter
 
-from infra.local.lifeline import die_with_parent
+from tests.bench.child import Child, child
 from tests.bench.load_client import LoadClient, open_session
 from tests.bench.loop import run
 from tests.bench.measure import percentile
-from tests.bench.report import ROOT
 
 CONNECTING_MAX = 50
 OPEN_DEADLINE_S = 60.0
 _READ_BYTES_MAX = 256 * 1024
-_LINE_BYTES_MAX = 4 * 1024 * 1024
 
 Member = tuple[str, Sequence[str]]
 """A token, and the channels that its user is a member of."""
@@ -55,7 +52,7 @@ SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 class Crowd:
     """A crowd in a child process."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: Child) -> None:
         self._process = process
 
     @property
@@ -65,49 +62,23 @@ class Crowd:
 
     async def open(self, url: str, members: Sequence[Member], *, batch: bool = True) -> None:
         """Connect them all."""
-        await self._ask({"open": members, "url": url, "batch": batch}, OPEN_DEADLINE_S)
+        await self._process.ask({"open": members, "url": url, "batch": batch}, OPEN_DEADLINE_S)
 
     async def reset(self) -> None:
         """Count anew."""
-        await self._ask({"reset": True}, 10.0)
+        await self._process.ask({"reset": True}, 10.0)
 
     async def report(self, expected: int, *, within_s: float = 10.0) -> Received:
         """What came since the last `reset`, once it is `expected` events or `within_s` have passed."""
-        answer = await self._ask({"report": expected, "within_s": within_s}, within_s + 10.0)
+        answer = await self._process.ask({"report": expected, "within_s": within_s}, within_s + 10.0)
         return _RECEIVED.validate_python(answer)
-
-    async def _ask(self, question: dict[str, object], within_s: float) -> dict[str, object]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(orjson.dumps(question) + b"\n")
-        await self._process.stdin.drain()
-        async with asyncio.timeout(within_s):
-            line = await self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("the crowd has ended; see its traceback above")
-        answer: dict[str, object] = orjson.loads(line)
-        return answer
 
 
 @contextlib.asynccontextmanager
 async def crowd() -> AsyncIterator[Crowd]:
     """A crowd without members yet; its process ends with the context."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.bench.crowd",
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        limit=_LINE_BYTES_MAX,
-        preexec_fn=die_with_parent(),
-    )
-    try:
+    async with child("tests.bench.crowd") as process:
         yield Crowd(process)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()
 
 
 class _Ear:

@@ -71,6 +71,10 @@ class LoadClient(asyncio.Protocol):
         self.probe_ns = array("q")
         self._sent_ns.clear()
 
+    def heads(self) -> dict[str, int]:
+        """The number of the newest event that was received, by channel."""
+        return {channel.decode(): seq for channel, seq in self._seqs.items()}
+
     # ------------------------------------------------------------ sending
 
     def send_message(self, channel: str, text: str) -> None:
