@@ -1,7 +1,7 @@
 """All connections of this edge: admission, the clock that ticks for them, and leaving in order.
 
-A stopping edge sends its sessions away in slices, each with another delay before it may come back, so that
-they do not all arrive at the other edges in one second (AT-64).
+A stopping edge sends its sessions away in slices, so that they do not all arrive at the other edges in one
+second (AT-64). Who waits for its slice is served meanwhile: the delay that it is told only fills the slice.
 """
 
 from __future__ import annotations
@@ -97,12 +97,13 @@ class Connections:
         random.shuffle(leaving)
         _log.info("edge.drain_began", sessions=len(leaving))
         size = max(1, -(-len(leaving) // SLICES))
+        slice_s = drain_s / SLICES
         for start in range(0, len(leaving), size):
             for connection in leaving[start : start + size]:
-                back_ms = int(random.uniform(0, drain_s) * 1000)
+                back_ms = int(random.uniform(0, slice_s) * 1000)
                 connection.close(wire_errors.GOING_AWAY, back_ms)
             if start + size < len(leaving):
-                await asyncio.sleep(drain_s / SLICES)
+                await asyncio.sleep(slice_s)
         try:
             async with asyncio.timeout(LAST_WORDS_S):
                 await self._empty.wait()

@@ -4,11 +4,13 @@
 //                                    └──final code──▶ ended
 //
 // Waits grow with full jitter, so that clients which were cut off together do not return together. They
-// shrink only after a session that held for a while. The server's retry_after is the least wait (P10).
+// shrink only after a session that held for a while, and do not grow when an edge that drains sends us
+// elsewhere. The server's retry_after is the least wait (P10).
 
 const FIRST_WAIT_MS = 500;
 const WAIT_MAX_MS = 30_000;
 const STABLE_MS = 10_000;
+const GOING_AWAY = 4000;
 const OPEN_DEADLINE_MS = 10_000;
 const PROBE_DEADLINE_MS = 4_000;
 const SILENCE_INTERVALS = 1.5;
@@ -124,7 +126,8 @@ export class Connection {
       return;
     }
     const waitMs = (this.#bye?.retry_after_ms ?? 0) + Math.random() * this.#ceilingMs;
-    this.#ceilingMs = Math.min(WAIT_MAX_MS, this.#ceilingMs * 2);
+    const sentElsewhere = wasLive && this.#bye?.code === GOING_AWAY;
+    if (!sentElsewhere) this.#ceilingMs = Math.min(WAIT_MAX_MS, this.#ceilingMs * 2);
     this.#timer = setTimeout(() => this.#open(), waitMs);
     this.#become({ name: "waiting", untilMs: Date.now() + waitMs, reason: this.#bye?.reason ?? reason });
   }

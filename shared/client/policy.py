@@ -1,7 +1,8 @@
 """What to do after a connection ended: wait and come back, come back with a new token, or stop (P10).
 
 Waits grow with full jitter, so that those who were cut off together do not return together, and shrink
-back only after a session that held: a server that fails at once is not hammered (AT-65). The server's own
+back only after a session that held: a server that fails at once is not hammered (AT-65). A session that was
+sent elsewhere has not failed: in a rolling restart that happens several times a minute. The server's own
 advice (`bye.retry_after_ms`, `Retry-After`) is the least wait.
 """
 
@@ -16,6 +17,9 @@ FIRST_WAIT_S = 0.5
 WAIT_MAX_S = 30.0
 STABLE_S = 10.0
 """A session that held this long counts as a success."""
+
+GOING_AWAY = 4000
+"""The edge drains; it has spread its sessions itself, and others are there."""
 
 RENEWABLE = frozenset({401, 4500, 4501, 4502})
 """Close codes and HTTP statuses after which another token may help."""
@@ -62,5 +66,6 @@ class Reconnect:
         if code in RENEWABLE or code in FINAL or 4500 <= code < 5000:
             raise SessionEnded(code, reason)
         wait_s = (retry_after_s or 0.0) + self._draw(self._ceiling_s)
-        self._ceiling_s = min(WAIT_MAX_S, self._ceiling_s * 2)
+        if code != GOING_AWAY or not held_s:
+            self._ceiling_s = min(WAIT_MAX_S, self._ceiling_s * 2)
         return Wait(wait_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.client.errors import SessionEnded
-from shared.client.policy import FIRST_WAIT_S, STABLE_S, WAIT_MAX_S, Reconnect, Renew, Wait
+from shared.client.policy import FIRST_WAIT_S, GOING_AWAY, STABLE_S, WAIT_MAX_S, Reconnect, Renew, Wait
 
 
 def policy(*, renewable: bool = False) -> Reconnect:
@@ -60,6 +60,15 @@ def test_short_session_does_not_reset_the_wait() -> None:
     ended(reconnect, 1006)
     assert ended(reconnect, 1006, held=STABLE_S / 2) == Wait(2 * FIRST_WAIT_S)
     assert ended(reconnect, 1006, held=STABLE_S) == Wait(FIRST_WAIT_S)
+
+
+def test_sent_elsewhere_is_no_failure() -> None:
+    """Short sessions of a rolling restart do not make the wait grow; a node that lets nobody in does."""
+    reconnect = policy()
+    for _ in range(5):
+        assert ended(reconnect, GOING_AWAY, held=STABLE_S / 2) == Wait(FIRST_WAIT_S)
+    ended(reconnect, GOING_AWAY)
+    assert ended(reconnect, GOING_AWAY) == Wait(2 * FIRST_WAIT_S)
 
 
 def test_advice_is_the_least_wait() -> None:
