@@ -21,9 +21,9 @@ default:
 up *options:
     {{run}} parley up "$@"
 
-# Three NATS servers (three copies of every log), two sequencers, three edges.
+# Three NATS servers (three copies of every log), two sequencers, two archivers, three edges.
 cluster *options:
-    {{run}} parley up --nats 3 --sequencers 2 --edges 3 --durability quorum "$@"
+    {{run}} parley up --nats 3 --sequencers 2 --archivers 2 --edges 3 --durability quorum "$@"
 
 # Stop what `just up` runs in this directory.
 down:
@@ -32,6 +32,10 @@ down:
 # What runs, what the logs hold, how far the services are behind.
 status:
     {{run}} parley status
+
+# Restart every process of the running system, one after another; names or kinds limit it to these.
+restart *names:
+    {{run}} parley restart "$@"
 
 # Any other command, `just parley sql "select count(*) from events"` for example.
 parley *arguments:

@@ -1,4 +1,4 @@
-"""The archiver, assembled: every partition's ingest and answers, over shared threads and one DuckDB."""
+"""The archiver, assembled: ingest and answers of its partitions, over shared threads and one DuckDB."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Archiver:
 
     async def run(self) -> None:
         """Recover, answer, ingest. Raises when the process must end: fenced, or the log is not ours."""
-        partitions = range(self._layout.partitions)
+        partitions = self._settings.own_partitions(self._layout.partitions)
         self._health.expect("nats", *(f"archive {partition}" for partition in partitions))
         try:
             async with self._resources() as (disk, lookups, duck), asyncio.TaskGroup() as around:
@@ -56,7 +56,7 @@ class Archiver:
                 await disk.run(self._prepare)
                 async with asyncio.TaskGroup() as tasks:
                     for partition in partitions:
-                        tasks.create_task(self._partition(Partition(partition), disk, lookups, duck))
+                        tasks.create_task(self._partition(partition, disk, lookups, duck))
                 watching.cancel()
         finally:
             self._ended.set()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydantic import Field
 
+from shared.errors import Misconfigured
+from shared.ids import Partition
 from shared.settings import CommonSettings
 
 
@@ -13,6 +15,11 @@ class ArchiverSettings(CommonSettings):
     """Where the archive is, and how large its bounds are."""
 
     archive_dir: Path = Field(Path(".parley/archive"), description="Directory of the archive.")
+    archiver_partitions: str = Field(
+        "",
+        pattern=r"^(\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*)?$",
+        description="Partitions that this archiver keeps, `0-3,6` for example; empty: all.",
+    )
     flush_events: int = Field(
         50_000,
         ge=1,
@@ -37,3 +44,18 @@ class ArchiverSettings(CommonSettings):
     applied_wait_s: float = Field(
         2.0, gt=0, description="Seconds that a request waits for the log's position that it names."
     )
+
+    def own_partitions(self, partitions: int) -> tuple[Partition, ...]:
+        """Those that this archiver keeps, of so many. Raises `Misconfigured` for ones that there are not."""
+        if not self.archiver_partitions:
+            return tuple(Partition(number) for number in range(partitions))
+        own: set[Partition] = set()
+        for part in self.archiver_partitions.split(","):
+            first, _, last = part.partition("-")
+            numbers = range(int(first), int(last or first) + 1)
+            if not numbers or numbers[-1] >= partitions:
+                raise Misconfigured(
+                    f"PARLEY_ARCHIVER_PARTITIONS: {part}: the partitions are 0 to {partitions - 1}"
+                )
+            own.update(map(Partition, numbers))
+        return tuple(sorted(own))

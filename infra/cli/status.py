@@ -62,7 +62,7 @@ def _document(
         "supervisor": run.supervisor,
         "nats_url": run.nats_url,
         "processes": [
-            process.model_dump(include={"name", "kind", "pid", "url", "restarts"})
+            process.model_dump(include={"name", "kind", "pid", "url", "restarts", "partitions"})
             | {"ready": answer.ready, "detail": answer.detail}
             for process, answer in zip(run.processes, answers, strict=True)
         ],
@@ -83,10 +83,11 @@ async def _partitions(directory: DataDirectory, run: Run) -> list[PartitionRepor
 
 
 def _process_table(run: Run, answers: Sequence[Readiness]) -> Table:
-    table = Table("process", "pid", "restarts", "address", "ready", box=None, pad_edge=False)
+    table = Table("process", "partitions", "pid", "restarts", "address", "ready", box=None, pad_edge=False)
     for process, answer in zip(run.processes, answers, strict=True):
         ready = "[green]yes[/]" if answer.ready else f"[red]no[/]: {answer.detail}"
-        table.add_row(process.name, str(process.pid or "-"), str(process.restarts), process.url, ready)
+        pid, restarts = str(process.pid or "-"), str(process.restarts)
+        table.add_row(process.name, process.partitions or "all", pid, restarts, process.url, ready)
     return table
 
 

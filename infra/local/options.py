@@ -28,6 +28,9 @@ class Options:
     sequencers: Annotated[
         int, Parameter(validator=_COUNT, help="Number of sequencers: all do the same, one is enough.")
     ] = 1
+    archivers: Annotated[
+        int, Parameter(validator=_COUNT, help="Number of archivers, among which the partitions are divided.")
+    ] = 1
     nats: Annotated[
         Literal[1, 3],
         Parameter(help="Number of NATS servers, fixed at first start; with 3 every log has three copies."),

@@ -5,8 +5,9 @@ Pure: ports and secrets come in as values.
 
 from __future__ import annotations
 
+import itertools
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,7 @@ from infra.local.data_directory import DataDirectory
 from infra.local.options import Options
 from infra.nats.config import Config, NatsNode, server_config
 from infra.nats.permissions import ARCHIVER, EDGE, SEQUENCER
+from shared.errors import Misconfigured
 
 Kind = Literal["nats", "sequencer", "archiver", "edge"]
 
@@ -37,6 +39,8 @@ class ChildSpec:
     log: Path
     stop_deadline_s: float
     """Between SIGTERM and SIGKILL."""
+    partitions: str = ""
+    """What it has of them, where they are divided: `0-3`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Ports:
     nats_monitor: tuple[int, ...]
     nats_cluster: tuple[int, ...]
     sequencers: tuple[int, ...]
-    archiver: int
+    archivers: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,14 @@ def plan(
         children=(
             *(_nats_child(node, directory, binary) for node in nodes),
             *(services.sequencer(name, port) for name, port in _named("sequencer", ports.sequencers)),
-            services.archiver(ports.archiver),
+            *(
+                services.archiver(name, port, share)
+                for (name, port), share in zip(
+                    _named("archiver", ports.archivers),
+                    shares(options.partitions, len(ports.archivers)),
+                    strict=True,
+                )
+            ),
             *(services.edge(number + 1, options.host, port) for number, port in enumerate(ports.edges)),
         ),
         configs=tuple(
@@ -107,12 +118,14 @@ class _Services:
     def sequencer(self, name: str, port: int) -> ChildSpec:
         return self._service(name, "sequencer", SEQUENCER, port, {"PARLEY_METRICS_PORT": str(port)})
 
-    def archiver(self, port: int) -> ChildSpec:
+    def archiver(self, name: str, port: int, share: range) -> ChildSpec:
+        partitions = f"{share[0]}-{share[-1]}"
         env = {
+            "PARLEY_ARCHIVER_PARTITIONS": partitions,
             "PARLEY_METRICS_PORT": str(port),
             "PARLEY_ARCHIVE_DIR": str(self.directory.archive.absolute()),
         }
-        return self._service("archiver", "archiver", ARCHIVER, port, env)
+        return replace(self._service(name, "archiver", ARCHIVER, port, env), partitions=partitions)
 
     def edge(self, number: int, host: str, port: int) -> ChildSpec:
         env = {"PARLEY_HOST": host, "PARLEY_PORT": str(port), "PARLEY_JWT_SECRET": self.credentials.jwt}
@@ -132,6 +145,17 @@ class _Services:
             log=self.directory.logs / f"{name}.log",
             stop_deadline_s=_STOP_DEADLINE_S[kind],
         )
+
+
+def shares(partitions: int, archivers: int) -> list[range]:
+    """Which partitions each archiver keeps: in a row, and as many as any other, or one less.
+
+    Raises `Misconfigured` if one would have none.
+    """
+    if archivers > partitions:
+        raise Misconfigured(f"--archivers {archivers}: there are {partitions} partitions, at most one each")
+    bounds = [partitions * number // archivers for number in range(archivers + 1)]
+    return [range(first, last) for first, last in itertools.pairwise(bounds)]
 
 
 def _named(kind: Kind, ports: tuple[int, ...]) -> list[tuple[str, int]]:

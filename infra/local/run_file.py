@@ -28,6 +28,8 @@ class RunningProcess(BaseModel):
     url: str
     ready_path: str = "/readyz"
     restarts: int = 0
+    partitions: str = ""
+    """What it has of them, where they are divided: `0-3`."""
 
 
 class Run(BaseModel):
@@ -45,7 +47,7 @@ class Run(BaseModel):
     processes: tuple[RunningProcess, ...] = ()
 
     def process(self, name: str) -> RunningProcess:
-        """The child of that name (`nats-1`, `sequencer` or `sequencer-1`, `archiver`, `edge-1` …)."""
+        """The child of that name (`nats-1`, `edge-1`, `sequencer`; `sequencer-1` where there are several)."""
         return next(process for process in self.processes if process.name == name)
 
 

@@ -135,6 +135,7 @@ class Supervisor:
                 url=child.spec.url,
                 ready_path=child.spec.ready_path,
                 restarts=child.restarts,
+                partitions=child.spec.partitions,
             )
             for child in self._children
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 from rich.console import Console
 from rich.markup import escape
@@ -61,13 +62,16 @@ def choose_ports(options: Options) -> Ports:
     nats = tuple(range(options.nats_port, options.nats_port + options.nats))
     if options.nats_port == 0 or not all(port_is_free(port) for port in nats):
         nats = free_ports(options.nats)
-    archiver, *free = free_ports(1 + options.sequencers + 2 * options.nats)
-    sequencers, servers = tuple(free[: options.sequencers]), tuple(free[options.sequencers :])
+    free = iter(free_ports(options.sequencers + options.archivers + 2 * options.nats))
+
+    def some(count: int) -> tuple[int, ...]:
+        return tuple(itertools.islice(free, count))
+
     return Ports(
         edges=edges,
         nats=nats,
-        sequencers=sequencers,
-        archiver=archiver,
-        nats_monitor=servers[: options.nats],
-        nats_cluster=servers[options.nats :],
+        sequencers=some(options.sequencers),
+        archivers=some(options.archivers),
+        nats_monitor=some(options.nats),
+        nats_cluster=some(options.nats),
     )

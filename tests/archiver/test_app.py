@@ -11,11 +11,27 @@ from pathlib import Path
 
 import httpx
 
-from archiver.settings import ArchiverSettings
-from shared.archive_files import pin
-from shared.settings import documented
+from archiver.manifest_store import Fenced
+from shared.archive_files import pin, scan
+from shared.bus import Bus
+from shared.events import encode
+from shared.settings import CommonSettings
+from tests.support.archive import (
+    archiver_settings,
+    created,
+    key_of,
+    posted,
+    read_logs,
+    running,
+    status,
+    store,
+    taken,
+)
 from tests.support.nats import NatsServer
 from tests.support.waiting import eventually
+
+KEYS = [key_of("tea"), key_of("go")]
+"""One in each of the two partitions."""
 
 
 async def test_the_process_starts_and_stops(fresh_nats_server: NatsServer, tmp_path: Path) -> None:
@@ -58,6 +74,62 @@ async def test_the_process_starts_and_stops(fresh_nats_server: NatsServer, tmp_p
             await process.wait()
 
 
-def test_every_setting_is_described() -> None:
-    """Each variable has a sentence for the README."""
-    assert all(line.description for line in documented(ArchiverSettings))
+async def test_partitions_are_divided(fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path) -> None:
+    """Each archiver answers for its own partitions only; together they keep everything, in one archive."""
+    directory = tmp_path / "archive"
+    halves = [archiver_settings(fresh_settings, directory, archiver_partitions=share) for share in "01"]
+    async with running(fresh_bus, halves[0]):
+        assert (await status(fresh_bus, 0), await status(fresh_bus, 1))[1] is None
+        assert await status(fresh_bus, 0) is not None
+        assert [manifest.partition for manifest in pin(directory).manifests] == [0]
+        async with running(fresh_bus, halves[1]):
+            for key in KEYS:
+                await store(fresh_bus, key, [encode(created()), encode(posted("hello"))])
+            await taken(fresh_bus)
+    await _archive_is_the_log(fresh_bus, directory)
+
+
+async def test_two_keepers_of_one_partition_do_no_harm(
+    fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path
+) -> None:
+    """They fence each other, are started again as a supervisor would, and the archive is right."""
+    directory = tmp_path / "archive"
+    over = asyncio.Event()
+    fenced = 0
+
+    async def keep(share: str) -> None:
+        nonlocal fenced
+        settings = archiver_settings(fresh_settings, directory, archiver_partitions=share, flush_events=5)
+        while not over.is_set():
+            try:
+                async with running(fresh_bus, settings) as one:
+                    ending = asyncio.create_task(over.wait())
+                    await asyncio.wait({one.task, ending}, return_when=asyncio.FIRST_COMPLETED)
+                    ending.cancel()
+                    if one.task.done():
+                        await one.task
+            except* Fenced:
+                fenced += 1
+
+    keepers = [asyncio.create_task(keep(share)) for share in ("0-1", "1")]
+    for key in KEYS:
+        await store(fresh_bus, key, [encode(created())])
+    while fenced < 4:
+        for key in KEYS:
+            await store(fresh_bus, key, [encode(posted("more"))])
+        assert not any(keeper.done() for keeper in keepers)
+    over.set()
+    await asyncio.gather(*keepers)
+    async with running(fresh_bus, archiver_settings(fresh_settings, directory)):
+        await taken(fresh_bus)
+    await _archive_is_the_log(fresh_bus, directory)
+
+
+async def _archive_is_the_log(bus: Bus, directory: Path) -> None:
+    """Every event once, under its number."""
+    logged = await read_logs(bus)
+    assert logged.total
+    kept = sorted((row.channel, row.seq) for row in scan(directory))
+    assert kept == sorted(
+        (key.channel, n + 1) for key, all_ in logged.bodies.items() for n in range(len(all_))
+    )

@@ -91,6 +91,8 @@ async def running(
     *,
     edges: int = 1,
     nats: int = 1,
+    sequencers: int = 1,
+    archivers: int = 1,
     durability: str = "process",
     env: dict[str, str] | None = None,
     root: Path = ROOT,
@@ -102,7 +104,8 @@ async def running(
     with tempfile.TemporaryDirectory(prefix="parley-bench-", ignore_cleanup_errors=True) as scratch:
         directory = DataDirectory(Path(scratch) / "data")
         said = Path(scratch) / "said"
-        process = _spawn(directory, said, edges, nats, durability, UNLIMITED | (env or {}), root)
+        counts = {"edges": edges, "nats": nats, "sequencers": sequencers, "archivers": archivers}
+        process = _spawn(directory, said, counts, durability, UNLIMITED | (env or {}), root)
         try:
             yield System(directory, await _ready(directory, process, said))
         finally:
@@ -112,15 +115,14 @@ async def running(
 def _spawn(
     directory: DataDirectory,
     said: Path,
-    edges: int,
-    nats: int,
+    counts: dict[str, int],
     durability: str,
     env: dict[str, str],
     root: Path,
 ) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "infra.local", "--data", str(directory.path)]
-    command += ["--port", "0", "--nats-port", "0", "--nats", str(nats), "--edges", str(edges)]
-    command += ["--durability", durability]
+    command += ["--port", "0", "--nats-port", "0", "--durability", durability]
+    command += [part for kind, count in counts.items() for part in (f"--{kind}", str(count))]
     command += [part for name, value in env.items() for part in (f"--env.{name}", value)]
     outer = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
     with said.open("wb") as output:

@@ -29,6 +29,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
             "3",
             "--sequencers",
             "2",
+            "--archivers",
+            "2",
             "--edges",
             "3",
             "--partitions",
@@ -57,10 +59,10 @@ def _leaders(system: LocalSystem) -> dict[str, str]:
 
 
 async def test_every_process_of_the_cluster_is_ready(system: LocalSystem) -> None:
-    """Three servers, two sequencers, one archiver, three edges; one sequencer is enough to number."""
+    """Three servers, two sequencers, two archivers, three edges; one sequencer is enough to number."""
     await eventually(lambda: system.parley("status", check=False).returncode == 0, within_s=30)
     kinds = Counter(process.kind for process in system.data.run().processes)
-    assert kinds == {"nats": 3, "sequencer": 2, "archiver": 1, "edge": 3}
+    assert kinds == {"nats": 3, "sequencer": 2, "archiver": 2, "edge": 3}
     os.kill(system.pid("sequencer-1"), signal.SIGSTOP)
     try:
         sent = system.parley("send", "one-of-two", "hello", "--create").stdout
@@ -68,6 +70,20 @@ async def test_every_process_of_the_cluster_is_ready(system: LocalSystem) -> Non
         await eventually(lambda: _numbered(system), within_s=20)
     finally:
         os.kill(system.pid("sequencer-1"), signal.SIGCONT)
+
+
+def test_what_two_archivers_keep_is_one_archive(system: LocalSystem) -> None:
+    """They divide the partitions, as `status` shows; `sql`, `history` and `verify` see no seam."""
+    said = json.loads(system.parley("status", "--json", check=False).stdout)
+    kept = {one["name"]: one["partitions"] for one in said["processes"] if one["kind"] == "archiver"}
+    assert kept == {"archiver-1": "0-1", "archiver-2": "2-3"}
+    for number in range(8):
+        system.parley("send", f"seam-{number}", "hello", "--create")
+    assert "nothing differs" in system.parley("verify").stdout
+    query = "select count(distinct channel) from events where channel like 'seam-%'"
+    assert "8" in system.parley("sql", query).stdout
+    for number in range(8):
+        assert "hello" in system.parley("history", f"seam-{number}").stdout
 
 
 def _numbered(system: LocalSystem) -> bool:

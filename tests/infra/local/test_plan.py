@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from infra.local.credentials import load_or_create
 from infra.local.data_directory import DataDirectory
 from infra.local.lifeline import free_port, free_ports, port_is_free
 from infra.local.options import Options
-from infra.local.plan import STOP_ORDER, Plan, Ports, plan
+from infra.local.plan import STOP_ORDER, Plan, Ports, plan, shares
 from infra.local.system import choose_ports
 from shared.errors import Misconfigured
 
@@ -22,7 +24,7 @@ PORTS = Ports(
     nats_monitor=(1, 2, 3),
     nats_cluster=(4, 5, 6),
     sequencers=(7,),
-    archiver=8,
+    archivers=(8,),
 )
 
 
@@ -77,11 +79,33 @@ def test_several_sequencers_are_numbered(tmp_path: Path) -> None:
     assert len({child.log for child in children}) == len(children)
 
 
+def test_archivers_divide_the_partitions(tmp_path: Path) -> None:
+    """Each partition has one keeper, and no keeper has two more than another; one alone has all."""
+    children = _plan(tmp_path, ports=replace(PORTS, archivers=(8, 9, 10)), partitions=8).children
+    kept = {c.name: c.env["PARLEY_ARCHIVER_PARTITIONS"] for c in children if c.kind == "archiver"}
+    assert kept == {"archiver-1": "0-1", "archiver-2": "2-4", "archiver-3": "5-7"}
+    assert [c.partitions for c in children if c.kind == "archiver"] == list(kept.values())
+    assert [c.partitions for c in _plan(tmp_path, partitions=1).children if c.kind == "archiver"] == ["0-0"]
+
+
+@given(st.integers(1, 1024), st.integers(1, 64))
+def test_every_partition_has_one_keeper(partitions: int, archivers: int) -> None:
+    """Whatever the numbers; more archivers than partitions are refused."""
+    if archivers > partitions:
+        with pytest.raises(Misconfigured, match="at most one each"):
+            shares(partitions, archivers)
+        return
+    divided = shares(partitions, archivers)
+    assert [number for share in divided for number in share] == list(range(partitions))
+    assert max(map(len, divided)) - min(map(len, divided)) <= 1
+
+
 def test_every_process_gets_its_ports() -> None:
     """As many as there are processes, all different."""
-    ports = choose_ports(Options(port=0, nats_port=0, nats=3, sequencers=2, edges=3))
-    assert (len(ports.edges), len(ports.sequencers), len(ports.nats)) == (3, 2, 3)
-    assert len({*ports.sequencers, *ports.nats_monitor, *ports.nats_cluster, ports.archiver}) == 2 + 3 + 3 + 1
+    ports = choose_ports(Options(port=0, nats_port=0, nats=3, sequencers=2, archivers=2, edges=3))
+    assert (len(ports.edges), len(ports.sequencers), len(ports.archivers), len(ports.nats)) == (3, 2, 2, 3)
+    own = {*ports.sequencers, *ports.archivers, *ports.nats_monitor, *ports.nats_cluster}
+    assert len(own) == 2 + 2 + 3 + 3
 
 
 def test_a_person_can_open_what_listens_everywhere(tmp_path: Path) -> None:
