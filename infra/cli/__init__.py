@@ -20,6 +20,7 @@ _COMMANDS = (
     "infra.cli.status:status",
     "infra.cli.rebalance:rebalance",
     "infra.cli.drain:drain",
+    "infra.cli.restart:restart",
     "infra.cli.token:token",
     "infra.cli.nats_env:nats_env",
     "infra.cli.bench:bench",

@@ -17,7 +17,8 @@ _ROOT = Path(__file__).parents[2]
 
 def bench(
     *names: Annotated[
-        str, Parameter(help="fold, archive, path, late, idle, storm, durability; all if none is named.")
+        str,
+        Parameter(help="fold, archive, path, late, idle, storm, durability (all if none is named), rolling."),
     ],
     json: Annotated[bool, Parameter(help="JSON lines instead of a table.")] = False,
     repetitions: Annotated[int, Parameter(help="Of every case; medians are reported.")] = 5,

@@ -10,15 +10,13 @@ from cyclopts import Parameter, validators
 
 from infra.cli.options import DATA_DEFAULT, DataOption, data_directory
 from infra.local.run_file import Run
-from infra.nats.leaders import Move, leader_of, loads, move_leader, spread
+from infra.nats.handover import even, leaders_of
+from infra.nats.leaders import Move, loads, move_leader
 from shared import subjects
 from shared.bus import Bus
 from shared.errors import BadRequest
 from shared.ids import Partition
 from shared.retry import Deadline
-from shared.streams import BUCKETS, bucket_stream
-
-_BUCKET_STREAMS = tuple(bucket_stream(bucket) for bucket in BUCKETS)
 
 
 async def rebalance(
@@ -44,7 +42,7 @@ async def rebalance(
     servers = [process.name for process in run.processes if process.kind == "nats"]
     _check(run, servers, partition, off)
     async with Bus.connect(directory.operator_settings(), "parley rebalance") as bus:
-        leaders = {stream: await leader_of(bus, stream, Deadline.after(wait)) for stream in _streams(run)}
+        leaders = await leaders_of(bus, run.partitions, wait)
         moves = _moves(leaders, servers, partition, off)
         for move in moves:
             began = time.monotonic()
@@ -69,21 +67,13 @@ def _check(run: Run, servers: Sequence[str], partition: int | None, off: str | N
         raise BadRequest(f"--off {off}: the servers are {', '.join(servers)}")
 
 
-def _streams(run: Run) -> list[str]:
-    logs = [subjects.log_stream(Partition(number)) for number in range(run.partitions)]
-    return [*logs, *_BUCKET_STREAMS]
-
-
 def _moves(
     leaders: Mapping[str, str], servers: Sequence[str], partition: int | None, off: str | None
 ) -> list[Move]:
-    """Logs and buckets are spread each by themselves: the logs are where the work is."""
     others = [server for server in servers if server != off]
-    logs = [stream for stream in leaders if stream not in _BUCKET_STREAMS]
-    moves = [
-        move
-        for group in (logs, _BUCKET_STREAMS)
-        for move in spread({stream: leaders[stream] for stream in group}, others)
-    ]
     wanted = leaders.keys() if partition is None else {subjects.log_stream(Partition(partition))}
-    return [move for move in moves if off is None or (move.source == off and move.stream in wanted)]
+    return [
+        move
+        for move in even(leaders, others)
+        if off is None or (move.source == off and move.stream in wanted)
+    ]

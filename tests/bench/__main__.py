@@ -17,8 +17,9 @@ from rich.console import Console
 from tests.bench import report
 from tests.bench.loop import run
 
-Name = Literal["fold", "archive", "path", "late", "idle", "storm", "durability"]
+Name = Literal["fold", "archive", "path", "late", "idle", "storm", "durability", "rolling"]
 NAMES: tuple[Name, ...] = ("fold", "archive", "path", "late", "idle", "storm", "durability")
+"""What runs if nothing is named: `rolling` takes a minute a repetition, most of it waiting."""
 
 
 def main(

@@ -76,6 +76,7 @@ ELSEWHERE = {
     "infra/replay/source.py": _FAULTS,
     # the local system: only running processes say whether it holds
     "infra/local/child.py": "tests/infra/local/test_supervisor.py",
+    "infra/local/replacement.py": "tests/infra/cli/test_restart.py",
     "infra/local/lifeline.py": "tests/infra/local/test_plan.py",
     "infra/local/system.py": "tests/infra/local/test_data_directory.py",
     # behind the door of a conversion, an import, a check
