@@ -7,6 +7,7 @@ import sys
 
 import structlog
 
+from edge import readiness
 from edge.app import application, server_config
 from edge.auth import Authenticator
 from edge.connections import Connections
@@ -25,7 +26,7 @@ _log = structlog.get_logger()
 
 async def _main(service: Service, settings: EdgeSettings) -> None:
     auth = Authenticator.of(settings)
-    service.health.expect("nats", "http")
+    service.health.expect(readiness.NATS, readiness.JETSTREAM, "http")
     async with Bus.connect(settings, "edge") as bus:
         layout = await ensure_streams(bus, settings)
         async with assembled(bus, layout, settings, auth) as node:
@@ -43,17 +44,17 @@ async def _serve(service: Service, node: Node) -> None:
         async with asyncio.TaskGroup() as group:
             running = (
                 group.create_task(connections.tick()),
-                group.create_task(_watch(node.bus, service.health)),
+                group.create_task(_watch(node, service.health)),
             )
             await service.until_stopped()
             for task in running:
                 task.cancel()
 
 
-async def _watch(bus: Bus, health: Health) -> None:
-    """Ready means: NATS is there."""
+async def _watch(node: Node, health: Health) -> None:
+    """Keep what /readyz says up to date."""
     while True:
-        health.set("nats", bus.connected, "not connected to NATS")
+        await readiness.report(node, health)
         await asyncio.sleep(LOOK_S)
 
 

@@ -18,6 +18,14 @@ FEED_SWEEPS = Counter("parley_edge_feed_sweeps_total", "Sweeps over the heads of
 COMMITS = Counter(
     "parley_edge_commits_total", "Events handed to JetStream by path and outcome", ["path", "outcome"]
 )
+COMMITS_IN_FLIGHT = Gauge("parley_edge_commits_in_flight", "Commits that wait for JetStream's answer")
+COMMITS_REFUSED = Counter(
+    "parley_edge_commits_refused_total", "Commits that were refused unsent, by reason", ["reason"]
+)
+STREAM_STATE = Gauge(
+    "parley_edge_stream_state", "Breaker of a stream: 0 closed, 1 half-open, 2 open", ["stream"]
+)
+BREAKERS_OPENED = Counter("parley_edge_breakers_opened_total", "Times that a stream stopped to answer")
 
 SESSIONS = Gauge("parley_edge_sessions", "Sessions that are open on this edge")
 SESSIONS_OPENED = Counter("parley_edge_sessions_opened_total", "Sessions that said a good hello")
@@ -45,13 +53,19 @@ REQUESTS = Counter(
 )
 
 
-# `labels` locks, copies and looks up each time; these three are asked for with every command.
+# `labels` locks, copies and looks up each time; these are asked for with every command.
 
 
 @functools.cache
 def commits(path: str, outcome: str) -> Counter:
     """`COMMITS` of these labels."""
     return COMMITS.labels(path, outcome)
+
+
+@functools.cache
+def commits_refused(reason: str) -> Counter:
+    """`COMMITS_REFUSED` of this label."""
+    return COMMITS_REFUSED.labels(reason)
 
 
 @functools.cache

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from edge.archive import Archive
 from edge.auth import Authenticator
+from edge.breakers import Breakers
 from edge.commands import Commands
+from edge.core.breaker import Bounds
 from edge.core.limits import Buckets, Rate
 from edge.core.session import Timing
 from edge.directory import Directory
@@ -20,7 +22,8 @@ from edge.settings import EdgeSettings
 from edge.typing_board import TypingBoard
 from edge.users import UserKey, Users
 from shared.bus import Bus
-from shared.streams import Layout
+from shared.streams import Layout, bucket_stream
+from shared.subjects import READS, log_stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Node:
     auth: Authenticator
     feeds: Feeds
     archive: Archive
+    breakers: Breakers
     replayer: Replayer
     commands: Commands
     users: Users
@@ -59,7 +63,8 @@ async def assembled(
     async with Feeds(bus, layout, limits) as feeds:
         archive = Archive(bus, layout.partitions)
         users = Users(bus)
-        reads = Reads(bus, archive)
+        breakers = _breakers(bus, layout, settings)
+        reads = Reads(bus, archive, breakers)
         typing = TypingBoard(bus, feeds, members_max=settings.typing_members_max)
         await typing.listen()
         yield Node(
@@ -76,11 +81,12 @@ async def assembled(
             auth=auth,
             feeds=feeds,
             archive=archive,
+            breakers=breakers,
             replayer=Replayer(archive),
             commands=Commands(
                 settings,
                 feeds=feeds,
-                publisher=Publisher(bus, feeds, archive, layout.partitions),
+                publisher=Publisher(bus, feeds, archive, breakers, layout.partitions),
                 archive=archive,
                 users=users,
                 reads=reads,
@@ -91,3 +97,13 @@ async def assembled(
             typing=typing,
             user_buckets=Buckets("user", Rate(settings.user_rate, settings.user_burst)),
         )
+
+
+def _breakers(bus: Bus, layout: Layout, settings: EdgeSettings) -> Breakers:
+    """One for every stream that an edge writes to."""
+    return Breakers(
+        [*(log_stream(partition) for partition in layout.epochs), bucket_stream(READS)],
+        Bounds(settings.commit_slow_s, settings.stream_commits_max),
+        in_flight_max=settings.commits_max,
+        reachable=lambda: bus.connected,
+    )

@@ -14,18 +14,21 @@ Whatever path, the answer is given only when our own feed has the event: then it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from edge import metrics
 from edge.archive import Archive
+from edge.breakers import Breakers
 from edge.core import recording
+from edge.core.breaker import Ticket
 from edge.core.recording import Recording
 from edge.feed import Feed
 from edge.feeds import Feeds
 from edge.late_lane import LateLane
 from edge.waiting import Waiting
 from shared import telemetry
-from shared.bus import Bus, PubAck
+from shared.bus import Bus, BusError, PubAck
 from shared.clock import now_us, rfc3339
 from shared.errors import (
     ClockSkew,
@@ -50,10 +53,11 @@ Answer = Callable[[Recording | ParleyError], None]
 class Publisher:
     """One per edge. Callers keep a session's order (P13); late ids of a channel are kept in order here."""
 
-    def __init__(self, bus: Bus, feeds: Feeds, archive: Archive, partitions: int) -> None:
+    def __init__(self, bus: Bus, feeds: Feeds, archive: Archive, breakers: Breakers, partitions: int) -> None:
         self._bus = bus
         self._feeds = feeds
         self._archive = archive
+        self._breakers = breakers
         self._partitions = partitions
         self._lanes: dict[ChannelKey, LateLane] = {}
 
@@ -82,6 +86,7 @@ class Publisher:
     def record_fresh(self, feed: Feed, event: KnownEvent, headers: dict[str, str], then: Answer) -> None:
         """The same for a fresh id, without a task: `then` is called where the log's answer is read."""
         _check_time(event)
+        ticket = self._breakers.admit(log_stream(feed.partition))
 
         def answer(outcome: Recording | ParleyError) -> None:
             if isinstance(outcome, ParleyError):
@@ -91,15 +96,19 @@ class Publisher:
             then(outcome)
 
         def acknowledged(outcome: PubAck | ParleyError | None) -> None:
+            if outcome is None:
+                self._feeds.spawn(self._answer_fresh(feed, event, headers, ticket, answer, tries=1))
+                return
+            self._breakers.answered(ticket)
             if isinstance(outcome, ParleyError):
                 answer(outcome)
                 return
-            if outcome is not None and not outcome.duplicate:
+            if not outcome.duplicate:
                 entry = feed.ring.find(outcome.stream_seq)
                 if entry is not None and entry.recorded.void is None:  # nearly always
                     answer(Recording(entry.seq, entry.recorded.at_us, duplicate=False))
                     return
-            self._feeds.spawn(self._answer_fresh(feed, event, headers, outcome, answer))
+            self._feeds.spawn(self._answer_settled(feed, event, outcome, answer))
 
         sent = self._bus.commit_soon(
             channel_subject(feed.partition, feed.key),
@@ -109,21 +118,28 @@ class Publisher:
             then=acknowledged,
         )
         if not sent:
-            self._feeds.spawn(self._answer_fresh(feed, event, headers, None, answer, tries=0))
+            self._feeds.spawn(self._answer_fresh(feed, event, headers, ticket, answer, tries=0))
 
     async def _answer_fresh(
         self,
         feed: Feed,
         event: KnownEvent,
         headers: dict[str, str],
-        ack: PubAck | None,
+        ticket: Ticket,
         answer: Answer,
-        tries: int = 1,
+        tries: int,
     ) -> None:
-        """What the first try did not say at once: try on until the log answers, wait for our feed."""
+        """What the first try did not say: try on until the log answers."""
         try:
-            if ack is None:
+            with self._breakers.ending(ticket):
                 ack = await self._commit(feed, event, None, headers, tries)
+        except ParleyError as error:
+            answer(error)
+        else:
+            await self._answer_settled(feed, event, ack, answer)
+
+    async def _answer_settled(self, feed: Feed, event: KnownEvent, ack: PubAck, answer: Answer) -> None:
+        try:
             answer(await self._settled(feed, event, ack))
         except ParleyError as error:
             answer(error)
@@ -155,20 +171,22 @@ class Publisher:
         partition = partition_of(key, self._partitions)
         duplicate = False
         try:
-            ack = await self._bus.commit(
-                channel_subject(partition, key),
-                encode(event),
-                msg_id=message_id(key, event.author, event.id),
-                expect_last=StreamSeq(0),
-                headers=telemetry.headers(),
-            )
+            with self._breakers.commit(log_stream(partition)):
+                ack = await self._bus.commit(
+                    channel_subject(partition, key),
+                    encode(event),
+                    msg_id=message_id(key, event.author, event.id),
+                    expect_last=StreamSeq(0),
+                    headers=telemetry.headers(),
+                )
             duplicate = ack.duplicate and not ack.retried
         except WrongLastSequence:
             duplicate = True
-        feed = (await self._feeds.activate([key]))[key]
-        if feed is None:
-            raise OutcomeUnknown("created, but the log cannot be read yet", retry_after_ms=1000)
-        at_us = await self._same_creation(feed, event)
+        with _recorded("created, but the log cannot be read yet"):
+            feed = (await self._feeds.activate([key]))[key]
+            if feed is None:
+                raise Unavailable("the channel cannot be read", retry_after_ms=1000)
+            at_us = await self._same_creation(feed, event)
         return feed, Recording(Seq(1), at_us, duplicate)
 
     async def _same_creation(self, feed: Feed, event: ChannelCreated) -> int:
@@ -193,7 +211,9 @@ class Publisher:
         return at_us
 
     async def _fresh(self, feed: Feed, event: KnownEvent) -> Recording:
-        return await self._settled(feed, event, await self._commit(feed, event, None, telemetry.headers()))
+        with self._breakers.commit(log_stream(feed.partition)):
+            ack = await self._commit(feed, event, None, telemetry.headers())
+        return await self._settled(feed, event, ack)
 
     async def _settled(self, feed: Feed, event: KnownEvent, ack: PubAck) -> Recording:
         """The place of a fresh event that the log has acknowledged."""
@@ -208,28 +228,31 @@ class Publisher:
 
     async def _older_than_ring(self, feed: Feed, event: KnownEvent, ack: PubAck) -> Recording:
         """A duplicate whose original has left the ring: the body is in the log, the number in the archive."""
-        stored = await self._bus.stored(log_stream(feed.partition), ack.stream_seq)
-        if stored is not None and fingerprint(decode(stored.body)) != fingerprint(event):
-            raise Conflict("this id is recorded with another body")
-        (known,), _ = await self._archive.ids(feed.key, [(event.author, event.id)], ack.stream_seq)
-        if known is None:
-            raise Unavailable("the archive does not know this id yet", retry_after_ms=1000)
+        with _recorded("recorded, but its number is not known yet"):
+            stored = await self._bus.stored(log_stream(feed.partition), ack.stream_seq)
+            if stored is not None and fingerprint(decode(stored.body)) != fingerprint(event):
+                raise Conflict("this id is recorded with another body")
+            (known,), _ = await self._archive.ids(feed.key, [(event.author, event.id)], ack.stream_seq)
+            if known is None:
+                raise Unavailable("the archive does not know this id yet", retry_after_ms=1000)
         return recording.of_known(known, event)
 
     async def _commit_together(
         self, feed: Feed, run: Sequence[Waiting], expect_last: StreamSeq
     ) -> list[StreamSeq]:
-        return await self._bus.commit_together(
-            channel_subject(feed.partition, feed.key),
-            [
-                (encode(one.event), message_id(feed.key, one.event.author, one.event.id), one.headers)
-                for one in run
-            ],
-            expect_last=expect_last,
-        )
+        with self._breakers.commit(log_stream(feed.partition)):
+            return await self._bus.commit_together(
+                channel_subject(feed.partition, feed.key),
+                [
+                    (encode(one.event), message_id(feed.key, one.event.author, one.event.id), one.headers)
+                    for one in run
+                ],
+                expect_last=expect_last,
+            )
 
     async def _commit_waiting(self, feed: Feed, one: Waiting, expect_last: StreamSeq) -> PubAck:
-        return await self._commit(feed, one.event, expect_last, one.headers)
+        with self._breakers.commit(log_stream(feed.partition), owed=one.tried):
+            return await self._commit(feed, one.event, expect_last, one.headers)
 
     async def _commit(
         self,
@@ -247,6 +270,15 @@ class Publisher:
             headers=headers,
             tries=tries,
         )
+
+
+@contextlib.contextmanager
+def _recorded(text: str) -> Iterator[None]:
+    """The event is in the log: what cannot be read now must not be taken for not recorded."""
+    try:
+        yield
+    except (Unavailable, BusError) as error:
+        raise OutcomeUnknown(f"{text}: {error.message}", retry_after_ms=1000) from error
 
 
 def _check_time(event: KnownEvent) -> None:

@@ -8,11 +8,13 @@ that read at once, the farther one wins, whatever the order.
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Sequence
 
 from pydantic import ValidationError
 
 from edge.archive import Archive
+from edge.breakers import Breakers
 from edge.feed import Feed
 from shared.bus import Bus, BusError
 from shared.errors import Unavailable, WrongLastSequence
@@ -22,6 +24,9 @@ from shared.streams import bucket_stream
 from shared.subjects import READS, kv_subject, read_key
 
 CONTENTION_TRIES_MAX = 8
+MARK_DEADLINE_S = 3.0
+"""A marker is worth less than the commands of its channel, which wait behind it."""
+
 _STREAM = bucket_stream(READS)
 _NO_MESSAGE = 10037
 
@@ -29,9 +34,10 @@ _NO_MESSAGE = 10037
 class Reads:
     """One per edge."""
 
-    def __init__(self, bus: Bus, archive: Archive) -> None:
+    def __init__(self, bus: Bus, archive: Archive, breakers: Breakers) -> None:
         self._bus = bus
         self._archive = archive
+        self._breakers = breakers
 
     async def markers(
         self, workspace: WorkspaceId, user: UserId, channels: Sequence[ChannelId]
@@ -51,19 +57,20 @@ class Reads:
         """
         seq = min(seq, feed.head)
         subject = kv_subject(READS, read_key(feed.key.workspace, user, feed.key.channel))
-        messages: int | None = None
-        for attempt in range(CONTENTION_TRIES_MAX):
-            revision, marker = await self._current(subject, certain=attempt > 0)
-            if marker is not None and marker.seq >= seq:
-                return marker
-            if messages is None:
-                messages = await self._messages_up_to(feed, seq)
-            moved = ReadMarker(channel=feed.key.channel, seq=seq, messages=messages)
-            try:
-                await self._bus.commit(subject, moved.model_dump_json().encode(), expect_last=revision)
-            except WrongLastSequence:
-                continue
-            return moved
+        moved = ReadMarker(channel=feed.key.channel, seq=seq, messages=await self._messages_up_to(feed, seq))
+        with self._breakers.commit(_STREAM):
+            for attempt in range(CONTENTION_TRIES_MAX):
+                revision, marker = await self._current(subject, certain=attempt > 0)
+                if marker is not None and marker.seq >= seq:
+                    return marker
+                with contextlib.suppress(WrongLastSequence):
+                    await self._bus.commit(
+                        subject,
+                        moved.model_dump_json().encode(),
+                        expect_last=revision,
+                        deadline_s=MARK_DEADLINE_S,
+                    )
+                    return moved
         raise Unavailable("the read marker is being moved by others", retry_after_ms=200)
 
     async def _current(self, subject: str, *, certain: bool) -> tuple[StreamSeq, ReadMarker | None]:

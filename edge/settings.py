@@ -61,6 +61,16 @@ class EdgeSettings(CommonSettings):
     commands_in_flight: int = Field(
         256, ge=1, description="Commands of one session at work; then its frames wait in the socket."
     )
+    commit_slow_s: float = Field(
+        3.0,
+        gt=0,
+        le=25,
+        description="Seconds without a prompt answer of a stream, after which new commits to it are refused.",
+    )
+    stream_commits_max: int = Field(
+        2_000, ge=1, description="Commits of one stream that wait for JetStream; more are refused."
+    )
+    commits_max: int = Field(8_000, ge=1, description="The same for all streams together.")
     typing_members_max: int = Field(
         500, ge=1, description="Members of the largest channel that shows who is typing."
     )

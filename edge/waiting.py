@@ -9,7 +9,7 @@ from edge import metrics
 from edge.core import recording
 from edge.core.recording import Recording
 from edge.core.ring import Entry
-from shared.errors import ParleyError
+from shared.errors import OutcomeUnknown, ParleyError, Unavailable
 from shared.events import KnownEvent
 from shared.ids import CommandId, UserId
 from shared.records import KnownId
@@ -58,7 +58,12 @@ class Waiting:
             self.fail(error)
 
     def fail(self, error: ParleyError) -> None:
-        """Tell what went wrong, unless it was answered already, or nobody waits any more."""
+        """Tell what went wrong, unless it was answered already, or nobody waits any more.
+
+        What was tried may be recorded, so `Unavailable` would say too much.
+        """
+        if self.tried and isinstance(error, Unavailable):
+            error = OutcomeUnknown(error.message, retry_after_ms=error.retry_after_ms, limit=error.limit)
         if not self.future.done():
             metrics.commits("late", error.code).inc()
             self.future.set_exception(error)

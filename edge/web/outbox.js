@@ -95,7 +95,8 @@ export class Outbox {
     if (!entry || entry.state === "acked") return;
     if (LATER.has(error.code)) {
       entry.state = "waiting";
-      entry.notBeforeMs = nowMs + (error.retry_after_ms ?? LATER_MS);
+      // Up to twice the time, by chance: those who were refused together must not come back together.
+      entry.notBeforeMs = nowMs + (error.retry_after_ms ?? LATER_MS) * (1 + Math.random());
       return;
     }
     if (entry.frame.type === "send") Object.assign(entry, { state: "failed", error });

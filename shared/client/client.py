@@ -24,7 +24,7 @@ import orjson
 from shared.client import outbox as _outbox
 from shared.client import wire
 from shared.client.commands import Commands, Origin
-from shared.client.connection import Connection, RenewToken
+from shared.client.connection import Connection, RenewToken, draw
 from shared.client.errors import ClientClosed
 from shared.client.exchange import Exchange
 from shared.client.outbox import Outbox
@@ -66,7 +66,7 @@ class Client(Commands):
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         session = Session(start=start, cursors=cursors)
-        outbox = Outbox(window=window, in_flight_max=in_flight_max, entries_max=outbox_max)
+        outbox = Outbox(window=window, in_flight_max=in_flight_max, entries_max=outbox_max, draw=draw)
         self._exchange = Exchange(session, outbox, name=name)
         self._connection = Connection(
             self._exchange,

@@ -31,6 +31,11 @@ NO_CODE = 1006
 RenewToken = Callable[[], Awaitable[str]]
 
 
+def draw(ceiling: float) -> float:
+    """A random number between 0 and `ceiling`: who was sent away with others must not return with them."""
+    return random.uniform(0, ceiling)
+
+
 class _NotUnderstood(Exception):
     """The server sent what is no frame of the protocol."""
 
@@ -55,7 +60,7 @@ class Connection:
         self._renew_token = renew_token
         self._on_progress = on_progress
         self._ssl = ssl_context
-        self._policy = Reconnect(lambda ceiling: random.uniform(0, ceiling), renewable=bool(renew_token))
+        self._policy = Reconnect(draw, renewable=bool(renew_token))
         self._socket: Socket | None = None
         self._waking = False
         self._timer: asyncio.TimerHandle | None = None

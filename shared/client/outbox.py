@@ -7,13 +7,15 @@ connection's commands to a channel in the order in which they come (P13).
 After a lost connection everything unanswered is sent again, in the old order. After an error that says
 "later" (`rate_limited`, `unavailable`, `unknown`) the lane sends nothing until the rest of its window is
 answered and the server's `retry_after` has passed; then it begins again with the oldest that is
-unanswered. With a window of one no later command can overtake a postponed one; with a larger window one
+unanswered. It waits up to twice that time, by chance: those who were refused together must not come back
+together. With a window of one no later command can overtake a postponed one; with a larger window one
 can, if the server records it before it hears of the retry.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -43,15 +45,28 @@ class _Lane:
     held_until_s: float = 0.0
 
 
+def _nothing(_: float) -> float:
+    return 0.0
+
+
 class Outbox:
-    """Commands that are not answered yet. Times are the caller's monotonic seconds."""
+    """Commands that are not answered yet. Times are the caller's monotonic seconds.
+
+    `draw(x)` gives a random number between 0 and x.
+    """
 
     def __init__(
-        self, *, window: int = WINDOW, in_flight_max: int = IN_FLIGHT_MAX, entries_max: int = ENTRIES_MAX
+        self,
+        *,
+        window: int = WINDOW,
+        in_flight_max: int = IN_FLIGHT_MAX,
+        entries_max: int = ENTRIES_MAX,
+        draw: Callable[[float], float] = _nothing,
     ) -> None:
         self.window = window
         self.in_flight_max = in_flight_max
         self.entries_max = entries_max
+        self._draw = draw
         self._lanes: dict[str, _Lane] = {}
         self._active: dict[str, None] = {}
         self._lane_of: dict[str, str] = {}
@@ -123,7 +138,7 @@ class Outbox:
         lane = self._lanes[name]
         lane.postponed.append(entry)
         wait_s = RETRY_AFTER_S if retry_after_s is None else retry_after_s
-        lane.held_until_s = max(lane.held_until_s, now_s + wait_s)
+        lane.held_until_s = max(lane.held_until_s, now_s + wait_s + self._draw(wait_s))
         self._settle(name, lane)
         return True
 

@@ -29,6 +29,7 @@ ELSEWHERE = {
     "edge/http/channels.py": _HTTP,
     "edge/http/events.py": _HTTP,
     "edge/node.py": _DIALOGUE,
+    "edge/readiness.py": "tests/edge/test_outage.py",
     "edge/settings.py": "tests/edge/test_connection.py",
     "edge/metrics.py": "tests/edge/test_websocket.py",
     # a session as a client sees it

@@ -12,6 +12,8 @@ import pytest
 import pytest_asyncio
 
 from edge.archive import Archive
+from edge.breakers import Breakers
+from edge.core.breaker import Bounds
 from edge.core.recording import Recording
 from edge.fanout import Flush
 from edge.feed import Feed
@@ -27,6 +29,7 @@ from shared.ids import (
     ChannelId,
     ChannelKey,
     CommandId,
+    Partition,
     Seq,
     StreamSeq,
     UserId,
@@ -38,7 +41,7 @@ from shared.ids import (
 from shared.records import KnownId
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
-from shared.subjects import channel_subject
+from shared.subjects import channel_subject, log_stream
 from tests.support.nats import NatsServer
 from tests.support.services import ServiceProcess
 
@@ -59,6 +62,12 @@ def posted(text: str, id_: CommandId | None = None) -> MessagePosted:
 def old_id(*parts: str) -> CommandId:
     """An id from long before the duplicate window."""
     return derived_command_id(LONG_AGO_MS, *parts)
+
+
+def breakers_of(bus: Bus) -> Breakers:
+    """Breakers for two logs, as an edge has them."""
+    logs = [log_stream(Partition(number)) for number in range(2)]
+    return Breakers(logs, Bounds(), in_flight_max=8_000, reachable=lambda: bus.connected)
 
 
 @dataclass
@@ -104,7 +113,7 @@ async def edge(bus: Bus, settings: CommonSettings) -> AsyncIterator[Edge]:
     layout = await ensure_streams(bus, settings)
     async with Feeds(bus, layout, FeedLimits(ring_entries_max=30)) as feeds:
         archive = Archive(bus, layout.partitions)
-        yield Edge(bus, feeds, archive, Publisher(bus, feeds, archive, layout.partitions))
+        yield Edge(bus, feeds, archive, Publisher(bus, feeds, archive, breakers_of(bus), layout.partitions))
 
 
 async def test_record_returns_number_and_time(edge: Edge) -> None:
@@ -261,7 +270,7 @@ async def test_an_import_in_order_asks_once(edge: Edge) -> None:
     def said(minute: int) -> MessagePosted:
         return posted(f"t{minute}", derived_command_id(LONG_AGO_MS + 60_000 * minute, "inorder"))
 
-    publisher = Publisher(edge.bus, edge.feeds, Counting(edge.bus, 2), 2)
+    publisher = Publisher(edge.bus, edge.feeds, Counting(edge.bus, 2), breakers_of(edge.bus), 2)
     created = ChannelCreated(id=said(0).id, author=ANN, channel_kind="public", name="inorder")
     feed, _ = await publisher.create(ChannelKey(WorkspaceId("w"), ChannelId("inorder")), created)
     in_order = [await publisher.record_late(feed, said(minute), {}) for minute in (1, 2, 4, 5)]
@@ -304,6 +313,32 @@ async def test_lost_answer_to_a_batch(edge: Edge) -> None:
     assert feed.head == BATCH_MIN + 1
     again = await asyncio.gather(*(lane.submit(event, {}) for event in events))
     assert all(one.duplicate for one in again)
+
+
+@pytest.mark.usefixtures("archiver")
+async def test_what_was_tried_is_never_called_unrecorded(edge: Edge) -> None:
+    """Behind a batch without an answer a refusal is `unknown`: `unavailable` would say that none is there."""
+    feed = await edge.channel("triedlate")
+    publisher = edge.publisher
+
+    async def lossy(feed: Feed, run: Sequence[Waiting], expect_last: StreamSeq) -> list[StreamSeq]:
+        await publisher._commit_together(feed, run, expect_last)
+        raise OutcomeUnknown("no answer to a batch")
+
+    async def refused(*_: object) -> PubAck:
+        raise Unavailable("JetStream cannot be reached", retry_after_ms=1000)
+
+    lane = LateLane(
+        feed,
+        edge.archive,
+        commit=refused,
+        commit_together=lossy,
+        find_again=publisher._older_than_ring,
+        spawn=edge.feeds.spawn,
+    )
+    events = [posted(f"t{n}", old_id("triedlate", str(n))) for n in range(BATCH_MIN)]
+    outcomes = await asyncio.gather(*(lane.submit(one, {}) for one in events), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {OutcomeUnknown}
 
 
 @pytest.mark.usefixtures("archiver")
@@ -385,7 +420,7 @@ async def test_late_ids_against_other_writers(edge: Edge) -> None:
     async with Feeds(edge.bus, edge.feeds._layout, FeedLimits()) as other_feeds:
         other_feed = (await other_feeds.activate([feed.key]))[feed.key]
         assert other_feed is not None
-        other = Publisher(edge.bus, other_feeds, edge.archive, 2)
+        other = Publisher(edge.bus, other_feeds, edge.archive, breakers_of(edge.bus), 2)
         events = [posted(f"t{n}", old_id("contended", str(n))) for n in range(40)]
 
         async def talk() -> None:
@@ -413,7 +448,12 @@ async def test_late_path_survives_a_killed_archiver(edge: Edge, archiver: Servic
     archiver.kill()
     with pytest.raises(Unavailable):
         await edge.publisher.record(feed, event)
-    assert (await edge.publisher.record(feed, posted("fresh ids go on"))).seq == 3
+    fresh_event = posted("fresh ids go on")
+    assert (await edge.publisher.record(feed, fresh_event)).seq == 3
+    for number in range(40):
+        await edge.publisher.record(feed, posted(str(number)))
+    with pytest.raises(OutcomeUnknown):  # the log has it, so it must not be called unrecorded
+        await edge.publisher.record(feed, fresh_event)
     await archiver.start()
     again = await edge.publisher.record(feed, event)
     assert (again.seq, again.duplicate) == (first.seq, True)

@@ -80,6 +80,22 @@ def test_later_without_a_time_waits_a_default() -> None:
     assert sent(outbox, RETRY_AFTER_S) == ["a"]
 
 
+def test_those_who_are_refused_together_come_back_apart() -> None:
+    """The wait is `retry_after` and a random part of it, in the old order all the same."""
+    waits = []
+    for share in (0.0, 0.4, 1.0):
+        outbox = filled(Outbox(draw=lambda ceiling, share=share: ceiling * share), "a", "b")
+        sent(outbox)
+        outbox.postpone("b", 0.0, 2.0)
+        outbox.postpone("a", 0.0, 2.0)
+        at_s = outbox.next_at_s()
+        assert at_s is not None
+        waits.append(at_s)
+        assert sent(outbox, at_s - 0.01) == []
+        assert sent(outbox, at_s) == ["a", "b"]
+    assert waits == [2.0, 2.8, 4.0]
+
+
 def test_answer_to_an_earlier_try_counts() -> None:
     """An ack that arrives after the reconnect for what was sent before it ends the command."""
     outbox = filled(Outbox(window=2), "a", "b")
