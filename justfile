@@ -78,6 +78,10 @@ bench *names:
 chaos *options:
     {{run}} python -m tests.chaos "$@"
 
+# Plant bugs in copies of the services and see that the fault suite finds each; names limit it to these.
+chaos-mutants *names:
+    {{run}} python -m tests.chaos.mutants "$@"
+
 # Run the pure cores over a faulty bus against a model, on all cores; `--seeds N`, `--seed FIRST`.
 simulate *options:
     {{run}} python -m tests.simulation "$@"
