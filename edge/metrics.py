@@ -22,6 +22,10 @@ COMMITS_IN_FLIGHT = Gauge("parley_edge_commits_in_flight", "Commits that wait fo
 COMMITS_REFUSED = Counter(
     "parley_edge_commits_refused_total", "Commits that were refused unsent, by reason", ["reason"]
 )
+GROUPS = Counter("parley_edge_groups_total", "Batches of many clients' commits by outcome", ["outcome"])
+GROUP_COMMITS = Histogram(
+    "parley_edge_group_commits", "Commits in such a batch", buckets=(16, 24, 32, 48, 64, 96, 128, 200)
+)
 STREAM_STATE = Gauge(
     "parley_edge_stream_state", "Breaker of a stream: 0 closed, 1 half-open, 2 open", ["stream"]
 )

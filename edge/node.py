@@ -15,6 +15,7 @@ from edge.core.limits import Buckets, Rate
 from edge.core.session import Timing
 from edge.directory import Directory
 from edge.feeds import FeedLimits, Feeds
+from edge.group_commit import GroupCommits
 from edge.publisher import Publisher
 from edge.reads import Reads
 from edge.replayer import Replayer
@@ -86,7 +87,9 @@ async def assembled(
             commands=Commands(
                 settings,
                 feeds=feeds,
-                publisher=Publisher(bus, feeds, archive, breakers, layout.partitions),
+                publisher=Publisher(
+                    bus, feeds, archive, breakers, _groups(bus, feeds, settings), layout.partitions
+                ),
                 archive=archive,
                 users=users,
                 reads=reads,
@@ -106,4 +109,14 @@ def _breakers(bus: Bus, layout: Layout, settings: EdgeSettings) -> Breakers:
         Bounds(settings.commit_slow_s, settings.stream_commits_max),
         in_flight_max=settings.commits_max,
         reachable=lambda: bus.connected,
+    )
+
+
+def _groups(bus: Bus, feeds: Feeds, settings: EdgeSettings) -> GroupCommits:
+    """Several servers share their waits for the disk by themselves."""
+    return GroupCommits(
+        bus,
+        grouping=settings.durability == "power" and settings.replicas == 1,
+        waiting_max=settings.stream_commits_max,
+        spawn=feeds.spawn,
     )

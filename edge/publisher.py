@@ -25,10 +25,11 @@ from edge.core.breaker import Ticket
 from edge.core.recording import Recording
 from edge.feed import Feed
 from edge.feeds import Feeds
+from edge.group_commit import GroupCommits
 from edge.late_lane import LateLane
 from edge.waiting import Waiting
 from shared import telemetry
-from shared.bus import Bus, BusError, PubAck
+from shared.bus import Bus, BusError, Draft, PubAck
 from shared.clock import now_us, rfc3339
 from shared.errors import (
     ClockSkew,
@@ -53,11 +54,20 @@ Answer = Callable[[Recording | ParleyError], None]
 class Publisher:
     """One per edge. Callers keep a session's order (P13); late ids of a channel are kept in order here."""
 
-    def __init__(self, bus: Bus, feeds: Feeds, archive: Archive, breakers: Breakers, partitions: int) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        feeds: Feeds,
+        archive: Archive,
+        breakers: Breakers,
+        groups: GroupCommits,
+        partitions: int,
+    ) -> None:
         self._bus = bus
         self._feeds = feeds
         self._archive = archive
         self._breakers = breakers
+        self._groups = groups
         self._partitions = partitions
         self._lanes: dict[ChannelKey, LateLane] = {}
 
@@ -110,15 +120,18 @@ class Publisher:
                     return
             self._feeds.spawn(self._answer_settled(feed, event, outcome, answer))
 
-        sent = self._bus.commit_soon(
+        def unsent() -> None:
+            self._feeds.spawn(self._answer_fresh(feed, event, headers, ticket, answer, tries=0))
+
+        self._groups.commit_soon(
+            log_stream(feed.partition),
             channel_subject(feed.partition, feed.key),
             encode(event),
             msg_id=message_id(feed.key, event.author, event.id),
             headers=headers,
             then=acknowledged,
+            unsent=unsent,
         )
-        if not sent:
-            self._feeds.spawn(self._answer_fresh(feed, event, headers, ticket, answer, tries=0))
 
     async def _answer_fresh(
         self,
@@ -240,15 +253,12 @@ class Publisher:
     async def _commit_together(
         self, feed: Feed, run: Sequence[Waiting], expect_last: StreamSeq
     ) -> list[StreamSeq]:
+        subject = channel_subject(feed.partition, feed.key)
+        drafts = [
+            Draft(subject, encode(one.event), message_id(feed.key, *one.name), one.headers) for one in run
+        ]
         with self._breakers.commit(log_stream(feed.partition)):
-            return await self._bus.commit_together(
-                channel_subject(feed.partition, feed.key),
-                [
-                    (encode(one.event), message_id(feed.key, one.event.author, one.event.id), one.headers)
-                    for one in run
-                ],
-                expect_last=expect_last,
-            )
+            return await self._bus.commit_together(drafts, expect_last=expect_last)
 
     async def _commit_waiting(self, feed: Feed, one: Waiting, expect_last: StreamSeq) -> PubAck:
         with self._breakers.commit(log_stream(feed.partition), owed=one.tried):

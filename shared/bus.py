@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import nats.errors
 import orjson
@@ -20,7 +21,16 @@ from shared.ids import StreamSeq
 from shared.retry import Deadline, delays
 from shared.stream_reads import BusError, StreamReads
 
-__all__ = ["Bus", "BusError", "Message", "PubAck", "StoredMessage", "Subscription", "stored_from_headers"]
+__all__ = [
+    "Bus",
+    "BusError",
+    "Draft",
+    "Message",
+    "PubAck",
+    "StoredMessage",
+    "Subscription",
+    "stored_from_headers",
+]
 
 TRY_TIMEOUT_S = 0.5
 """One try of a commit: an old leader drops requests silently, so a long wait only adds silence."""
@@ -36,6 +46,15 @@ OFFLINE_PATIENCE_S = 2.0
 
 _WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
 _DUPLICATE_IN_PROCESS = 10158
+
+
+class Draft(NamedTuple):
+    """A message that is to be stored."""
+
+    subject: str
+    body: bytes
+    msg_id: str
+    headers: Mapping[str, str]
 
 
 class Bus(StreamReads):
@@ -109,31 +128,31 @@ class Bus(StreamReads):
 
     async def commit_together(
         self,
-        subject: str,
-        messages: Sequence[tuple[bytes, str, Mapping[str, str]]],
+        drafts: Sequence[Draft],
         *,
-        expect_last: StreamSeq,
+        expect_last: StreamSeq | None = None,
         timeout_s: float = BATCH_TIMEOUT_S,
     ) -> list[StreamSeq]:
-        """Store (body, message id, headers) of one subject as one atomic batch: all of them, or none.
+        """Store messages of one stream as one atomic batch: all of them, or none.
 
-        One acknowledgement and, in the mode `power`, one fsync for all. There is only one try. Raises
+        `expect_last` is about the first one's subject. One acknowledgement and, in the mode `power`, one
+        fsync of the log for all. There is only one try. Raises
         `WrongLastSequence`; `BusError` if a message id is a duplicate (nothing is stored); `Unavailable`;
         `OutcomeUnknown` if no answer came.
         """
         if not self.connected:
             raise Unavailable("JetStream cannot be reached", retry_after_ms=1000)
         batch = secrets.token_hex(8)
-        last = len(messages)
+        last = len(drafts)
         try:
-            for position, (body, msg_id, headers) in enumerate(messages, 1):
+            for position, (subject, body, msg_id, headers) in enumerate(drafts, 1):
                 marks = {
                     **headers,
                     "Nats-Msg-Id": msg_id,
                     "Nats-Batch-Id": batch,
                     "Nats-Batch-Sequence": str(position),
                 }
-                if position == 1:
+                if position == 1 and expect_last is not None:
                     marks["Nats-Expected-Last-Subject-Sequence"] = str(expect_last)
                 if position == last:
                     marks["Nats-Batch-Commit"] = "1"

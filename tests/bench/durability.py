@@ -12,18 +12,19 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from infra.nats.config import Durability
+from shared.bus import Bus
+from tests.bench import grouped
 from tests.bench.chunks import stamped
 from tests.bench.commits import Rate, flat_out, nats_meter, nats_us
-from tests.bench.grouped import GroupedCommits
 from tests.bench.load_client import LoadClient, open_session
 from tests.bench.measure import median, percentile
 from tests.bench.pace import paced
-from tests.bench.reference import BareCommit, Commits, fsyncs_ms
+from tests.bench.reference import BareCommit, fsyncs_ms
 from tests.bench.report import Figure
 from tests.bench.system import System, running
 
@@ -32,13 +33,9 @@ TEXT = "x" * 180
 MODES: Mapping[Durability, int] = {"process": 1, "power": 1, "quorum": 3}
 """Each with its number of NATS servers."""
 
-GROUPED: frozenset[Durability] = frozenset({"power"})
-"""Where commits in shared batches are measured too (see `grouped`): else none waits for the disk."""
-
 ACK_PER_S, ACK_SECONDS = 200, 0.8
 SESSIONS, CHANNELS_OF_SESSION = 8, 4
 IN_FLIGHT_OF_SESSION = 32
-GROUPED_SENDERS = 1024
 RAMP_S, EDGE_SECONDS, BARE_SECONDS = 0.2, 1.0, 0.6
 FSYNCS, FSYNC_BYTES = 200, 400
 
@@ -57,13 +54,6 @@ class _Throughput:
 
 
 @dataclass(frozen=True, slots=True)
-class _Grouped:
-    bare: Rate
-    grouped: Rate
-    batch: float
-
-
-@dataclass(frozen=True, slots=True)
 class _Load:
     """The sessions and the bare commits of one system."""
 
@@ -72,8 +62,6 @@ class _Load:
     many: Sequence[tuple[LoadClient, Sequence[str]]]
     bare: BareCommit
     bare_many: Sequence[BareCommit]
-    grouped: GroupedCommits
-    grouped_many: Sequence[BareCommit]
 
 
 async def measure(repetitions: int) -> list[Figure]:
@@ -90,29 +78,21 @@ async def measure(repetitions: int) -> list[Figure]:
                 ],
                 bare=BareCommit(bus, system.run.partitions),
                 bare_many=_bare(system, bus),
-                grouped=(grouped := GroupedCommits(bus)),
-                grouped_many=_bare(system, grouped),
             )
             figures += await _mode(mode, load, repetitions)
             for session, _ in ((load.one, ()), *load.many):
                 session.close()
-    return figures
+    return figures + await grouped.measure(NAME, repetitions)
 
 
 async def _mode(mode: Durability, load: _Load, repetitions: int) -> list[Figure]:
     await _ack(load, ACK_PER_S // 3)  # warm-up
     await _edge_throughput(load, seconds=0.2)
-    acks, throughputs, grouped = [], [], []
+    acks, throughputs = [], []
     for _ in range(repetitions):
         acks.append(await _ack(load, int(ACK_PER_S * ACK_SECONDS)))
         throughputs.append(await _throughput(load))
-        if mode in GROUPED:
-            grouped.append(await _grouped(load))
-    return [
-        *_ack_figures(mode, acks),
-        *_throughput_figures(mode, throughputs),
-        *(_grouped_figures(mode, grouped) if grouped else ()),
-    ]
+    return [*_ack_figures(mode, acks), *_throughput_figures(mode, throughputs)]
 
 
 # ---------------------------------------------------------------- ack
@@ -157,13 +137,6 @@ async def _throughput(load: _Load) -> _Throughput:
     return _Throughput(edge_per_s, cpu_us, bare)
 
 
-async def _grouped(load: _Load) -> _Grouped:
-    bare = await _commits(load, load.bare_many, GROUPED_SENDERS)
-    load.grouped.commits = load.grouped.answers = 0
-    grouped = await _commits(load, load.grouped_many, GROUPED_SENDERS)
-    return _Grouped(bare, grouped, load.grouped.commits / load.grouped.answers)
-
-
 async def _commits(load: _Load, channels: Sequence[BareCommit], senders: int) -> Rate:
     return await flat_out(load.system, channels, senders, TEXT, ramp_s=RAMP_S, seconds=BARE_SECONDS)
 
@@ -203,21 +176,6 @@ def _throughput_figures(mode: Durability, samples: Sequence[_Throughput]) -> lis
         _figure(case, "acknowledged", "msg/s", [sample.edge_per_s for sample in samples], bare_per_s),
         _figure(case, "CPU of edge", "us/message", [sample.cpu_us["edge"] for sample in samples]),
         _figure(case, "CPU of nats", "us/message", [sample.cpu_us["nats"] for sample in samples], bare_us),
-    ]
-
-
-def _grouped_figures(mode: Durability, samples: Sequence[_Grouped]) -> list[Figure]:
-    case = f"{mode}: no edge, {GROUPED_SENDERS:,} senders in shared batches"
-    pairs = [(sample.grouped, sample.bare) for sample in samples]
-
-    def beside(name: str, unit: str, pick: Callable[[Rate], float]) -> Figure:
-        return _figure(case, name, unit, [pick(one) for one, _ in pairs], [pick(bare) for _, bare in pairs])
-
-    return [
-        beside("committed", "msg/s", lambda rate: rate.per_s),
-        beside("commit p50", "ms", lambda rate: rate.p50_ms),
-        beside("CPU of nats", "us/message", lambda rate: rate.nats_us),
-        _figure(case, "commits in a batch", "messages", [sample.batch for sample in samples]),
     ]
 
 
@@ -272,9 +230,9 @@ def _channels() -> list[list[str]]:
     return [[f"many-{n}-{channel}" for channel in range(CHANNELS_OF_SESSION)] for n in range(SESSIONS)]
 
 
-def _bare(system: System, commits: Commits) -> list[BareCommit]:
+def _bare(system: System, bus: Bus) -> list[BareCommit]:
     return [
-        BareCommit(commits, system.run.partitions, f"bare-{name}")
+        BareCommit(bus, system.run.partitions, f"bare-{name}")
         for channels in _channels()
         for name in channels
     ]

@@ -1,99 +1,145 @@
-"""Commits of many senders as atomic batches: all that came during the last one wait for the disk once.
+"""What shared batches bring in the mode `power`: an edge that groups fresh commits, beside one that does not.
 
-A prototype, to see what it brings in the mode `power`; no service publishes like this. One batch of a stream
-is under way at a time, so the commits of a channel keep their order. A commit that comes alone is an ordinary
-one and waits for nobody. A batch costs four fsyncs, whatever its size (nats-server 2.15.1: three of the place
-where it is gathered, one of the log), so it is worth more than four commits.
+Two systems run at once and are loaded in turn, so that whatever disturbs the machine disturbs both. Both NATS
+servers sync after every message; only the services of one are told another mode, in which an edge never
+groups (`edge/group_commit.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections import deque
+import contextlib
+import re
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-import nats.errors
-import orjson
+from tests.bench.commits import nats_meter, nats_us
+from tests.bench.load_client import LoadClient, open_session
+from tests.bench.measure import median, percentile
+from tests.bench.report import Figure
+from tests.bench.system import System, running
 
-from shared.bus import Bus, PubAck
-from shared.errors import ParleyError, Unavailable
+SESSIONS, CHANNELS_OF_SESSION = 32, 32
+"""Each channel has one sender, and one message unanswered: as many clients that write at once."""
 
-BATCH_MAX = 200
-"""JetStream takes 1,000; a refused batch costs as many single commits."""
-
-BATCH_TIMEOUT_S = 5.0
+TEXT = "x" * 180
+MESSAGES_OF_CHANNEL = 4
+ANSWER_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
-    subject: str
-    body: bytes
-    msg_id: str
-    done: asyncio.Future[None]
+class Run:
+    """Acks a second, the median of their times, and CPU per message."""
+
+    per_s: float
+    p50_ms: float
+    edge_us: float
+    nats_us: float
 
 
-class GroupedCommits:
-    """`commit` like a bus's, for the subjects of logs."""
+@dataclass(frozen=True, slots=True)
+class _Load:
+    system: System
+    sessions: Sequence[tuple[LoadClient, Sequence[str]]]
 
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-        self._waiting: dict[str, deque[_Waiting]] = {}
-        self._senders: dict[str, asyncio.Task[None]] = {}
-        self.commits = 0
-        self.answers = 0
-        """How many single commits and batches were answered: each of them waited for the disk."""
 
-    async def commit(self, subject: str, body: bytes, *, msg_id: str) -> None:
-        """Returns when the message is durable."""
-        partition = subject.split(".")[1]
-        one = _Waiting(subject, body, msg_id, asyncio.get_running_loop().create_future())
-        self._waiting.setdefault(partition, deque()).append(one)  # bounded by the callers, who wait
-        if partition not in self._senders:
-            self._senders[partition] = asyncio.ensure_future(self._send(partition))
-        await one.done
+async def measure(bench: str, repetitions: int) -> list[Figure]:
+    """Both, in turn."""
+    async with _loaded() as grouped, _loaded(PARLEY_DURABILITY="process") as single:
+        for load in (grouped, single):  # warm-up
+            await _run(load)
+        pairs = [(await _run(grouped), await _run(single)) for _ in range(repetitions)]
+        return [*_figures(bench, pairs), await _size(bench, grouped.system, repetitions)]
 
-    async def _send(self, partition: str) -> None:
-        waiting = self._waiting[partition]
-        try:
-            while waiting:
-                batch = [waiting.popleft() for _ in range(min(len(waiting), BATCH_MAX))]
-                await self._settle(batch)
-        finally:
-            del self._senders[partition]
 
-    async def _settle(self, batch: list[_Waiting]) -> None:
-        """Together, or else one by one under the same ids: what is stored already is not stored again."""
-        together = len(batch) > 1 and await self._together(batch)
-        for one in batch:
-            try:
-                if not together:
-                    await self._alone(one)
-            except ParleyError as error:
-                one.done.set_exception(error)
-            else:
-                one.done.set_result(None)
-        self.commits += len(batch)
+@contextlib.asynccontextmanager
+async def _loaded(**env: str) -> AsyncIterator[_Load]:
+    """A system in the mode `power` with sessions and their channels."""
+    async with running(durability="power", env=env) as system:
+        sessions = [await _session(system, number) for number in range(SESSIONS)]
+        yield _Load(system, sessions)
+        for session, _ in sessions:
+            session.close()
 
-    async def _alone(self, one: _Waiting) -> PubAck:
-        self.answers += 1
-        return await self._bus.commit(one.subject, one.body, msg_id=one.msg_id)
 
-    async def _together(self, batch: list[_Waiting]) -> bool:
-        """Whether all were stored; False if none was, or if nobody knows."""
-        name = secrets.token_hex(8)
-        marks = [
-            {"Nats-Msg-Id": one.msg_id, "Nats-Batch-Id": name, "Nats-Batch-Sequence": str(position)}
-            for position, one in enumerate(batch, 1)
-        ]
-        last = batch[-1]
-        try:
-            for one, headers in zip(batch[:-1], marks[:-1], strict=True):
-                await self._bus.publish(one.subject, one.body, headers=headers)
-            reply = await self._bus.ask(
-                last.subject, last.body, BATCH_TIMEOUT_S, marks[-1] | {"Nats-Batch-Commit": "1"}
-            )
-        except (TimeoutError, nats.errors.Error, Unavailable):
-            return False
-        self.answers += 1
-        return "Status" not in reply.headers and "error" not in orjson.loads(reply.body)
+async def _session(system: System, number: int) -> tuple[LoadClient, Sequence[str]]:
+    session = await open_session(system.edges[0], system.token(f"many-{number}"))
+    channels = [f"many-{number}-{channel}" for channel in range(CHANNELS_OF_SESSION)]
+    for channel in channels:
+        await session.ask({"type": "create_channel", "kind": "public", "channel": channel, "name": channel})
+    return session, channels
+
+
+async def _run(load: _Load) -> Run:
+    """So many messages, from the first one sent to the last answer."""
+    for session, _ in load.sessions:
+        session.reset()
+    meter = nats_meter(load.system, edge=load.system.pid("edge-1"))
+    began = time.monotonic()
+    await asyncio.gather(*(_send_all(*one) for one in load.sessions))
+    taken_s = time.monotonic() - began
+    taken_ns = sorted(ns for session, _ in load.sessions for ns in session.ack_ns)
+    done = len(taken_ns)
+    edge_us, nats = meter.used_us("edge") / done, nats_us(load.system, meter) / done
+    return Run(done / taken_s, percentile(taken_ns, 0.5) / 1e6, edge_us, nats)
+
+
+async def _send_all(session: LoadClient, channels: Sequence[str]) -> None:
+    """As many unanswered as there are channels; when a quarter is answered, as many go out again."""
+    total, sent = MESSAGES_OF_CHANNEL * len(channels), 0
+    while sent < total:
+        while sent < total and sent - _answered(session) < len(channels):
+            session.send_message(channels[sent % len(channels)], TEXT)
+            sent += 1
+        some = min(total, sent - len(channels) + len(channels) // 4)
+        await session.until(lambda some=some: _answered(session) >= some, within_s=ANSWER_S)
+    await session.until(lambda: _answered(session) >= total, within_s=ANSWER_S)
+
+
+def _answered(session: LoadClient) -> int:
+    return session.acks + session.errors
+
+
+def _figures(bench: str, pairs: Sequence[tuple[Run, Run]]) -> list[Figure]:
+    def beside(name: str, unit: str, field: str) -> Figure:
+        grouped, single = ([float(getattr(run, field)) for run in runs] for runs in zip(*pairs, strict=True))
+        return Figure(
+            bench=bench,
+            case=_case(),
+            figure=name,
+            unit=unit,
+            value=median(grouped),
+            repetitions=len(pairs),
+            reference=median(single),
+            reference_name="one by one",
+            ratio=median(one / other for one, other in zip(grouped, single, strict=True)),
+        )
+
+    return [
+        beside("acknowledged", "msg/s", "per_s"),
+        beside("ack p50", "ms", "p50_ms"),
+        beside("CPU of edge", "us/message", "edge_us"),
+        beside("CPU of nats", "us/message", "nats_us"),
+    ]
+
+
+async def _size(bench: str, system: System, repetitions: int) -> Figure:
+    """How many commits a batch had."""
+
+    def metrics() -> str:
+        with urllib.request.urlopen(f"{system.edges[0]}/metrics", timeout=30) as response:
+            return str(response.read(), "utf-8")
+
+    text = await asyncio.to_thread(metrics)
+    total, count = (
+        float(re.findall(rf"^parley_edge_group_commits_{part} (\S+)", text, re.MULTILINE)[0])
+        for part in ("sum", "count")
+    )
+    size = total / count if count else 0.0
+    return Figure(bench, _case(), "commits in a batch", "messages", size, repetitions)
+
+
+def _case() -> str:
+    return f"power: one edge, {SESSIONS * CHANNELS_OF_SESSION:,} senders in shared batches"

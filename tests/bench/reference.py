@@ -8,20 +8,13 @@ import os
 import socket
 import time
 from pathlib import Path
-from typing import Protocol
 
+from shared.bus import Bus
 from shared.clock import now_us
 from shared.events import MessagePosted, encode
 from shared.ids import ChannelId, ChannelKey, UserId, WorkspaceId, new_command_id
 from shared.subjects import channel_subject, message_id, partition_of
 from tests.bench.system import WORKSPACE
-
-
-class Commits(Protocol):
-    """A bus, or what commits through one in another way."""
-
-    async def commit(self, subject: str, body: bytes, *, msg_id: str) -> object:
-        """Returns when the message is durable."""
 
 
 class BareCommit:
@@ -30,7 +23,7 @@ class BareCommit:
     Its channel was never created, so the events are numbered and void, and nobody listens to them.
     """
 
-    def __init__(self, bus: Commits, partitions: int, channel: str = "bare") -> None:
+    def __init__(self, bus: Bus, partitions: int, channel: str = "bare") -> None:
         self._bus = bus
         self._key = ChannelKey(WorkspaceId(WORKSPACE), ChannelId(channel))
         self._subject = channel_subject(partition_of(self._key, partitions), self._key)

@@ -59,10 +59,10 @@ MUTANTS = (
     Mutant(
         "ack-before-puback",
         "edge/publisher.py",
-        "        sent = self._bus.commit_soon(\n",
+        "        self._groups.commit_soon(\n",
         "        answer(Recording(Seq(feed.head + 1), now_us(), duplicate=False))\n"
         "        then = lambda _: None\n"
-        "        sent = self._bus.commit_soon(\n",
+        "        self._groups.commit_soon(\n",
         scenarios.server_dies_mute,
         r"talk-\d #\d+ is .*, acked was",
     ),

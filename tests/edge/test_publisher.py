@@ -18,6 +18,7 @@ from edge.core.recording import Recording
 from edge.fanout import Flush
 from edge.feed import Feed
 from edge.feeds import FeedLimits, Feeds
+from edge.group_commit import GroupCommits
 from edge.late_lane import BATCH_MIN, LateLane
 from edge.publisher import FRESH_MS, Publisher
 from edge.replayer import Replayer
@@ -64,10 +65,12 @@ def old_id(*parts: str) -> CommandId:
     return derived_command_id(LONG_AGO_MS, *parts)
 
 
-def breakers_of(bus: Bus) -> Breakers:
-    """Breakers for two logs, as an edge has them."""
+def publisher_of(bus: Bus, feeds: Feeds, archive: Archive) -> Publisher:
+    """A publisher to two logs, as an edge has it."""
     logs = [log_stream(Partition(number)) for number in range(2)]
-    return Breakers(logs, Bounds(), in_flight_max=8_000, reachable=lambda: bus.connected)
+    breakers = Breakers(logs, Bounds(), in_flight_max=8_000, reachable=lambda: bus.connected)
+    groups = GroupCommits(bus, grouping=True, waiting_max=2_000, spawn=feeds.spawn)
+    return Publisher(bus, feeds, archive, breakers, groups, 2)
 
 
 @dataclass
@@ -113,7 +116,7 @@ async def edge(bus: Bus, settings: CommonSettings) -> AsyncIterator[Edge]:
     layout = await ensure_streams(bus, settings)
     async with Feeds(bus, layout, FeedLimits(ring_entries_max=30)) as feeds:
         archive = Archive(bus, layout.partitions)
-        yield Edge(bus, feeds, archive, Publisher(bus, feeds, archive, breakers_of(bus), layout.partitions))
+        yield Edge(bus, feeds, archive, publisher_of(bus, feeds, archive))
 
 
 async def test_record_returns_number_and_time(edge: Edge) -> None:
@@ -203,6 +206,20 @@ async def fresh(edge: Edge, feed: Feed, event: KnownEvent) -> Recording:
     return outcome
 
 
+async def test_a_conflict_among_many_at_once(edge: Edge) -> None:
+    """In a batch with an id that has another body in the log, that one is a conflict, and it alone."""
+    feeds = [await edge.channel(f"batched-{number}") for number in range(60)]
+    known = posted("a")
+    await fresh(edge, feeds[40], known)
+    events = [posted("b") for _ in feeds]
+    events[40] = posted("b", known.id)
+    sends = (fresh(edge, feed, event) for feed, event in zip(feeds, events, strict=True))
+    outcomes = await asyncio.gather(*sends, return_exceptions=True)
+    assert isinstance(outcomes.pop(40), Conflict)
+    assert {(one.seq, one.duplicate) for one in outcomes if isinstance(one, Recording)} == {(2, False)}
+    assert len(outcomes) == len(feeds) - 1
+
+
 @pytest.mark.usefixtures("archiver")
 async def test_without_a_task_it_is_the_same(edge: Edge) -> None:
     """The way that WebSocket commands take answers as `record` does, whatever the log says."""
@@ -270,7 +287,7 @@ async def test_an_import_in_order_asks_once(edge: Edge) -> None:
     def said(minute: int) -> MessagePosted:
         return posted(f"t{minute}", derived_command_id(LONG_AGO_MS + 60_000 * minute, "inorder"))
 
-    publisher = Publisher(edge.bus, edge.feeds, Counting(edge.bus, 2), breakers_of(edge.bus), 2)
+    publisher = publisher_of(edge.bus, edge.feeds, Counting(edge.bus, 2))
     created = ChannelCreated(id=said(0).id, author=ANN, channel_kind="public", name="inorder")
     feed, _ = await publisher.create(ChannelKey(WorkspaceId("w"), ChannelId("inorder")), created)
     in_order = [await publisher.record_late(feed, said(minute), {}) for minute in (1, 2, 4, 5)]
@@ -420,7 +437,7 @@ async def test_late_ids_against_other_writers(edge: Edge) -> None:
     async with Feeds(edge.bus, edge.feeds._layout, FeedLimits()) as other_feeds:
         other_feed = (await other_feeds.activate([feed.key]))[feed.key]
         assert other_feed is not None
-        other = Publisher(edge.bus, other_feeds, edge.archive, breakers_of(edge.bus), 2)
+        other = publisher_of(edge.bus, other_feeds, edge.archive)
         events = [posted(f"t{n}", old_id("contended", str(n))) for n in range(40)]
 
         async def talk() -> None:

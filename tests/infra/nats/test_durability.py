@@ -18,7 +18,7 @@ import pytest
 
 from infra.nats.config import Durability, NatsNode, server_config, write_config
 from infra.nats.permissions import EDGE, SEQUENCER, USERS
-from shared.bus import Bus
+from shared.bus import Bus, Draft
 from shared.ids import StreamSeq
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
@@ -58,9 +58,11 @@ async def test_what_happens_before_a_message_is_acknowledged(
 @needs_strace
 async def test_a_batch_is_synced_once_before_its_answer(tmp_path: Path) -> None:
     """In `power`, what is committed together waits for one sync of the log, and is answered after it."""
-    messages = [(b"message %d" % number, f"id-{number}", {"X": "y"}) for number in range(PUBLISHES)]
+    drafts = [
+        Draft(SUBJECT, b"message %d" % number, f"id-{number}", {"X": "y"}) for number in range(PUBLISHES)
+    ]
     async with _edge_of(tmp_path, "power") as (bus, pid), _traced(pid, tmp_path / "trace"):
-        await bus.commit_together(SUBJECT, messages, expect_last=StreamSeq(1))
+        await bus.commit_together(drafts, expect_last=StreamSeq(1))
     assert _steps((tmp_path / "trace").read_text()) == [*[STORED] * PUBLISHES, SYNCED, ANSWERED]
 
 
