@@ -74,6 +74,8 @@ class Cache:
             self._remove()
             self._writer = self._open(epoch)
         self._reader = self._connect()
+        self._claimed = self.position
+        """Up to here the position may have been moved by us; beyond it, another archiver did so."""
 
     def close(self) -> None:
         """Close both connections."""
@@ -88,10 +90,16 @@ class Cache:
             return StreamSeq(self._reader.execute("SELECT stream_seq FROM position").fetchone()[0])
 
     def heads(self, keys: Iterable[ChannelKey]) -> dict[ChannelKey, Head]:
-        """Where these channels stand at `position`; a channel without events has an empty head."""
+        """Where these channels stand at `position`; a channel without events has an empty head.
+
+        Raises `Fenced` if another archiver has gone on: what is numbered from its heads would be wrong.
+        """
         query = "SELECT seq, stream_seq, state, greatest FROM channels WHERE workspace = ? AND channel = ?"
         with self._read_lock:
-            return {key: _head(self._reader.execute(query, key).fetchone()) for key in dict.fromkeys(keys)}
+            found = {key: _head(self._reader.execute(query, key).fetchone()) for key in dict.fromkeys(keys)}
+        if self.position > self._claimed:  # asked after the heads: it only grows
+            raise Fenced(f"{self._path} is beyond {self._claimed}: another archiver writes it")
+        return found
 
     def greatest(self, key: ChannelKey) -> str:
         """The greatest id of a channel up to `position`; empty if it has none."""
@@ -129,6 +137,7 @@ class Cache:
 
     def record(self, batch: Batch) -> None:
         """Take in a batch that is archived; raises `Fenced` if somebody else moved the position."""
+        self._claimed = batch.hi
         with self._lock, _transaction(self._writer) as writer:
             moved = writer.execute(
                 "UPDATE position SET stream_seq = ? WHERE stream_seq = ?", (batch.hi, batch.lo - 1)

@@ -130,6 +130,18 @@ def test_two_writers_cannot_both_move_it(tmp_path: Path) -> None:
     cache.close()
 
 
+def test_heads_of_another_archiver_are_refused(tmp_path: Path) -> None:
+    """Who was fenced and does not know it yet must not number from where the new writer stands."""
+    fenced, writer = (Cache(tmp_path / "c.sqlite", EPOCH, StreamSeq(0)) for _ in range(2))
+    hot = hot_of(0, {TEA: bodies(3)})
+    writer.record(hot.cut())
+    assert writer.heads([TEA])[TEA].seq == len(hot)
+    with pytest.raises(Fenced):
+        fenced.heads([TEA])
+    for cache in (fenced, writer):
+        cache.close()
+
+
 def test_heads_and_ids(tmp_path: Path) -> None:
     """Heads with their states, ids with their places; unknown ones are empty."""
     cache = Cache(tmp_path / "c.sqlite", EPOCH, StreamSeq(0))

@@ -1,4 +1,4 @@
-"""The services behind the edges, over the same log: a sequencer and an archiver that crash anywhere."""
+"""The sequencer behind the edges, over the same log, and how it and the archiver follow that log."""
 
 from __future__ import annotations
 
@@ -6,26 +6,16 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import cast
 
-from archiver.core.hot import NOTHING_YET, Batch, Head, Hot, HotEvent, key_of_subject
-from archiver.core.manifest import check, claimed, covering, extended, first, ranges
-from archiver.core.page import page_of, span_of
-from archiver.core.segment import SegmentRange, describe, segment_name
-from archiver.partition import PartitionArchive
 from sequencer.core.belongings import entries
 from sequencer.core.ledger import BEFORE_ALL, Change, Ledger
-from shared.archive_manifest import Manifest
-from shared.archive_rows import Row, body_of, row_of
 from shared.bus import Bus as RealBus
 from shared.envelope import Message, StoredMessage
-from shared.errors import Unavailable
-from shared.events import Recorded, decode
-from shared.ids import ChannelKey, Epoch, Seq, StreamSeq
+from shared.ids import ChannelKey, StreamSeq
 from shared.puller import Follower
-from shared.records import Belonging, Checkpoint, HistoryEvent, HistoryRequest
+from shared.records import Belonging, Checkpoint
 from shared.records import Head as Announced
 from tests.simulation.bus import PARTITION, Log
 from tests.simulation.model import Truth, promise
-from tests.simulation.turns import until
 
 
 class Pull:
@@ -136,135 +126,3 @@ class Sequencer:
             self._backups = [*self._backups[-4:], self.bucket.copy()]
         else:
             self.ledger.unsave(unsaved)
-
-
-class Archiver:
-    """Hot events, segments, manifests and the cache, in the order of `PartitionArchive`."""
-
-    def __init__(self, log: Log, truths: dict[ChannelKey, Truth], epoch: Epoch) -> None:
-        self._log = log
-        self._truths = truths
-        self._data: dict[str, list[Row]] = {}
-        self._published: list[Manifest] = [first(PARTITION, epoch, "w0", 0)]
-        self._cache: dict[ChannelKey, Head] = {}
-        self._cached = StreamSeq(0)
-        self._runs: list[tuple[ChannelKey, Seq, Seq, StreamSeq, StreamSeq]] = []
-        self._starts = 0
-        self.is_away = False
-        self.restart()
-
-    def restart(self) -> None:
-        """Become the writer, bring the cache up to the manifest, follow from there."""
-        self._starts += 1
-        check(self._published[-1])
-        self.manifest = claimed(self._published[-1], f"w{self._starts}", 0)
-        self._published.append(self.manifest)
-        for _, parts in ranges(self.manifest.segments):
-            self._recount([row for part in parts for row in self._data[part.path]], parts[0].hi)
-        self.hot = Hot(self.manifest.hi)
-        self._pull = Pull(self._log, self.hot.applied + 1)
-        self.is_away = False
-
-    def _recount(self, rows: list[Row], hi: StreamSeq) -> None:
-        if hi <= self._cached:
-            return
-        fresh = Hot(self._cached)
-        for row in sorted(rows, key=lambda row: row.stream_seq):
-            key = ChannelKey(*cast(ChannelKey, row[:2]))
-            fresh.load(key, self._cache.get(key, NOTHING_YET))
-            hot = fresh.add(key, StreamSeq(row.stream_seq), row.ts_us, body_of(row))
-            promise(hot.recorded.seq == row.seq, f"{row.seq} is archived, {hot.recorded.seq} counted")
-        self._record(fresh.cut())
-
-    def follow(self, how: int) -> None:
-        """Number and fold what a request brings."""
-        if self.is_away:
-            return
-        for stored in self._pull.take(how):
-            key = key_of_subject(stored.subject)
-            for missing in self.hot.missing([key]):
-                self.hot.load(missing, self._cache.get(missing, NOTHING_YET))
-            hot = self.hot.add(key, stored.stream_seq, stored.at_us, stored.body)
-            self._compare(hot.recorded)
-
-    def _compare(self, at: Recorded) -> None:
-        facts = self._truths[at.key].facts
-        promise(at.seq <= len(facts), f"the archive counts {at.key.channel}/{at.seq}")
-        fact = facts[at.seq - 1]
-        promise(
-            (at.stream_seq, at.event.id, at.void) == (fact.stream_seq, fact.id, fact.void),
-            f"archive: {at.key.channel}/{at.seq} at {at.stream_seq}; the log has it at {fact.stream_seq}",
-        )
-
-    async def commit(self) -> None:
-        """Segment, manifest, cache, memory; it may die wherever it waits."""
-        batch = self.hot.cut()
-        if batch.hi < batch.lo:
-            return
-        rows = [row_of(hot.recorded, hot.body) for _, _, events in batch.channels for hot in events]
-        where = SegmentRange(batch.lo, batch.hi, 0, 0)
-        name = segment_name(where, f"{self._starts:08x}")
-        await until()
-        self._data[name] = rows
-        await until()
-        manifest = extended(self.manifest, describe(rows, where, name, 1, ""), f"w{self._starts}", 0)
-        promise(manifest.version == self._published[-1].version + 1, "two writers")
-        self._published.append(manifest)
-        await until()
-        self._record(batch)
-        await until()
-        PartitionArchive.committed(cast(PartitionArchive, self), batch, manifest)
-
-    def _record(self, batch: Batch) -> None:
-        promise(self._cached == batch.lo - 1, f"cache at {self._cached}, batch from {batch.lo}")
-        self._cached = batch.hi
-        for key, head, events in batch.channels:
-            self._cache[key] = head
-            low, high = events[0].recorded, events[-1].recorded
-            self._runs.append((key, low.seq, high.seq, low.stream_seq, high.stream_seq))
-
-    async def history(
-        self, key: ChannelKey, *, after: Seq, limit: int, applied: StreamSeq
-    ) -> tuple[list[Recorded], bool]:
-        """The oldest events above `after`, as the edge asks for them."""
-        await until()
-        if self.is_away or self.hot.applied < applied:
-            raise Unavailable("the archive is not there yet")
-        head = self.hot.head(key) or self._cache.get(key, NOTHING_YET)
-        request = HistoryRequest(workspace=key.workspace, channel=key.channel, after=after, limit=limit)
-        span = span_of(request, head.seq)
-        if span.empty:
-            return [], False
-        hot = self.hot.between(key, span.first, span.last)
-        cold_last = Seq(hot[0].recorded.seq - 1) if hot else span.last
-        cold = self._cold(key, span.first, cold_last) if span.first <= cold_last else []
-        page = page_of(span, [*cold, *map(_shown, hot)])
-        events = [
-            Recorded(key, event.seq, event.stream_seq, event.at_us, decode(event.body.encode()), event.void)
-            for event in page.events
-        ]
-        return events, page.more
-
-    def _cold(self, key: ChannelKey, low: Seq, high: Seq) -> list[HistoryEvent]:
-        runs = [run for run in self._runs if run[0] == key and run[1] <= high and run[2] >= low]
-        stream = (min(run[3] for run in runs), max(run[4] for run in runs))
-        files = covering(self.manifest, key, (low, high), stream)
-        rows = [row for part in files for row in self._data[part.path] if row[:2] == key]
-        found = sorted((row for row in rows if low <= row.seq <= high), key=lambda row: row.seq)
-        return [
-            HistoryEvent(
-                seq=Seq(row.seq),
-                stream_seq=StreamSeq(row.stream_seq),
-                at_us=row.ts_us,
-                body=body_of(row).decode(),
-                void=row.void,
-            )
-            for row in found
-        ]
-
-
-def _shown(hot: HotEvent) -> HistoryEvent:
-    at = hot.recorded
-    return HistoryEvent(
-        seq=at.seq, stream_seq=at.stream_seq, at_us=at.at_us, body=hot.body.decode(), void=at.void
-    )

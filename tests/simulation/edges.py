@@ -23,7 +23,7 @@ from shared.bus import BusError
 from shared.errors import OutcomeUnknown, Unavailable
 from shared.ids import ChannelId, ChannelKey, Epoch, Seq, StreamSeq, WorkspaceId
 from shared.records import Checkpoint, ReadMarker
-from tests.simulation.back import Archiver
+from tests.simulation.archive import Archives
 from tests.simulation.bus import PARTITION, Bus
 from tests.simulation.model import Client, Heads, Place, Truth
 from tests.simulation.turns import Current, Ready, until
@@ -172,7 +172,7 @@ class Session:
     """A client's connection to an edge."""
 
     def __init__(
-        self, client: Client, edge: Edge, archiver: Archiver, truths: dict[tuple[Epoch, ChannelId], Truth]
+        self, client: Client, edge: Edge, archives: Archives, truths: dict[tuple[Epoch, ChannelId], Truth]
     ) -> None:
         self.client = client
         self.edge = edge
@@ -182,7 +182,7 @@ class Session:
             cast(EdgeProtocol, self.wire),
             client.user,
             batch=True,
-            replayer=Replayer(cast(Archive, archiver)),
+            replayer=Replayer(cast(Archive, archives)),
             replay_events_max=REPLAY_EVENTS_MAX,
             on_lost=self._lost,
         )

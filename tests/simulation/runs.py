@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 
+from tests.simulation.lending import deterministic
 from tests.simulation.shrinking import shrunk, told
 from tests.simulation.steps import history, replay
-from tests.simulation.turns import deterministic
 
 SHARE = 250
 """Seeds that a process takes at a time: about a second."""

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
+from archiver.cache import Cache as RealCache
+from archiver.manifest_store import Fenced
+from shared.events import encode
+from shared.ids import StreamSeq
+from tests.simulation.archive import Cache
+from tests.simulation.disk import Disk, Place
 from tests.simulation.found import FOUND
+from tests.simulation.lending import deterministic
 from tests.simulation.mutants import MUTANTS, planted
 from tests.simulation.runs import first_failure, report
 from tests.simulation.shrinking import shrunk
 from tests.simulation.steps import history, replay, take
-from tests.simulation.turns import deterministic
-from tests.simulation.world import World
+from tests.simulation.world import EPOCH, World
+from tests.support.archive import created, hot_of, key_of, posted
 
 SEEDS = int(os.environ.get("PARLEY_SEEDS", "400"))
 MUTANT_SEEDS = 400
@@ -38,6 +46,25 @@ def test_a_planted_bug_is_caught(name: str) -> None:
         assert first_failure(range(MUTANT_SEEDS)) is not None
 
 
+def test_the_cache_that_stands_in_answers_as_the_real_one(tmp_path: Path) -> None:
+    """Positions, heads, ids and refusals are the same, batch by batch."""
+    real = RealCache(tmp_path / "c.sqlite", EPOCH, StreamSeq(0))
+    ours = Cache(Place(Disk(), "/cache"), EPOCH, StreamSeq(0))
+    for hi, key in ((0, key_of("tea")), (3, key_of("go"))):
+        batch = hot_of(hi, {key: [encode(created()), encode(posted("a")), b"garbage"]}).cut()
+        for cache in (real, ours):
+            cache.record(batch)
+            with pytest.raises(Fenced):
+                cache.record(batch)
+        events = [hot.recorded.event for _, _, hots in batch.channels for hot in hots[:2]]
+        names = [(event.author, event.id) for event in events]
+        assert real.position == ours.position
+        assert real.heads([key]) == ours.heads([key])
+        assert real.known(key, names) == ours.known(key, names)
+        assert real.greatest(key) == ours.greatest(key)
+    real.close()
+
+
 def test_a_failure_shrinks_to_a_short_history() -> None:
     """What is printed fails by itself, and no step of it can be left out."""
     with planted("healing off"):
@@ -61,7 +88,7 @@ def test_runs_reach_what_they_are_for() -> None:
             world.settle()
             seen["published"] += world.log.last
             seen["delivered"] += sum(client.delivered for client in world.clients)
-            seen["manifests"] += len(world.archiver.manifest.segments)
+            seen["manifests"] += len(world.archiving.archivers[-1].archive.manifest.segments)
             seen["trimmed"] += world.log.floor > 1
             world.works.close()
     assert all(seen.values()), seen

@@ -1,20 +1,9 @@
-"""Coroutines stepped by hand: no event loop, no clock. Which one goes on next is the seed's choice.
-
-`deterministic` lends this module to the edge's modules in place of `asyncio` and `time`, so that the real
-`Feed`, `Delivery` and `Roster` run here as they are: a sleep ends when the seed says so.
-"""
+"""Coroutines stepped by hand: no event loop, no clock. Which one goes on next is the seed's choice."""
 
 from __future__ import annotations
 
-import contextlib
-import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator
 
-import edge.delivery
-import edge.feed
-import edge.roster
-import shared.puller
-import shared.stream_reads
 from shared.errors import ParleyError
 
 Ready = Callable[[], bool]
@@ -129,44 +118,7 @@ async def _called(callback: Callable[..., object], arguments: tuple[object, ...]
     callback(*arguments)
 
 
-def _nap(_: float) -> Awaitable[None]:
-    return until()
-
-
-class _Silent:
-    def __getattr__(self, _: str) -> Callable[..., None]:
-        return lambda *_, **__: None
-
-
 class Current:
     """The run that the edge's modules see as their loop."""
 
     works = Works()
-
-
-_ASYNCIO = types.SimpleNamespace(Event=Event, sleep=_nap, get_running_loop=lambda: Current.works)
-_TIME = types.SimpleNamespace(monotonic=lambda: 0.0)
-_LENT: tuple[tuple[types.ModuleType, str, object], ...] = (
-    (edge.feed, "asyncio", _ASYNCIO),
-    (edge.feed, "time", _TIME),
-    (edge.feed, "_log", _Silent()),
-    (edge.delivery, "asyncio", _ASYNCIO),
-    (edge.delivery, "_log", _Silent()),
-    (edge.roster, "asyncio", _ASYNCIO),
-    (edge.roster, "_log", _Silent()),
-    (shared.stream_reads, "asyncio", _ASYNCIO),
-    (shared.puller, "_log", _Silent()),
-)
-
-
-@contextlib.contextmanager
-def deterministic() -> Iterator[None]:
-    """Within this block the edge's modules take their turns from `Current.works`."""
-    kept = [(module, name, getattr(module, name)) for module, name, _ in _LENT]
-    for module, name, lent in _LENT:
-        setattr(module, name, lent)
-    try:
-        yield
-    finally:
-        for module, name, own in kept:
-            setattr(module, name, own)

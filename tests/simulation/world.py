@@ -9,7 +9,9 @@ from shared import events as e
 from shared.ids import ChannelId, ChannelKey, CommandId, Epoch, StreamSeq, UserId
 from shared.records import Belonging
 from shared.subjects import channel_subject
-from tests.simulation.back import Archiver, Sequencer
+from tests.simulation.archive import prove
+from tests.simulation.archiving import Archiving
+from tests.simulation.back import Sequencer
 from tests.simulation.bus import PARTITION, Bus, Log
 from tests.simulation.edges import WORKSPACE, Edge, Session
 from tests.simulation.model import Client, Place, Truth, promise
@@ -32,7 +34,7 @@ class World:
         self.truths = {key: Truth(key) for key in CHANNELS}
         self.seen = {(EPOCH, key.channel): truth for key, truth in self.truths.items()}
         self.sequencer = Sequencer(self.log, self.truths)
-        self.archiver = Archiver(self.log, self.truths, EPOCH)
+        self.archiving = Archiving(self.log, self.truths, EPOCH, self.run)
         self.edges = [
             Edge(self.bus, lambda: EPOCH, lambda: dict(self.sequencer.bucket.checkpoints)) for _ in range(2)
         ]
@@ -76,7 +78,7 @@ class World:
 
     def trim(self, a: int, _: int) -> None:
         """Retention, which is days: never above what anybody still needs."""
-        need = [self.sequencer.bucket.position, self.sequencer.ledger.position, self.archiver.manifest.hi]
+        need = [self.sequencer.bucket.position, self.sequencer.ledger.position, self.archiving.watermark]
         for edge in self.edges:
             for feed in (*edge.feeds.values(), *edge.starting.values()):
                 unread = self.log.of(channel_subject(PARTITION, feed.key), feed.stream_seq + 1)
@@ -126,26 +128,13 @@ class World:
 
     def follow(self, a: int, b: int) -> None:
         self.sequencer.follow(a)
-        self.archiver.follow(b)
+        self.archiving.follow(b)
 
     def save(self, a: int, _: int) -> None:
         self.sequencer.save(a)
 
     def crash_sequencer(self, a: int, _: int) -> None:
         self.sequencer.crash(a)
-
-    def commit(self, _a: int, _b: int) -> None:
-        if not self.archiver.is_away and not self.works.has(self.archiver):
-            self.works.add(self.archiver.commit(), self.archiver)
-
-    def crash_archiver(self, a: int, _: int) -> None:
-        self.works.end(self.archiver)
-        self.archiver.restart()
-        self.archiver.is_away = a % 3 == 0
-
-    def restart_archiver(self, _a: int, _b: int) -> None:
-        if self.archiver.is_away:
-            self.archiver.restart()
 
     # ------------------------------------------------------------ the clients
 
@@ -154,7 +143,7 @@ class World:
         if number in self.sessions:
             return
         client = self.clients[number]
-        session = Session(client, self.edges[b % 2], self.archiver, self.seen)
+        session = Session(client, self.edges[b % 2], self.archiving.archives, self.seen)
         self.sessions[number] = session
         cursors = {channel: Place(place.epoch, place.seq) for channel, place in client.kept.items()}
         for place in cursors.values() if b // 2 % 4 == 0 else ():
@@ -204,11 +193,11 @@ class World:
     def settle(self) -> None:
         """No faults any more: whoever is connected gets everything, and nothing else."""
         self.bus.is_away, self.bus.lag = False, 0
-        self.restart_archiver(0, 0)
+        prove(self.archiving.disk, self.truths)
         self.bus.forget_doubles()
         for session in self.sessions.values():
             self._read(session)
-        while self.sequencer.ledger.position < self.log.last or self.archiver.hot.applied < self.log.last:
+        while self.sequencer.ledger.position < self.log.last or self.archiving.is_behind(self.log.last):
             self.follow(6, 6)
         self._drain()
         for edge in (0, 1):
