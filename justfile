@@ -74,7 +74,7 @@ api:
 bench *names:
     {{run}} parley bench "$@"
 
-# Kill, end and freeze processes under load, then prove that nothing is lost; `--cluster`, `--seed S`, `--minutes M`.
+# Break processes, disks, networks and clocks under load, then prove that nothing is lost; `--cluster`, `--seed S`, `--minutes M`.
 chaos *options:
     {{run}} python -m tests.chaos "$@"
 

@@ -26,6 +26,10 @@ from shared.settings import CommonSettings
 from shared.subjects import inbox_prefix
 
 ANSWERS_MAX = 100_000
+PING_S = 2
+"""A connection that is up and says nothing is given up after the third unanswered ping, 6 s at most.
+
+With the usual 10 s it took 30 s, longer than a commit is tried (seen with a half-open connection)."""
 _log = structlog.get_logger()
 
 
@@ -81,7 +85,7 @@ class Connection:
             max_reconnect_attempts=-1,
             reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds to sleep
             connect_timeout=2,
-            ping_interval=10,
+            ping_interval=PING_S,
             max_outstanding_pings=2,
             pending_size=8 * 1024 * 1024,
             reconnected_cb=on_reconnect,

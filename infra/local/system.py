@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Callable
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from infra.local.credentials import load_or_create
+from infra.local.credentials import Credentials, load_or_create
 from infra.local.data_directory import DataDirectory
 from infra.local.lifeline import free_ports, port_is_free
 from infra.local.options import Options
@@ -19,12 +21,17 @@ from infra.local.tokens import mint
 from infra.nats.binary import nats_server_binary
 from shared.errors import Misconfigured
 
+Planning = Callable[[Options, DataDirectory, Credentials, Ports, Path], Plan]
+
 _FIRST_USERS = ("ada", "grace")
 """Two people, so that one person with two windows can see a conversation."""
 
 
-def run(options: Options) -> None:
-    """Run the system until it is stopped. Raises `ParleyError` if it cannot start."""
+def run(options: Options, *, planning: Planning = plan) -> None:
+    """Run the system until it is stopped. Raises `ParleyError` if it cannot start.
+
+    `planning`: how options become processes, for who wants something in between (the fault suite).
+    """
     directory = DataDirectory(options.data)
     console = Console(highlight=False)
 
@@ -33,7 +40,7 @@ def run(options: Options) -> None:
 
     with hold(directory.lock):
         credentials = load_or_create(directory.credentials_file)
-        planned = plan(options, directory, credentials, choose_ports(options), nats_server_binary())
+        planned = planning(options, directory, credentials, choose_ports(options), nats_server_binary())
         directory.claim_stores(options.nats)
         supervisor = Supervisor(planned, directory, options.partitions, say=say, verbose=options.verbose)
         asyncio.run(supervisor.run(lambda took_s: _greet(console, planned, directory, took_s)))

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.local.data_directory import DataDirectory
@@ -38,6 +38,18 @@ UNLIMITED = {
     "PARLEY_SESSIONS_BURST": "100000",
 }
 """The limits are a policy, not what is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How the supervisor is started: its module, the first NATS port (0: any), and its own environment."""
+
+    module: str = "infra.local"
+    nats_port: int = 0
+    env: dict[str, str] = field(default_factory=dict)
+
+
+LAUNCH = Launch()
 
 
 class NotStarted(Exception):
@@ -96,16 +108,25 @@ async def running(
     durability: str = "process",
     env: dict[str, str] | None = None,
     root: Path = ROOT,
+    scratch: Path | None = None,
+    launch: Launch = LAUNCH,
 ) -> AsyncIterator[System]:
     """Start, wait until everything is ready, and stop in order at the end. Raises `NotStarted`.
 
-    `root`: the tree whose packages run.
+    `root`: the tree whose packages run. `scratch`: where the data goes, which stays; else it is deleted.
     """
-    with tempfile.TemporaryDirectory(prefix="parley-bench-", ignore_cleanup_errors=True) as scratch:
-        directory = DataDirectory(Path(scratch) / "data")
-        said = Path(scratch) / "said"
+    with contextlib.ExitStack() as stack:
+        if scratch is None:
+            temporary = tempfile.TemporaryDirectory(prefix="parley-bench-", ignore_cleanup_errors=True)
+            scratch = Path(stack.enter_context(temporary))
+        directory = DataDirectory(scratch / "data")
+        said = scratch / "said"
         counts = {"edges": edges, "nats": nats, "sequencers": sequencers, "archivers": archivers}
-        process = _spawn(directory, said, counts, durability, UNLIMITED | (env or {}), root)
+        options = ["--durability", durability]
+        options += [part for kind, count in counts.items() for part in (f"--{kind}", str(count))]
+        for name, value in (UNLIMITED | (env or {})).items():
+            options += [f"--env.{name}", value]
+        process = _spawn(directory, said, launch, options, root)
         try:
             yield System(directory, await _ready(directory, process, said))
         finally:
@@ -113,23 +134,16 @@ async def running(
 
 
 def _spawn(
-    directory: DataDirectory,
-    said: Path,
-    counts: dict[str, int],
-    durability: str,
-    env: dict[str, str],
-    root: Path,
+    directory: DataDirectory, said: Path, launch: Launch, options: Sequence[str], root: Path
 ) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "infra.local", "--data", str(directory.path)]
-    command += ["--port", "0", "--nats-port", "0", "--durability", durability]
-    command += [part for kind, count in counts.items() for part in (f"--{kind}", str(count))]
-    command += [part for name, value in env.items() for part in (f"--env.{name}", value)]
+    command = [sys.executable, "-m", launch.module, "--data", str(directory.path)]
+    command += ["--port", "0", "--nats-port", str(launch.nats_port), *options]
     outer = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
     with said.open("wb") as output:
         return subprocess.Popen(
             command,
             cwd=root,
-            env=outer,
+            env=outer | launch.env,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import statistics
 import sys
 from functools import partial
+from pathlib import Path
 
-from tests.chaos.run import Outcome, run
+from rich.console import Console
+
+from tests.chaos.report import show
+from tests.chaos.run import run
+from tests.chaos.schedule import KINDS
 
 
 def main() -> int:
@@ -17,25 +21,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="just chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     parser.add_argument("--minutes", type=float, default=2.0)
-    parser.add_argument("--cluster", action="store_true", help="three NATS servers, mode quorum")
+    parser.add_argument("--cluster", action="store_true", help="what `just cluster` runs")
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=(), metavar="KIND", help=", ".join(KINDS))
+    parser.add_argument("--keep-in", type=Path, help="keep all that was heard and all logs there")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     say = partial(print, flush=True)
-    outcome = asyncio.run(run(options.seed, options.minutes * 60, say, cluster=options.cluster))
-    show(outcome)
-    return 1 if outcome.wrong else 0
-
-
-def show(outcome: Outcome) -> None:
-    """What was done, how long it was felt, and what is wrong."""
-    print(
-        f"{len(outcome.faults)} faults, {outcome.acked:,} commands acked, {outcome.events:,} deliveries"
-        f" checked, {outcome.sessions} sessions of raw readers, {outcome.turns} joins and leaves"
+    running = run(
+        options.seed,
+        options.minutes * 60,
+        say,
+        cluster=options.cluster,
+        kinds=options.only,
+        keep_in=options.keep_in,
     )
-    print("longest time without an ack in the five seconds after a fault, p50 and max:")
-    for what, silences in sorted(outcome.recovered_s.items()):
-        print(f"  {what:22} {statistics.median(silences):5.2f} s  {max(silences):5.2f} s  ({len(silences)})")
-    print("\n".join(outcome.wrong[:50]) or "nothing is lost, doubled, out of order or leaked")
+    outcome = asyncio.run(running)
+    show(Console(), outcome)
+    return 1 if outcome.wrong else 0
 
 
 if __name__ == "__main__":

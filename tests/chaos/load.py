@@ -6,41 +6,20 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from shared.client import Ack, ChannelEvent, Client, Membership, Update, Verifier
-from shared.errors import ParleyError
+from shared.errors import ClockSkew, ParleyError
+from shared.ids import CommandId, new_command_id
+from tests.chaos.testimony import Reading, Record
 
 BUSY, QUIET = 6, 12
 SPEAKERS = 6
 PAUSE_S = (0.005, 0.06)
+GIVEN_MAX = 2000
+"""Commands of one speaker that may be given again."""
 _REVOLVING = "busy-0"
-
-
-@dataclass(slots=True)
-class Record:
-    """What the speakers were answered: id → (channel, seq), when, and what was refused."""
-
-    acked: dict[str, tuple[str, int]] = field(default_factory=dict)
-    ack_at_s: list[float] = field(default_factory=list)
-    duplicates: list[str] = field(default_factory=list)
-    refused: Counter[str] = field(default_factory=Counter)
-
-    def take(self, ack: Ack) -> None:
-        """An ack arrived."""
-        before = self.acked.setdefault(ack.id, (ack.channel, ack.seq))
-        if before != (ack.channel, ack.seq):
-            self.duplicates.append(f"{ack.id} was acked at {before} and at {(ack.channel, ack.seq)}")
-        self.ack_at_s.append(time.monotonic())
-
-    def heads(self) -> dict[str, int]:
-        """The highest acked number of each channel."""
-        heads: dict[str, int] = {}
-        for channel, seq in self.acked.values():
-            heads[channel] = max(seq, heads.get(channel, 0))
-        return heads
 
 
 def channels() -> list[str]:
@@ -57,27 +36,51 @@ async def set_up(owner: Client, members: Sequence[str]) -> None:
     """Create the channels and invite everybody."""
     for channel in channels():
         await owner.create_channel("public", channel, channel=channel)
-        for user in members:
-            await owner.command("invite", channel, user=user, role="member")
+    invites = [(channel, user) for channel in channels() for user in members]
+    await asyncio.gather(*(owner.command("invite", c, user=user, role="member") for c, user in invites))
+
+
+class Given(NamedTuple):
+    """A command that was acked once, and when."""
+
+    kind: str
+    channel: str
+    id: str
+    fields: dict[str, object]
+    acked_s: float
 
 
 class Speaker:
-    """One client that acts until it is told to stop, and the verifier of all that it sees."""
+    """One client that acts until it is told to stop, and the verifier of all that it sees.
 
-    def __init__(self, client: Client, verifier: Verifier, record: Record, rng: random.Random) -> None:
+    Some commands are given again later under the same id: after seconds, or after most of the run. While
+    `jump_ms` is not 0 it stamps ids itself, with a clock that is wrong by so much.
+    """
+
+    def __init__(
+        self, client: Client, verifier: Verifier, record: Record, rng: random.Random, window_s: float
+    ) -> None:
         self._client = client
         self.verifier = verifier
+        self.jump_ms = 0
+        self.asked = ""
+        """The command that is not answered yet."""
         self._record = record
         self._rng = rng
+        self._window_s = window_s
         self._mine: list[tuple[str, int]] = []
+        self._given: list[Given] = []
 
     async def run(self, quiet: Sequence[str], over: Callable[[], bool]) -> None:
         """Say one thing in each of these quiet channels, the rest in busy ones."""
         to_say = list(quiet)
         while not over():
-            if to_say and self._rng.random() < 0.02:
+            what = self._rng.random()
+            if to_say and what < 0.02:
                 await self._do("send", to_say.pop(), text="said once")
-            elif self._mine and self._rng.random() < 0.25:
+            elif self._given and what < 0.12:
+                await self._again(self._rng.choice(self._given))
+            elif self._mine and what < 0.35:
                 await self._about_mine()
             else:
                 channel = f"busy-{self._rng.randrange(BUSY)}"
@@ -97,12 +100,37 @@ class Speaker:
                 await self._do("delete", channel, ref=ref)
 
     async def _do(self, kind: str, channel: str, **fields: object) -> Ack | None:
+        now_ms = time.time_ns() // 1_000_000
+        id_ = new_command_id(now_ms + self.jump_ms) if self.jump_ms else None
+        ack = await self._command(kind, channel, id_, fields)
+        if ack is not None:
+            given = Given(kind, channel, ack.id, fields, time.monotonic())
+            if len(self._given) < GIVEN_MAX:
+                self._given.append(given)
+            else:
+                self._given[self._rng.randrange(GIVEN_MAX)] = given
+        return ack
+
+    async def _again(self, given: Given) -> None:
+        age_s = time.monotonic() - given.acked_s
+        if await self._command(given.kind, given.channel, CommandId(given.id), given.fields) is not None:
+            self._record.repeated(age_s, self._window_s)
+
+    async def _command(
+        self, kind: str, channel: str, id_: CommandId | None, fields: dict[str, object]
+    ) -> Ack | None:
+        self.asked = f"{kind} {channel} {id_ or ''}"
         try:
-            ack = await self._client.command(kind, channel, **fields)
+            ack = await self._client.command(kind, channel, id=id_, origin=None, **fields)
         except ParleyError as error:
             self._record.refused[error.code] += 1
+            if error.code == ClockSkew.code and self.jump_ms:
+                self._record.skewed.add(str(id_))
+                self.jump_ms = 0  # the server has told what time it is
             return None
-        self._record.take(ack)
+        finally:
+            self.asked = ""
+        self._record.note(self.verifier.name, ack)
         return ack
 
 
@@ -114,8 +142,10 @@ class Revolving:
     """
 
     def __init__(self, rng: random.Random) -> None:
-        self.leaks: list[str] = []
+        self.reading = Reading("comer")
         self.turns = 0
+        self.asked = ""
+        """The command that is not answered yet."""
         self._rng = rng
         self._is_leaving = False
         self._is_away = False
@@ -125,15 +155,17 @@ class Revolving:
         if isinstance(update, Membership) and update.channel == _REVOLVING:
             self._is_away = self._is_leaving and update.info is None
         elif isinstance(update, ChannelEvent) and update.channel == _REVOLVING and self._is_away:
-            self.leaks.append(f"#{update.seq} {update.kind} while away")
+            self.reading.leaks.append((update.channel, update.seq))
 
     async def run(self, client: Client, over: Callable[[], bool]) -> None:
         """Join and leave."""
         while not over():
             for kind in ("join", "leave"):
+                self.asked = kind
                 self._is_leaving = kind == "leave"
                 self._is_away = self._is_away and self._is_leaving
                 with contextlib.suppress(ParleyError):  # a retry of what was done: the next turn goes on
                     await client.command(kind, _REVOLVING)
+                self.asked = ""
                 await asyncio.sleep(self._rng.uniform(0.05, 0.5))
             self.turns += 1

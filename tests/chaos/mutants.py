@@ -64,7 +64,7 @@ MUTANTS = (
         "        then = lambda _: None\n"
         "        self._groups.commit_soon(\n",
         scenarios.server_dies_mute,
-        r"talk-\d #\d+ is .*, acked was",
+        r"lost: \w+ talk-\d #\d+: (acked, but|.* was acked here)",
     ),
     Mutant(
         "gap-rule-off-by-one",
@@ -72,7 +72,7 @@ MUTANTS = (
         "    if last == mine:\n",
         "    if last in {mine, mine + 1}:\n",
         scenarios.one_republish_is_lost,
-        r"reader 0: talk #\d+ is .*, acked was",
+        r"talk #\d+: .* was acked here",
     ),
     Mutant(
         "healing-off",
@@ -96,7 +96,7 @@ MUTANTS = (
         "        return command_time_ms(event.id) < now_us() // 1000 - FRESH_MS\n",
         "        return False\n",
         scenarios.old_ids_come_again,
-        r"was acked at .* and at|stands 2 times",
+        r"doubled: .* (was acked|stands) at",
     ),
     Mutant(
         "resume-from-newest",
@@ -104,7 +104,7 @@ MUTANTS = (
         "        self.cursor = after\n",
         "        self.cursor = max(self.cursor, after)\n",
         scenarios.reader_was_away,
-        r"reader 0: talk-\d: \d+ after|reader 0 stopped at",
+        r"talk-\d #\d+: came after|reader 0 stopped at",
     ),
 )
 

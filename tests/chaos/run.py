@@ -1,226 +1,172 @@
 """One run: the system, the load, the faults, and the proof.
 
-Judged by four witnesses that share little: the SDK's verifiers, raw readers that share no code with it, the
-acks that the speakers were given, and `parley verify` (clients = log = archive = checkpoints).
+Judged by witnesses that share little:
+* `checker`, on what the raw clients were told, who share no code with the SDK, and on every ack;
+* the SDK's own verifiers;
+* `parley verify`: clients = log = archive = checkpoints.
+
+Judged are promises only: nothing acked is lost, doubled, out of order or leaked, the same id is the same
+message, and everybody is served again within `Scale.settle_s` of the last fault. How long a fault is felt is
+reported, not judged.
+
+Every wait has a deadline, and what is not done by then is named: a run ends.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
-import os
 import random
-import signal
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from infra.cli.verify import run_check
-from shared.bus import Bus, BusError
-from shared.client import Client, Verifier
-from shared.errors import Unavailable
-from shared.ids import Partition
-from shared.subjects import log_stream
-from tests.bench.system import UNLIMITED, WORKSPACE, System, running
-from tests.chaos.load import SPEAKERS, Record, Revolving, Speaker, channels, set_up, speaker
-from tests.chaos.raw_reader import RawReader
-from tests.chaos.schedule import Fault, schedule
-from tests.support.waiting import eventually
+from shared.streams import DUPLICATE_WINDOW_S
+from tests.bench.system import WORKSPACE
+from tests.chaos import history
+from tests.chaos.arena import ALONE, CLUSTER, SHORT, Arena, Scale, opened
+from tests.chaos.checker import Wrong, check
+from tests.chaos.faults import Injector
+from tests.chaos.people import People, gathered
+from tests.chaos.schedule import Fault, Kind, schedule
+from tests.chaos.silence import Felt, Injury
 
-READERS = 4
-SETTLE_S = 60.0
-SILENCE_WINDOW_S = 5.0
-VICTIMS = ("edge-1", "edge-2", "sequencer", "archiver", "nats-1")
-OTHER_SERVERS = ("nats-2", "nats-3")
-PARTITIONS = 8
-_SIGNALS = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM, "freeze": signal.SIGSTOP}
+__all__ = ["ALONE", "CLUSTER", "SHORT", "Outcome", "Scale", "run"]
+
+Say = Callable[[str], None]
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What was done and what is wrong; `recovered_s`: per kind, until every speaker was answered again."""
+    """What was done and what is wrong."""
 
-    faults: list[Fault]
-    acked: int
-    events: int
-    sessions: int
-    turns: int
-    wrong: list[str]
-    recovered_s: dict[str, list[float]] = field(default_factory=dict)
+    seed: int
+    faults: list[Fault] = field(default_factory=list)
+    skipped: dict[Kind, str] = field(default_factory=dict)
+    """Kinds that this machine does not allow, and why."""
+    felt: list[Felt] = field(default_factory=list)
+    acked: int = 0
+    repeats: int = 0
+    late_repeats: int = 0
+    events: int = 0
+    """Deliveries, each one checked."""
+    sessions: int = 0
+    turns: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    took_s: float = 0.0
+    wrong: list[Wrong] = field(default_factory=list)
+    history: list[str] = field(default_factory=list)
+    """The fewest records that show the first wrong thing."""
+    folder: Path | None = None
+    """Where everything was kept, if anything is wrong."""
 
 
-async def run(seed: int, seconds: float, say: Callable[[str], None], *, cluster: bool = False) -> Outcome:
+async def run(
+    seed: int,
+    seconds: float,
+    say: Say,
+    *,
+    cluster: bool = False,
+    scale: Scale | None = None,
+    faults_max: int | None = None,
+    kinds: Sequence[Kind] = (),
+    keep_in: Path | None = None,
+) -> Outcome:
     """Run it; every wrong thing is in the outcome, nothing is raised for it.
 
-    `cluster`: three NATS servers, mode `quorum`, and leaders that step down as well.
+    `kinds`: only these, if any are named. `keep_in`: where the records go, whatever the outcome; without it
+    they are kept in a new directory if anything is wrong.
     """
-    rng = random.Random(seed)
-    streams = [log_stream(Partition(number)) for number in range(PARTITIONS)]
-    if cluster:
-        faults = schedule(seed, seconds, VICTIMS + OTHER_SERVERS, streams)
-        starting = running(edges=2, nats=3, durability="quorum", env=UNLIMITED)
-    else:
-        faults = schedule(seed, seconds, VICTIMS)
-        starting = running(edges=2, env=UNLIMITED)
-    async with starting as system, contextlib.AsyncExitStack() as stack:
-        record = Record()
-        revolving = Revolving(random.Random(rng.random()))
-        readers = [_reader(system, number, rng) for number in range(READERS)]
-        users = [*map(speaker, range(SPEAKERS)), *map(_reader_name, range(READERS))]
-        owner = await stack.enter_async_context(_client(system, "owner", Verifier("owner")))
-        await set_up(owner, users)
-        speakers = [await _speaker(stack, system, number, record, rng) for number in range(SPEAKERS)]
-        comer = Client(_urls(system), system.token("comer"), on_update=revolving.take, start="beginning")
-        await stack.enter_async_context(comer)
-        reading = [asyncio.create_task(reader.run()) for reader in readers]
-        await eventually(lambda: all(one.follows(c) for one in readers for c in channels()), within_s=30)
-        over = asyncio.Event()
-        quiet = [channel for channel in channels() if channel.startswith("quiet")]
-        shares = [quiet[number::SPEAKERS] for number in range(SPEAKERS)]
-        acting = [
-            asyncio.create_task(one.run(share, over.is_set))
-            for one, share in zip(speakers, shares, strict=True)
-        ]
-        acting.append(asyncio.create_task(revolving.run(comer, over.is_set)))
-        recovered = await _break(system, faults, record, say)
-        over.set()
-        await asyncio.gather(*acting)
-        wrong = [*record.duplicates, *(f"comer saw {leak}" for leak in revolving.leaks)]
-        wrong += await _judge(system, record, speakers, readers)
-        for task in reading:
-            task.cancel()
-        events = sum(reader.events for reader in readers) + sum(one.verifier.events for one in speakers)
-        sessions = sum(reader.sessions for reader in readers)
-        return Outcome(faults, len(record.acked), events, sessions, revolving.turns, wrong, recovered)
-
-
-# ---------------------------------------------------------------- the faults
-
-
-async def _break(
-    system: System, faults: Sequence[Fault], record: Record, say: Callable[[str], None]
-) -> dict[str, list[float]]:
+    scale = scale or (CLUSTER if cluster else ALONE)
     began_s = time.monotonic()
-    hurt: list[tuple[Fault, float]] = []
+    rng = random.Random(seed)
+    outcome = Outcome(seed)
+    async with opened(scale, kinds) as arena:
+        outcome.skipped = arena.skipped
+        outcome.faults = schedule(seed, seconds, arena.victims, pace=scale.pace, faults_max=faults_max)
+        async with gathered(
+            arena.system, arena.doors, rng, readers=scale.readers, window_s=DUPLICATE_WINDOW_S
+        ) as people:
+            injector = Injector(arena, [*people.speakers, *people.writers])
+            say(f"{time.monotonic() - began_s:6.1f} s  everybody is there")
+            people.act()
+            injuries = await _break(injector, outcome.faults, say)
+            await injector.heal()
+            await asyncio.sleep(scale.linger_s)
+            say(f"{time.monotonic() - began_s:6.1f} s  after the last fault: until everybody is served")
+            outcome.wrong += await _settle(people, scale.settle_s)
+            say(f"{time.monotonic() - began_s:6.1f} s  parley verify")
+            outcome.felt = list(people.record.silences.felt(injuries))
+            await _judge(arena, people, outcome, scale.verify_s)
+            _count(people, outcome)
+            if outcome.wrong or keep_in:
+                await _tell(arena, people, outcome, injuries, keep_in)
+    outcome.took_s = time.monotonic() - began_s
+    return outcome
+
+
+async def _break(injector: Injector, faults: Sequence[Fault], say: Say) -> list[Injury]:
+    began_s = time.monotonic()
+    injuries: list[Injury] = []
     for fault in faults:
         await asyncio.sleep(max(0.0, began_s + fault.at_s - time.monotonic()))
         say(str(fault))
-        if await _hurt(system, fault):
-            hurt.append((fault, time.monotonic() - fault.for_s))
-    await asyncio.sleep(SILENCE_WINDOW_S)
-    recovered: dict[str, list[float]] = {}
-    for fault, at_s in hurt:
-        what = fault.kind if fault.kind == "step down" else f"{fault.kind} {fault.victim}"
-        recovered.setdefault(what, []).append(_silence(record.ack_at_s, at_s))
-    return recovered
+        injury = await injector.hurt(fault)
+        if injury is not None:
+            injuries.append(injury)
+    return injuries
 
 
-async def _hurt(system: System, fault: Fault) -> bool:
-    """Do it; whether there was something to hurt: a victim may still be on its way back."""
-    if fault.kind == "step down":
-        async with Bus.connect(system.directory.operator_settings(), "chaos") as bus:
-            try:
-                await bus.api(f"STREAM.LEADER.STEPDOWN.{fault.victim}", {})
-            except (BusError, Unavailable):
-                return False
-        return True
-    pid = system.directory.run().process(fault.victim).pid
-    if pid is None:
-        return False
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, _SIGNALS[fault.kind])
-        if fault.kind == "freeze":
-            await asyncio.sleep(fault.for_s)
-            os.kill(pid, signal.SIGCONT)
-    return True
-
-
-def _silence(acks_s: Sequence[float], at_s: float) -> float:
-    """The longest time without any ack that began soon after a fault."""
-    after = [at_s, *(ack_s for ack_s in acks_s if ack_s >= at_s)]
-    pairs = itertools.takewhile(lambda pair: pair[0] <= at_s + SILENCE_WINDOW_S, itertools.pairwise(after))
-    return max((later - earlier for earlier, later in pairs), default=SILENCE_WINDOW_S)
+async def _settle(people: People, within_s: float) -> list[Wrong]:
+    """Until everybody is answered and has seen everything; who is not in time is named."""
+    people.rest()
+    deadline_s = time.monotonic() + within_s
+    while laggards := [*people.unanswered(), *people.behind()]:
+        if time.monotonic() > deadline_s:
+            return [
+                Wrong("stuck", who, f"{what}, {within_s:g} s after the last fault") for who, what in laggards
+            ]
+        await asyncio.sleep(0.1)
+    return []
 
 
 # ---------------------------------------------------------------- judging
 
 
-async def _judge(
-    system: System, record: Record, speakers: Sequence[Speaker], readers: Sequence[RawReader]
-) -> list[str]:
-    """Everything that is not as promised, in words."""
-    wrong = [f"{code} refused {count} times" for code, count in record.refused.items() if code in _NEVER]
-    heads = record.heads()
-    deadline_s = time.monotonic() + SETTLE_S
-    while behind := list(_behind(heads, speakers, readers)):
-        if time.monotonic() > deadline_s:
-            wrong += behind[:10]
-            break
-        await asyncio.sleep(0.1)
-    for one in speakers:
-        wrong += [f"{one.verifier.name}: {fault}" for fault in one.verifier.faults]
-    for number, reader in enumerate(readers):
-        wrong += [f"raw reader {number}: {breach}" for breach in reader.breaches]
-        wrong += [f"raw reader {number}: {what}" for what in _contradictions(record, reader)]
-    report = await run_check(
-        system.directory.path, WORKSPACE, [one.verifier for one in speakers], wait_s=SETTLE_S
-    )
-    return wrong + [str(what) for what in report.named]
+async def _judge(arena: Arena, people: People, outcome: Outcome, verify_s: float) -> None:
+    outcome.wrong += check(people.record, [*people.readings, people.revolving.reading])
+    try:
+        async with asyncio.timeout(3 * verify_s):
+            report = await run_check(
+                arena.system.directory.path, WORKSPACE, people.verifiers, wait_s=verify_s
+            )
+    except TimeoutError:
+        outcome.wrong.append(Wrong("stuck", "parley verify", f"did not end within {3 * verify_s:g} s"))
+    else:
+        outcome.wrong += (Wrong("differs", "parley verify", what) for what in report.named)
 
 
-_NEVER = frozenset({"internal", "conflict", "clock_skew"})
-"""Refusals that nothing in the load can deserve."""
+def _count(people: People, outcome: Outcome) -> None:
+    record = people.record
+    outcome.acked = len({ack.id for ack in record.acks})
+    outcome.repeats, outcome.late_repeats = record.repeats, record.late_repeats
+    outcome.refused = record.refused
+    outcome.events = people.deliveries
+    outcome.sessions = sum(reader.sessions for reader in people.readers)
+    outcome.turns = people.revolving.turns
 
 
-def _behind(
-    heads: dict[str, int], speakers: Sequence[Speaker], readers: Sequence[RawReader]
-) -> Iterator[str]:
-    for channel, head in heads.items():
-        for one in speakers:
-            seen = one.verifier.channels.get(channel)
-            if seen is None or seen.last < head:
-                yield f"{one.verifier.name} has not seen {channel} up to {head}"
-        for number, reader in enumerate(readers):
-            if reader.last(channel) < head:
-                yield f"raw reader {number} is at {reader.last(channel)} of {channel}, acked is {head}"
-
-
-def _contradictions(record: Record, reader: RawReader) -> Iterator[str]:
-    """Acked ids that the reader did not see where the ack says, and ids that it saw twice."""
-    for id_, (channel, seq) in record.acked.items():
-        seen = reader.ids.get(channel, {}).get(seq)
-        if seen != id_:
-            yield f"{channel} #{seq} is {seen}, acked was {id_}"
-    counts = Counter(id_ for ids in reader.ids.values() for id_ in ids.values())
-    yield from (f"{id_} stands {count} times" for id_, count in counts.items() if count > 1)
-
-
-# ---------------------------------------------------------------- who is there
-
-
-def _urls(system: System) -> list[str]:
-    return [url.replace("http://", "ws://") + "/v1/ws" for url in system.edges]
-
-
-def _client(system: System, user: str, verifier: Verifier) -> Client:
-    return Client(
-        _urls(system), system.token(user), on_update=verifier.record, start="beginning", name="parley-chaos"
-    )
-
-
-async def _speaker(
-    stack: contextlib.AsyncExitStack, system: System, number: int, record: Record, rng: random.Random
-) -> Speaker:
-    verifier = Verifier(speaker(number))
-    client = await stack.enter_async_context(_client(system, speaker(number), verifier))
-    return Speaker(client, verifier, record, random.Random(rng.random()))
-
-
-def _reader_name(number: int) -> str:
-    return f"reader-{number}"
-
-
-def _reader(system: System, number: int, rng: random.Random) -> RawReader:
-    return RawReader(system.edges, system.token(_reader_name(number)), random.Random(rng.random()))
+async def _tell(
+    arena: Arena, people: People, outcome: Outcome, injuries: Sequence[Injury], keep_in: Path | None
+) -> None:
+    folder = keep_in or Path(tempfile.mkdtemp(prefix=f"parley-chaos-{outcome.seed}-"))
+    outcome.folder = folder
+    if outcome.wrong:
+        outcome.history = await history.smallest(
+            arena.system, outcome.wrong[0], people.record, people.readings, injuries
+        )
+    history.keep(folder, arena.system, outcome.wrong, people.record, people.readings)
+    (folder / "history.txt").write_text("\n".join(outcome.history))

@@ -45,7 +45,9 @@ async def server_dies_mute(tree: Path, seed: int) -> list[str]:
         server, edge = await it.freeze("nats-1"), it.system.pid("edge-1")
         said = [speaker.post("send", channel, text="into the silence") for channel in channels]
         for future in said:
-            future.add_done_callback(lambda done: done.exception() or it.record.take(done.result()))
+            future.add_done_callback(
+                lambda done: done.exception() or it.record.note("speaker", done.result())
+            )
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SILENCE_S):
                 await asyncio.wait(said)

@@ -11,7 +11,6 @@ import contextlib
 import os
 import random
 import signal
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +20,9 @@ from infra.nats.permissions import EDGE
 from shared.client import Client, Verifier
 from shared.ids import CommandId
 from tests.bench.system import UNLIMITED, WORKSPACE, System, running
-from tests.chaos.load import Record
+from tests.chaos.checker import broken, check
 from tests.chaos.raw_reader import RawReader
+from tests.chaos.testimony import Reading, Record
 from tests.support.services import ServiceProcess
 from tests.support.waiting import eventually
 
@@ -48,6 +48,11 @@ class Stage:
     record: Record = field(default_factory=Record)
     readers: list[RawReader] = field(default_factory=list)
     verifiers: list[Verifier] = field(default_factory=list)
+
+    @property
+    def readings(self) -> list[Reading]:
+        """What the raw readers were told."""
+        return [reader.reading for reader in self.readers]
 
     @property
     def edge(self) -> str:
@@ -76,7 +81,8 @@ class Stage:
 
     async def reader(self, user: str, edge: str, channels: Sequence[str]) -> RawReader:
         """A raw reader that has begun to follow these channels."""
-        reader = RawReader([edge], self.system.token(user), random.Random(self.rng.random()))
+        dice = random.Random(self.rng.random())
+        reader = RawReader(user, [edge], self.system.token(user), dice, self.record.silences)
         self.readers.append(reader)
         task = asyncio.create_task(reader.run())
         self.stack.callback(task.cancel)
@@ -85,7 +91,7 @@ class Stage:
 
     async def say(self, client: Client, channel: str, text: str, *, id_: CommandId | None = None) -> None:
         """Send, and note the ack."""
-        self.record.take(await client.command("send", channel, id=id_, text=text))
+        self.record.note("speaker", await client.command("send", channel, id=id_, text=text))
 
     async def edge_through(self, nats_url: str) -> str:
         """One more edge of the same tree, which reaches NATS by another address."""
@@ -127,26 +133,16 @@ class Stage:
 
     async def verdict(self) -> list[str]:
         """Everything that is not as promised, in words."""
-        wrong = list(self.record.duplicates)
         with contextlib.suppress(AssertionError):
-            await eventually(lambda: self._refuted() or not list(self._behind()), within_s=SETTLE_S)
-        wrong += self._behind()
-        for number, reader in enumerate(self.readers):
-            wrong += [f"reader {number}: {breach}" for breach in reader.breaches]
-            wrong += [f"reader {number}: {what}" for what in contradictions(self.record, reader)]
+            await eventually(
+                lambda: broken(self.record, self.readings) or not list(self._behind()), within_s=SETTLE_S
+            )
+        wrong = [*self._behind(), *map(str, check(self.record, self.readings))]
         try:
             report = await run_check(self.system.directory.path, WORKSPACE, self.verifiers, wait_s=SETTLE_S)
         except Exception as error:  # noqa: BLE001 - whatever keeps it from reading is a finding
             return [*wrong, f"verify: {error!r}"]
         return wrong + [f"verify: {what}" for what in report.named]
-
-    def _refuted(self) -> bool:
-        """Whether something is wrong already that no waiting can mend."""
-        return any(reader.breaches for reader in self.readers) or any(
-            reader.ids.get(channel, {}).get(seq, id_) != id_
-            for reader in self.readers
-            for id_, (channel, seq) in self.record.acked.items()
-        )
 
     def _behind(self) -> Iterator[str]:
         for channel, head in self.record.heads().items():
@@ -161,16 +157,6 @@ class Stage:
 
 def _is_stopped(thread: Path) -> bool:
     return (thread / "stat").read_text().rpartition(") ")[2].startswith("T")
-
-
-def contradictions(record: Record, reader: RawReader) -> Iterator[str]:
-    """Acked ids that the reader did not see where the ack says, and ids that it saw twice."""
-    for id_, (channel, seq) in record.acked.items():
-        seen = reader.ids.get(channel, {}).get(seq)
-        if seen != id_:
-            yield f"{channel} #{seq} is {seen}, acked was {id_}"
-    counts = Counter(id_ for ids in reader.ids.values() for id_ in ids.values())
-    yield from (f"{id_} stands {count} times" for id_, count in counts.items() if count > 1)
 
 
 @contextlib.asynccontextmanager

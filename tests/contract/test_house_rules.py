@@ -29,9 +29,13 @@ WAITING = {
     "tests/bench/idle.py": "watches an idle process",
     "tests/bench/pace.py": "paces load",
     "tests/bench/system.py": "watches processes",
+    "tests/chaos/faults.py": "faults last for a while",
     "tests/chaos/load.py": "people pause between what they say",
+    "tests/chaos/proxy.py": "holds bytes back",
     "tests/chaos/raw_reader.py": "waits before it connects again",
+    "tests/chaos/raw_writer.py": "pauses between what it says",
     "tests/chaos/run.py": "hurts at the times of the schedule",
+    "tests/chaos/test_disks.py": "counts what is written in a while",
 }
 """Files that may sleep, and why."""
 
