@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from shared.bus import Bus
-from shared.errors import Unavailable
+from shared.bus import Bus, BusError
+from shared.errors import OutcomeUnknown, Unavailable
 from shared.events import Recorded, decode
 from shared.ids import ChannelKey, CommandId, Partition, Seq, StreamSeq, UserId
 from shared.records import (
@@ -92,6 +93,15 @@ class Archive:
             return reply.model_validate_json(body)
         except ValidationError:
             raise _failed(body) from None
+
+
+@contextlib.contextmanager
+def recorded_already(text: str) -> Iterator[None]:
+    """The event is in the log: what cannot be read now must not be taken for not recorded."""
+    try:
+        yield
+    except (Unavailable, BusError) as error:
+        raise OutcomeUnknown(f"{text}: {error.message}", retry_after_ms=1000) from error
 
 
 def _failed(body: bytes) -> Unavailable:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Protocol
 
 import structlog
@@ -20,10 +20,11 @@ from edge.core.live import Place, place
 from edge.core.rest import Rest
 from edge.core.ring import Entry, Ring
 from edge.fanout import Flush
+from edge.trimmed import read_behind, trimmed_upto
 from shared import telemetry
 from shared.bus import Bus, BusError, Message, StoredMessage, Subscription, stored_from_headers
 from shared.channel import ChannelState, fold
-from shared.errors import NotFound, OutcomeUnknown, Unavailable
+from shared.errors import LogRegressed, NotFound, OutcomeUnknown, Unavailable
 from shared.events import Recorded, decode, wire
 from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq
 from shared.records import Checkpoint
@@ -108,15 +109,31 @@ class Feed:
     async def catch_up(self, checkpoint: Checkpoint | None) -> None:
         """Second step: start from the checkpoint, read the tail behind it, join the live messages."""
         if checkpoint is not None:
-            self.head, self.stream_seq = checkpoint.seq, checkpoint.stream_seq
-            self._state = checkpoint.state
-            self.ring = self._new_ring(self.head)
+            self._start_from(checkpoint)
         subject = channel_subject(self.partition, self.key)
         stream = log_stream(self.partition)
-        async for batch in self._bus.scan(stream, subject, start=StreamSeq(self.stream_seq + 1)):
+        is_proven = False
+        async for batch in self._bus.scan(stream, subject, start=self.stream_seq):
+            if not is_proven:
+                await self._start_behind_trimmed(batch)
+                is_proven = True
             for stored in batch:
-                self._apply(stored)
+                if stored.stream_seq > self.stream_seq:
+                    self._apply(stored)
+        if not is_proven:
+            await self._start_behind_trimmed([])
         await self._repair()
+
+    def _start_from(self, checkpoint: Checkpoint) -> None:
+        self.head, self.stream_seq = checkpoint.seq, checkpoint.stream_seq
+        self._state = checkpoint.state
+        self.ring = self._new_ring(self.head)
+
+    async def _start_behind_trimmed(self, found: Sequence[StoredMessage]) -> None:
+        """The checkpoint came from any replica: it may be older than what has left the log since."""
+        newest = await trimmed_upto(self._bus, self.key, self.partition, self.stream_seq, found)
+        if newest is not None and newest.stream_seq > self.stream_seq:
+            self._start_from(newest)
 
     async def close(self) -> None:
         """Stop listening; the feed is of no use afterwards."""
@@ -155,14 +172,11 @@ class Feed:
         """
         subject = channel_subject(self.partition, self.key)
         try:
-            answer = await self._bus.api(
-                f"STREAM.MSG.GET.{log_stream(self.partition)}", {"last_by_subj": subject}
-            )
+            newest = await self._bus.newest(log_stream(self.partition), subject)
         except BusError as error:
             raise Unavailable(f"the log does not answer: {error.message}", retry_after_ms=1000) from error
-        newest = answer["message"]
-        assert isinstance(newest, dict)
-        await self.settled(StreamSeq(newest["seq"]), deadline_s)
+        if newest is not None:
+            await self.settled(newest.stream_seq, deadline_s)
 
     async def settled(self, stream_seq: StreamSeq, deadline_s: float) -> Entry | None:
         """The event at this position, once the feed has it; None if it is older than the ring.
@@ -202,9 +216,9 @@ class Feed:
             case Place.NEXT:
                 with telemetry.span("edge.deliver", stored.headers):  # one per edge, none per recipient
                     self._apply(stored)
-            case Place.HOLE:
+            case Place.HOLE | Place.TRIMMED:
                 self.want(stored.stream_seq)
-            case Place.TRIMMED | Place.REGRESSED:
+            case Place.REGRESSED:
                 self._reset(where.value)
 
     async def _look(self) -> None:
@@ -215,16 +229,18 @@ class Feed:
 
     async def _repair(self) -> None:
         """Read from the log until everything that is known to exist has been applied."""
-        subject = channel_subject(self.partition, self.key)
-        stream = log_stream(self.partition)
         waits = delays(first_s=0.05, cap_s=2.0)
         while self.stream_seq < self._wanted and not self.closed:
             try:
-                for stored in await self._bus.read_between(stream, subject, self.stream_seq, self._wanted):
+                for stored in await read_behind(
+                    self._bus, self.key, self.partition, self.stream_seq, self.head, self._wanted
+                ):
                     self._apply(stored)
             except (Unavailable, BusError) as error:
                 _log.warning("feed.repair_failed", partition=self.partition, error=error.message)
                 await asyncio.sleep(next(waits))
+            except LogRegressed:
+                self._reset(Place.TRIMMED.value)
         self._repairing = False
 
     def _apply(self, stored: StoredMessage) -> None:

@@ -14,11 +14,10 @@ Whatever path, the answer is given only when our own feed has the event: then it
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from edge import metrics
-from edge.archive import Archive
+from edge.archive import Archive, recorded_already
 from edge.breakers import Breakers
 from edge.core import recording
 from edge.core.breaker import Ticket
@@ -27,14 +26,13 @@ from edge.feed import Feed
 from edge.feeds import Feeds
 from edge.group_commit import GroupCommits
 from edge.late_lane import LateLane
+from edge.trimmed import has_left_log, on_head
 from edge.waiting import Waiting
 from shared import telemetry
-from shared.bus import Bus, BusError, Draft, PubAck
-from shared.clock import now_us, rfc3339
+from shared.bus import Bus, Draft, PubAck
+from shared.clock import now_us
 from shared.errors import (
-    ClockSkew,
     Conflict,
-    OutcomeUnknown,
     ParleyError,
     Unavailable,
     WrongLastSequence,
@@ -83,7 +81,7 @@ class Publisher:
         """
         if self.is_late(event):
             return await self.record_late(feed, event, telemetry.headers())
-        _check_time(event)
+        recording.check_time(event, now_us(), FRESH_MS)
         with telemetry.span("edge.record"):
             try:
                 found = await self._fresh(feed, event)
@@ -95,7 +93,8 @@ class Publisher:
 
     def record_fresh(self, feed: Feed, event: KnownEvent, headers: dict[str, str], then: Answer) -> None:
         """The same for a fresh id, without a task: `then` is called where the log's answer is read."""
-        _check_time(event)
+        recording.check_time(event, now_us(), FRESH_MS)
+        before = feed.stream_seq
         ticket = self._breakers.admit(log_stream(feed.partition))
 
         def answer(outcome: Recording | ParleyError) -> None:
@@ -105,9 +104,12 @@ class Publisher:
                 metrics.commits("fresh", "duplicate" if outcome.duplicate else "recorded").inc()
             then(outcome)
 
+        def try_on(tries: int) -> None:
+            self._feeds.spawn(self._answer_fresh(feed, event, headers, ticket, answer, before, tries))
+
         def acknowledged(outcome: PubAck | ParleyError | None) -> None:
             if outcome is None:
-                self._feeds.spawn(self._answer_fresh(feed, event, headers, ticket, answer, tries=1))
+                try_on(1)
                 return
             self._breakers.answered(ticket)
             if isinstance(outcome, ParleyError):
@@ -120,9 +122,6 @@ class Publisher:
                     return
             self._feeds.spawn(self._answer_settled(feed, event, outcome, answer))
 
-        def unsent() -> None:
-            self._feeds.spawn(self._answer_fresh(feed, event, headers, ticket, answer, tries=0))
-
         self._groups.commit_soon(
             log_stream(feed.partition),
             channel_subject(feed.partition, feed.key),
@@ -130,7 +129,7 @@ class Publisher:
             msg_id=message_id(feed.key, event.author, event.id),
             headers=headers,
             then=acknowledged,
-            unsent=unsent,
+            unsent=lambda: try_on(0),
         )
 
     async def _answer_fresh(
@@ -140,6 +139,7 @@ class Publisher:
         headers: dict[str, str],
         ticket: Ticket,
         answer: Answer,
+        before: StreamSeq,
         tries: int,
     ) -> None:
         """What the first try did not say: try on until the log answers."""
@@ -149,7 +149,7 @@ class Publisher:
         except ParleyError as error:
             answer(error)
         else:
-            await self._answer_settled(feed, event, ack, answer)
+            await self._answer_settled(feed, event, recording.told_apart(ack, before), answer)
 
     async def _answer_settled(self, feed: Feed, event: KnownEvent, ack: PubAck, answer: Answer) -> None:
         try:
@@ -180,11 +180,26 @@ class Publisher:
 
         Raises `Conflict` if another creation stands there, else what `record` raises.
         """
-        _check_time(event)
+        recording.check_time(event, now_us(), FRESH_MS)
+        duplicate = await self._begin(key, event)
+        with recorded_already("created, but the log cannot be read yet"):
+            feed = (await self._feeds.activate([key]))[key]
+            if feed is None:
+                raise Unavailable("the channel cannot be read", retry_after_ms=1000)
+            at_us = await self._same_creation(feed, event)
+        return feed, Recording(Seq(1), at_us, duplicate)
+
+    async def _begin(self, key: ChannelKey, event: ChannelCreated) -> bool:
+        """Publish the first event of a channel; whether there is one already.
+
+        A trimmed log would take another first one: then the feed knows whether the channel exists.
+        """
         partition = partition_of(key, self._partitions)
-        duplicate = False
         try:
             with self._breakers.commit(log_stream(partition)):
+                is_trimmed = await has_left_log(self._bus, partition, StreamSeq(1))
+                if is_trimmed and (await self._feeds.activate([key]))[key] is not None:
+                    return True
                 ack = await self._bus.commit(
                     channel_subject(partition, key),
                     encode(event),
@@ -192,15 +207,9 @@ class Publisher:
                     expect_last=StreamSeq(0),
                     headers=telemetry.headers(),
                 )
-            duplicate = ack.duplicate and not ack.retried
         except WrongLastSequence:
-            duplicate = True
-        with _recorded("created, but the log cannot be read yet"):
-            feed = (await self._feeds.activate([key]))[key]
-            if feed is None:
-                raise Unavailable("the channel cannot be read", retry_after_ms=1000)
-            at_us = await self._same_creation(feed, event)
-        return feed, Recording(Seq(1), at_us, duplicate)
+            return True
+        return ack.duplicate and not ack.retried
 
     async def _same_creation(self, feed: Feed, event: ChannelCreated) -> int:
         """The time of the channel's first event, if that is this creation; raises `Conflict` if not.
@@ -224,9 +233,10 @@ class Publisher:
         return at_us
 
     async def _fresh(self, feed: Feed, event: KnownEvent) -> Recording:
+        before = feed.stream_seq
         with self._breakers.commit(log_stream(feed.partition)):
             ack = await self._commit(feed, event, None, telemetry.headers())
-        return await self._settled(feed, event, ack)
+        return await self._settled(feed, event, recording.told_apart(ack, before))
 
     async def _settled(self, feed: Feed, event: KnownEvent, ack: PubAck) -> Recording:
         """The place of a fresh event that the log has acknowledged."""
@@ -241,7 +251,7 @@ class Publisher:
 
     async def _older_than_ring(self, feed: Feed, event: KnownEvent, ack: PubAck) -> Recording:
         """A duplicate whose original has left the ring: the body is in the log, the number in the archive."""
-        with _recorded("recorded, but its number is not known yet"):
+        with recorded_already("recorded, but its number is not known yet"):
             stored = await self._bus.stored(log_stream(feed.partition), ack.stream_seq)
             if stored is not None and fingerprint(decode(stored.body)) != fingerprint(event):
                 raise Conflict("this id is recorded with another body")
@@ -250,19 +260,24 @@ class Publisher:
                 raise Unavailable("the archive does not know this id yet", retry_after_ms=1000)
         return recording.of_known(known, event)
 
-    async def _commit_together(
-        self, feed: Feed, run: Sequence[Waiting], expect_last: StreamSeq
-    ) -> list[StreamSeq]:
+    async def _commit_together(self, feed: Feed, run: Sequence[Waiting], head: StreamSeq) -> list[StreamSeq]:
         subject = channel_subject(feed.partition, feed.key)
         drafts = [
             Draft(subject, encode(one.event), message_id(feed.key, *one.name), one.headers) for one in run
         ]
-        with self._breakers.commit(log_stream(feed.partition)):
-            return await self._bus.commit_together(drafts, expect_last=expect_last)
 
-    async def _commit_waiting(self, feed: Feed, one: Waiting, expect_last: StreamSeq) -> PubAck:
-        with self._breakers.commit(log_stream(feed.partition), owed=one.tried):
-            return await self._commit(feed, one.event, expect_last, one.headers)
+        async def commit(expect_last: StreamSeq) -> list[StreamSeq]:
+            with self._breakers.commit(log_stream(feed.partition)):
+                return await self._bus.commit_together(drafts, expect_last=expect_last)
+
+        return await on_head(self._bus, feed.partition, head, commit)
+
+    async def _commit_waiting(self, feed: Feed, one: Waiting, head: StreamSeq) -> PubAck:
+        async def commit(expect_last: StreamSeq) -> PubAck:
+            with self._breakers.commit(log_stream(feed.partition), owed=one.tried):
+                return await self._commit(feed, one.event, expect_last, one.headers)
+
+        return await on_head(self._bus, feed.partition, head, commit)
 
     async def _commit(
         self,
@@ -280,17 +295,3 @@ class Publisher:
             headers=headers,
             tries=tries,
         )
-
-
-@contextlib.contextmanager
-def _recorded(text: str) -> Iterator[None]:
-    """The event is in the log: what cannot be read now must not be taken for not recorded."""
-    try:
-        yield
-    except (Unavailable, BusError) as error:
-        raise OutcomeUnknown(f"{text}: {error.message}", retry_after_ms=1000) from error
-
-
-def _check_time(event: KnownEvent) -> None:
-    if command_time_ms(event.id) > now_us() // 1000 + FRESH_MS:
-        raise ClockSkew(f"the id is from the future; server time is {rfc3339(now_us())}")

@@ -96,6 +96,16 @@ class StreamReads(Connection):
                 return stored_from_headers(reply)
         return await self._from_leader(stream, {"seq": stream_seq})
 
+    async def newest(self, stream: str, subject: str) -> StoredMessage | None:
+        """The newest stored message of one subject, as the leader has it: never stale."""
+        return await self._from_leader(stream, {"last_by_subj": subject})
+
+    async def first_seq(self, stream: str) -> StreamSeq:
+        """The first sequence that the stream still holds, or will hold; 0 or 1 if it was never trimmed."""
+        state = (await self.api(f"STREAM.INFO.{stream}", {}))["state"]
+        assert isinstance(state, dict)
+        return StreamSeq(state["first_seq"])
+
     async def read_between(
         self, stream: str, subject: str, after: StreamSeq, upto: StreamSeq
     ) -> list[StoredMessage]:

@@ -85,7 +85,7 @@ async def check(
             f"partition {partition}: checkpoints have reached {at} of {heads[partition]} in {wait_s} s"
         )
     note("reading the logs")
-    log = await sources.read_logs(bus, heads)
+    log = await sources.read_logs(bus, heads, archive)
     note("reading the archive")
     upto = _Upto(heads, partitions)
     archived, wrong = await asyncio.to_thread(sources.read_archive, archive, upto)

@@ -15,7 +15,14 @@ from shared.ids import ChannelKey, Partition, StreamSeq, channel_id, workspace_i
 from shared.puller import Follower
 from shared.records import Checkpoint, Position
 from shared.retry import Deadline
-from shared.subjects import CHECKPOINTS, kv_subject, log_stream, parse_channel_subject, position_key
+from shared.subjects import (
+    CHECKPOINTS,
+    kv_subject,
+    log_stream,
+    parse_channel_subject,
+    partition_of,
+    position_key,
+)
 
 _POLL_S = 0.25
 _FIRST = StreamSeq(1)
@@ -52,18 +59,33 @@ async def wait_for_checkpoints(bus: Bus, heads: Heads, deadline: Deadline) -> He
     return {}
 
 
-async def read_logs(bus: Bus, heads: Heads) -> Ledger:
-    """Every log from its first message to its head, numbered and folded."""
+async def read_logs(bus: Bus, heads: Heads, archive: Path) -> Ledger:
+    """Every log from its first message to its head, numbered and folded.
+
+    What was trimmed from the front of a log is taken from the archive, and numbered and folded like the rest.
+    """
     ledger: Ledger = {}
+    firsts = {partition: await bus.first_seq(log_stream(partition)) for partition in heads}
+    if any(first > _FIRST for first in firsts.values()):
+        await asyncio.to_thread(_enter_trimmed, archive, firsts, ledger)
     for partition, head in heads.items():
-        await _read_log(bus, partition, head, ledger)
+        await _read_log(bus, partition, max(firsts[partition], _FIRST), head, ledger)
     return ledger
 
 
-async def _read_log(bus: Bus, partition: Partition, head: StreamSeq, ledger: Ledger) -> None:
-    if head == 0:
+def _enter_trimmed(archive: Path, firsts: Heads, ledger: Ledger) -> None:
+    for row in scan(archive):
+        key = ChannelKey(workspace_id(row.workspace), channel_id(row.channel))
+        if row.stream_seq < firsts[partition_of(key, len(firsts))]:
+            enter_log(ledger, key, StreamSeq(row.stream_seq), row.ts_us, body_of(row))
+
+
+async def _read_log(
+    bus: Bus, partition: Partition, first: StreamSeq, head: StreamSeq, ledger: Ledger
+) -> None:
+    if head < first:
         return
-    async with Follower(bus, log_stream(partition), _FIRST, batch_max=2000) as follower:
+    async with Follower(bus, log_stream(partition), first, batch_max=2000) as follower:
         async for batch in follower:
             for stored in batch:
                 if stored.stream_seq > head:

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from shared.bus import Bus, PubAck
+from shared.bus import Bus, Message, PubAck
 from shared.errors import OutcomeUnknown, ParleyError, Unavailable, WrongLastSequence
 from shared.ids import StreamSeq
 from shared.records import Failure
@@ -133,3 +133,24 @@ async def test_serve_answers_errors_and_refuses_the_excess(log: Bus) -> None:
     assert excess["error"] == "unavailable"
     release.set()
     assert [await task for task in slow] == [b"done", b"done"]
+
+
+async def test_duplicate_in_process_is_tried_again(bus: Bus) -> None:
+    """Error 10158 means that nothing is known: the same id is tried until the log answers, never another."""
+    tried: list[str] = []
+
+    def answer(message: Message) -> None:
+        tried.append(message.headers["Nats-Msg-Id"])
+        refusal = {"code": 409, "err_code": 10158, "description": "duplicate message id is in process"}
+        said = {"error": refusal} if len(tried) < 4 else {"stream": "X", "seq": 7, "duplicate": True}
+        replies.append(asyncio.ensure_future(bus.publish(message.reply, json.dumps(said).encode())))
+
+    replies: list[asyncio.Future[None]] = []
+    answering = await bus.subscribe("in.process", answer)
+    ack = await bus.commit("in.process", b"a", msg_id="c/1")
+    assert (ack.stream_seq, ack.duplicate, ack.retried) == (7, True, True)
+    assert tried == ["c/1"] * 4
+    tried.clear()
+    with pytest.raises(OutcomeUnknown):
+        await bus.commit("in.process", b"a", msg_id="c/1", deadline_s=0.0)
+    await answering.unsubscribe()

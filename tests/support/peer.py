@@ -93,11 +93,12 @@ class Peer:
         assert answer["type"] == "ack", answer
         return answer
 
-    async def answer(self, command: str) -> Frame:
+    async def answer(self, command: str, *, within_s: float = DEADLINE_S) -> Frame:
         """The answer to a command."""
         return await self._first(
             lambda frame: frame["type"] in {"ack", "error"} and frame.get("id") == command,
             f"answer {command}",
+            within_s,
         )
 
     async def event(self, channel: str, seq: int) -> Frame:
@@ -118,9 +119,9 @@ class Peer:
         assert self._socket.close_code is not None
         return self._socket.close_code
 
-    async def _first(self, wanted: Any, what: str) -> Frame:
+    async def _first(self, wanted: Any, what: str, within_s: float = DEADLINE_S) -> Frame:
         try:
-            async with asyncio.timeout(DEADLINE_S), self._news:
+            async with asyncio.timeout(within_s), self._news:
                 while True:
                     for index, frame in enumerate(self.frames):
                         if wanted(frame):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from edge.core import recording
-from edge.core.recording import Recording
+from edge.core.recording import Recording, told_apart
 from edge.core.ring import Entry
+from shared.envelope import PubAck
 from shared.errors import Conflict, Forbidden
 from shared.events import MessagePosted, Recorded, wire
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, UserId, WorkspaceId, new_command_id
@@ -56,3 +57,15 @@ def test_what_the_archive_knows_is_a_duplicate() -> None:
     known = known_of(entry("a").recorded)
     assert (known.seq, known.stream_seq) == (7, 70)
     assert recording.of_known(known, posted("a")) == Recording(Seq(7), 123, duplicate=True)
+
+
+@pytest.mark.parametrize(
+    ("duplicate", "retried", "stream_seq", "own"),
+    [(True, True, 7, False), (True, True, 8, True), (False, False, 8, False), (True, False, 8, False)],
+)
+def test_a_retry_meets_its_own_first_try_or_an_older_one(
+    duplicate: bool, retried: bool, stream_seq: int, own: bool
+) -> None:
+    """What the feed had before the command began (up to 7) is no first try of it."""
+    ack = PubAck("LOG_0", StreamSeq(stream_seq), duplicate, retried)
+    assert told_apart(ack, StreamSeq(7)).retried is own
