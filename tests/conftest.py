@@ -11,6 +11,7 @@ from hypothesis import settings as examples
 
 from shared.bus import Bus
 from shared.settings import CommonSettings
+from tests.support import container
 from tests.support.nats import NatsServer
 
 # Time is no property of what is tested: on a busy machine neither a deadline nor a slow draw is a failure.
@@ -24,19 +25,13 @@ examples.load_profile("usual")
 @pytest.fixture(scope="module")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     """One server for a module's tests, with JetStream: `.kill()`, `.start()`, `.restart()`, `.url`."""
-    server = NatsServer(tmp_path_factory.mktemp("nats"))
-    server.start()
-    yield server
-    server.kill()
+    yield from _served(tmp_path_factory.mktemp("nats"))
 
 
 @pytest.fixture
 def fresh_nats_server(tmp_path: Path) -> Iterator[NatsServer]:
     """A server of this test alone: no streams yet, every sequence from 1."""
-    server = NatsServer(tmp_path / "nats")
-    server.start()
-    yield server
-    server.kill()
+    yield from _served(tmp_path / "nats")
 
 
 @pytest.fixture
@@ -63,6 +58,16 @@ async def fresh_bus(fresh_settings: CommonSettings) -> AsyncIterator[Bus]:
     """A bus on `fresh_nats_server`: nobody else's streams are there."""
     async with Bus.connect(fresh_settings, "test") as connected:
         yield connected
+
+
+def _served(directory: Path) -> Iterator[NatsServer]:
+    """A server until the test or module is over: a process, or as `PARLEY_TEST_NATS` says a container."""
+    if container.WANTED and container.missing():
+        pytest.skip(container.missing())
+    server = container.server_for_tests(directory)
+    server.start()
+    yield server
+    server.kill()
 
 
 def _settings(server: NatsServer) -> CommonSettings:

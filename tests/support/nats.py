@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from infra.local.lifeline import die_with_parent
@@ -49,11 +50,8 @@ class NatsServer:
                 stderr=log,
                 preexec_fn=die_with_parent(),  # noqa: PLW1509  # one system call, nothing that locks
             )
-        deadline = time.monotonic() + START_DEADLINE_S
-        while not _greets(self.port):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"nats-server did not start:\n{self.log()[-3000:]}")
-            time.sleep(0.01)
+        process = self._process
+        self._until_it_greets(lambda: process.poll() is None)
 
     def kill(self) -> None:
         """SIGKILL, as a crash would end it; the directory stays."""
@@ -82,6 +80,13 @@ class NatsServer:
     def log(self) -> str:
         """Everything that the server has logged."""
         return (self.directory / "nats.log").read_text(errors="replace")
+
+    def _until_it_greets(self, lives: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_DEADLINE_S
+        while not _greets(self.port):
+            if not lives() or time.monotonic() > deadline:
+                raise RuntimeError(f"nats-server did not start:\n{self.log()[-3000:]}")
+            time.sleep(0.01)
 
     def _end(self, how: signal.Signals) -> None:
         if self._process is None:
