@@ -35,8 +35,8 @@ async def _main(service: Service, settings: EdgeSettings) -> None:
 
 async def _serve(service: Service, node: Node) -> None:
     connections = Connections(node)
-    app = application(node, connections, service.health)
-    async with serving(server_config(app, node.settings)) as port:
+    app = application(node, service.health)
+    async with serving(server_config(app, connections, node.settings)) as port:
         _log.info("edge.listening", host=node.settings.host, port=port)
         service.health.set("http", True)
         service.on_stop(connections.drain)

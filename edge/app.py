@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -11,19 +12,19 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
-from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge import metrics
 from edge.connections import Connections
+from edge.door import Door
 from edge.http import problems
 from edge.http.channels import ChannelRoutes
 from edge.http.events import EventRoutes
 from edge.node import Node
 from edge.settings import EdgeSettings
-from edge.websocket import EdgeProtocol
-from shared.errors import ParleyError
+from shared.errors import ParleyError, UpgradeRequired
 from shared.health import Health
 from shared.http_server import BACKLOG
 
@@ -38,10 +39,10 @@ _PAGE_HEADERS = (
 )
 
 
-def application(node: Node, connections: Connections, health: Health) -> Starlette:
+def application(node: Node, health: Health) -> Starlette:
     """Every route of an edge."""
     routes: Sequence[BaseRoute] = [
-        WebSocketRoute("/v1/ws", connections.endpoint),
+        Route("/v1/ws", _no_upgrade),
         *ChannelRoutes(node).routes,
         *EventRoutes(node).routes,
         Route("/v1/asyncapi.json", _api_file("asyncapi.json")),
@@ -56,17 +57,14 @@ def application(node: Node, connections: Connections, health: Health) -> Starlet
     )
 
 
-def server_config(app: Starlette, settings: EdgeSettings) -> uvicorn.Config:
-    """How uvicorn serves it: our WebSocket protocol, no compression, no pings of its own."""
+def server_config(app: Starlette, connections: Connections, settings: EdgeSettings) -> uvicorn.Config:
+    """How uvicorn serves it: WebSockets are taken out of its hands at the door."""
     return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        ws=EdgeProtocol,
-        ws_max_size=settings.frame_bytes_max,
-        ws_ping_interval=None,
-        ws_ping_timeout=None,
-        ws_per_message_deflate=False,
+        http=partial(Door, connections),  # type: ignore[arg-type]  # uvicorn only calls it
+        ws="none",
         backlog=BACKLOG,
         log_config=None,
         access_log=False,
@@ -104,6 +102,10 @@ def _route(scope: Scope) -> str:
         known = {"events", "messages", "members"}
         return "/v1/channels/{channel}" + (f"/{tail[0]}" if tail and tail[0] in known else "")
     return path if path in {"/healthz", "/readyz", "/metrics"} else "page"
+
+
+async def _no_upgrade(_: Request) -> Response:
+    raise UpgradeRequired("this is a WebSocket: ask for an upgrade")
 
 
 def _api_file(name: str) -> Callable[[Request], Awaitable[Response]]:

@@ -7,8 +7,6 @@ them through `Delivery`. Times are seconds of the loop's clock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -38,7 +36,6 @@ from shared.records import Belonging, ReadMarker
 HEADS_OF_PING = 50
 RETRY_AFTER_MS = 1000
 
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 _log = structlog.get_logger()
 
 
@@ -67,12 +64,12 @@ class Connection:
         """How many events were written to the session so far."""
         return self._delivery.events if self._delivery is not None else 0
 
-    async def run(self, receive: Receive) -> None:
+    async def run(self) -> None:
         """Returns when the connection is over."""
         self.wire.listener = self
         try:
             async with asyncio.TaskGroup() as group:
-                await self._converse(receive, group)
+                await self._converse(group)
                 raise _Ended
         except* _Ended:
             pass
@@ -132,8 +129,8 @@ class Connection:
 
     # ------------------------------------------------------------ hello
 
-    async def _converse(self, receive: Receive, group: asyncio.TaskGroup) -> None:
-        first = await _text(receive)
+    async def _converse(self, group: asyncio.TaskGroup) -> None:
+        first = await self.wire.receive()
         if first is None:
             return
         hello = self._hello(first)
@@ -142,11 +139,11 @@ class Connection:
         assert self._dialogue is not None
         intake = Intake(self.wire, self._session, self._dialogue, spawn=group.create_task)
         try:
-            # What came behind the hello is in uvicorn's queue; then frames are taken where they are read.
-            while self.wire.is_queueing and (text := await _text(receive)) is not None:
+            # What came behind the hello waits already; then frames are taken where they are read.
+            while self.wire.is_queueing and (text := await self.wire.receive()) is not None:
                 intake.take(text)
             self.wire.take = intake.take
-            while await _text(receive) is not None:
+            if await self.wire.receive() is not None:
                 raise AssertionError("frames do not come this way any more")
         finally:
             self.wire.take = None
@@ -284,14 +281,3 @@ class Connection:
             events=self.events,
             bytes=self.wire.bytes_written,
         )
-
-
-async def _text(receive: Receive) -> str | None:
-    """The next text frame; None when the connection is over. A binary frame reads as its bytes' text."""
-    message = await receive()
-    if message["type"] == "websocket.disconnect":
-        return None
-    text = message.get("text")
-    if text is not None:
-        return str(text)
-    return bytes(message.get("bytes") or b"").decode(errors="replace")

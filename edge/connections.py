@@ -10,18 +10,18 @@ import asyncio
 import random
 
 import structlog
-from starlette.responses import Response
-from starlette.websockets import WebSocket
 
 from edge import metrics, origin
 from edge.auth import bearer
 from edge.connection import Connection
 from edge.core import wire_errors
-from edge.core.limits import Bucket, Rate
-from edge.http.problems import respond
+from edge.core.admission import Admission
+from edge.core.handshake import Upgrade
+from edge.core.limits import Rate
+from edge.door import Door
 from edge.node import Node
-from edge.websocket import EXTENSION, EdgeProtocol
-from shared.errors import Forbidden, ParleyError, RateLimited, Unavailable
+from edge.websocket import EdgeProtocol
+from shared.errors import Forbidden, ParleyError, Unavailable
 
 TICK_MAX_S = 1.0
 TICKS_OF_HEARTBEAT = 8
@@ -31,47 +31,55 @@ _log = structlog.get_logger()
 
 
 class Connections:
-    """One per edge. Its endpoint is the WebSocket route; `tick` runs beside it; `drain` ends it."""
+    """One per edge: who comes in through the door is served here; `tick` runs beside it; `drain` ends it."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._open: set[Connection] = set()
+        self.frame_bytes_max = node.settings.frame_bytes_max
+        self.doors: dict[Door, float] = {}
+        self._open: dict[Connection, asyncio.Task[None]] = {}
         self._events_of_closed = 0
         self._events_counted = 0
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
         settings = node.settings
-        self._admission = Bucket(
-            "sessions",
-            Rate(settings.sessions_rate, settings.sessions_burst),
-            at_s=asyncio.get_running_loop().time(),
+        self._admission = Admission(
+            Rate(settings.sessions_rate, settings.sessions_burst), asyncio.get_running_loop().time()
         )
 
     def __len__(self) -> int:
         return len(self._open)
 
-    async def endpoint(self, websocket: WebSocket) -> None:
-        """An upgrade request: refused before it costs anything, or served to its end."""
-        try:
-            self._admit(websocket)
-        except ParleyError as error:
-            metrics.SESSIONS_REFUSED.labels(error.limit or error.code).inc()
-            await websocket.send_denial_response(_denial(error))
-            return
-        await websocket.accept()
-        wire = websocket.scope["extensions"][EXTENSION]
-        assert isinstance(wire, EdgeProtocol)
-        connection = Connection(self._node, wire, bearer(websocket.headers.get("authorization")))
-        self._open.add(connection)
+    # ------------------------------------------------------------ called by the door
+
+    def admit(self, upgrade: Upgrade) -> None:
+        """Raises `Forbidden` for a foreign page, `Unavailable` for one session too many."""
+        settings = self._node.settings
+        if not origin.allowed(upgrade.origin, upgrade.host, settings.allowed_origins):
+            raise Forbidden("pages of this origin may not connect", limit="origin")
+        if self._draining:
+            raise Unavailable("this edge is leaving", retry_after_ms=1000, limit="draining")
+        if len(self._open) >= settings.sessions_max:
+            raise Unavailable("this edge is full", retry_after_ms=5000, limit="sessions_max")
+        self._admission.enter(asyncio.get_running_loop().time())
+
+    def refused(self, error: ParleyError) -> None:
+        """Somebody was not let in."""
+        metrics.SESSIONS_REFUSED.labels(error.limit or error.code).inc()
+
+    def serve(self, wire: EdgeProtocol, upgrade: Upgrade) -> None:
+        """A connection was opened: it is served to its end."""
+        connection = Connection(self._node, wire, bearer(upgrade.authorization))
+        self._open[connection] = asyncio.create_task(self._served(connection))
         self._empty.clear()
-        metrics.SESSIONS.set(len(self._open))
+
+    async def _served(self, connection: Connection) -> None:
         try:
-            await connection.run(websocket.receive)
+            await connection.run()
         finally:
-            self._open.discard(connection)
+            del self._open[connection]
             self._events_of_closed += connection.events
-            metrics.SESSIONS.set(len(self._open))
             if not self._open:
                 self._empty.set()
 
@@ -86,6 +94,11 @@ class Connections:
             for connection in tuple(self._open):
                 connection.tick(now_s)
                 events += connection.events
+            for door, since_s in tuple(self.doors.items()):
+                if now_s - since_s < self._node.settings.hello_deadline_s:
+                    break
+                door.too_slow()
+            metrics.SESSIONS.set(len(self._open))
             metrics.DELIVERED.inc(events - self._events_counted)
             self._events_counted = events
 
@@ -111,22 +124,3 @@ class Connections:
             for connection in tuple(self._open):
                 connection.wire.abort()
         _log.info("edge.drained")
-
-    def _admit(self, websocket: WebSocket) -> None:
-        """Raises `Forbidden` for a foreign page, `Unavailable` or `RateLimited` for too many sessions."""
-        settings = self._node.settings
-        headers = websocket.headers
-        if not origin.allowed(headers.get("origin"), headers.get("host"), settings.allowed_origins):
-            raise Forbidden("pages of this origin may not connect", limit="origin")
-        if self._draining:
-            raise Unavailable("this edge is leaving", retry_after_ms=1000, limit="draining")
-        if len(self._open) >= settings.sessions_max:
-            raise Unavailable("this edge is full", retry_after_ms=5000, limit="sessions_max")
-        self._admission.take(asyncio.get_running_loop().time())
-
-
-def _denial(error: ParleyError) -> Response:
-    """The answer to an upgrade: too many sessions is 503, whatever the bucket calls it."""
-    if isinstance(error, RateLimited):
-        error = Unavailable(error.message, retry_after_ms=error.retry_after_ms, limit=error.limit)
-    return respond(error)

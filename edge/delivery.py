@@ -190,9 +190,7 @@ class Delivery:
         Of channels that are live only: the others' events are on their way anyway.
         """
         keys = list(self._held)
-        if not keys:
-            return {}
-        start = self._rotation % len(keys)
+        start = self._rotation % max(1, len(keys))
         chosen = (keys[start:] + keys[:start])[:count]
         self._rotation = start + len(chosen)
         helds = [self._held[key] for key in chosen]
@@ -233,7 +231,8 @@ class Delivery:
                 return
         expected = sub.cursor
         async for page in self._replayer.pages(feed, sub.cursor):
-            await self.wire.drained()
+            if self.wire.is_laden:
+                await self.wire.drained()
             feed.flush()  # the page may hold what no sink has heard of: it may end the membership (P21)
             if not self._is_current(held) or sub.cursor != expected or sub.mode is Mode.LIVE:
                 self._work.set()  # detached, or asked for something else meanwhile

@@ -13,10 +13,7 @@ from collections import deque
 from edge.core.session import Session, State
 from edge.dialogue import Dialogue
 from edge.lanes import Spawn, fail
-from edge.websocket import EdgeProtocol
-
-FRAMES_OF_READ_MAX = 65_536
-"""More than one read of 256 KiB can hold: a client's text frame has at least six bytes."""
+from edge.websocket import FRAMES_OF_READ_MAX, EdgeProtocol
 
 
 class Intake:

@@ -109,19 +109,25 @@ class Roster:
 
     # ------------------------------------------------------------ the list
 
-    def pages(self) -> AsyncIterator[tuple[list[ChannelKey], bool]]:
-        """The directory's pages; the first one goes into `welcome`."""
-        return self._directory.pages(self._principal, self._page)
+    async def pages(self) -> AsyncIterator[tuple[list[ChannelKey], bool]]:
+        """The user's channels page by page, and whether there may be more; the first goes into `welcome`.
+
+        Who comes back names their channels themselves: those are the first page, and what else there is
+        is looked up when the client has been served (a crowd that comes back has no time for it before).
+        """
+        if self._cursors:
+            yield list(self._cursors)[: self._page], True
+        async for keys, more in self._directory.pages(self._principal, self._page):
+            yield keys, more
 
     async def attach(self, keys: Sequence[ChannelKey]) -> list[ChannelInfo]:
         """Attach those that the user is a member of. Nothing is awaited after the first is attached:
 
         the caller sends the list and calls `resume_listed` before it awaits anything else.
         """
-        feeds, markers = await self._fetched(keys)
+        feeds, markers = await self._fetched([key for key in keys if key not in self._delivery])
         infos: list[ChannelInfo] = []
-        for key in keys:
-            feed = feeds[key]
+        for key, feed in feeds.items():
             if key in self._delivery or not self._may_follow(feed):
                 continue
             assert feed is not None

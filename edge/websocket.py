@@ -1,45 +1,38 @@
-"""uvicorn's WebSocket protocol, opened up: frames that are encoded once, and closes that really end.
+"""One WebSocket behind its handshake: frames that are encoded once, and closes that really end.
 
-uvicorn constructs this class for every upgraded connection; it puts itself into the ASGI scope
-(`scope["extensions"]["parley"]`), so that a session can write bytes that many recipients share straight to
-the transport. Compression is off, so a plain text frame is right on every connection.
+`door.py` makes one for every upgrade that it grants. What comes in is read by `FrameStream`; what goes out is
+bytes that many recipients share, straight to the socket: without compression they are right for everybody.
 
 Backpressure: the write buffer's high mark is 0. `pause_writing` therefore means "the kernel did not take
-everything", `resume_writing` "it has everything now". The kernel's own share is bounded with SO_SNDBUF and
-TCP_NOTSENT_LOWAT; without them a stalled reader hides 4 MB there.
+everything", `resume_writing` "it has everything now". The kernel's own share is bounded (`socket_options`).
 
-uvicorn closes a connection by `transport.close()`, which waits for ever when the peer does not read; every
-close here is followed by `abort()` at a deadline.
-
-What of uvicorn is used beyond its interface: conn, transport, writable, close_sent, close_timer, queue,
-handshake_complete, read_paused, frames, curr_msg_data_type, and the methods that are overridden.
-`tests/edge/test_websocket.py` holds them to what this file believes, at every bump of the pinned version.
+`transport.close()` waits for ever when the peer does not read: every close here is followed by `abort()` at a
+deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import socket
 from asyncio.transports import BaseTransport
+from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol, cast
 
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Frame
-from websockets.protocol import State
-
-from edge.core import codec, wire_errors
-from edge.core.server_frames import Bye
+from edge import socket_options
+from edge.core import wire_errors
+from edge.core.frame_stream import FrameStream
+from edge.core.goodbye import STANDARD, bye_frame
 from edge.core.wire_errors import CloseCode
 
-EXTENSION = "parley"
-SEND_BUFFER_BYTES = 32 * 1024
-UNSENT_BYTES = 16 * 1024
-USER_TIMEOUT_MS = 30_000
 CLOSE_DEADLINE_S = 5.0
 """From the first sign of a close until the connection is cut, whatever the peer does."""
+
+LADEN_BYTES = 64 * 1024
+"""What one turn of the loop writes with one system call: all channels of a resume, mostly."""
+
+FRAMES_OF_READ_MAX = 65_536
+"""More than one read of 256 KiB can hold: a client's text frame has at least six bytes."""
 
 
 class Listener(Protocol):
@@ -55,41 +48,38 @@ class Listener(Protocol):
         """The kernel has taken everything."""
 
 
-def bye_frame(code: CloseCode, retry_after_ms: int | None = None) -> bytes:
-    """The `bye` that precedes a close (P10), framed."""
-    bye = Bye(code=code.code, reason=code.name, resumable=code.resumable, retry_after_ms=retry_after_ms)
-    return codec.text_frame(codec.encode(bye))
-
-
-_STANDARD_BYES = {code.code: bye_frame(code) for code in (wire_errors.BAD_TEXT, wire_errors.FRAME_TOO_LARGE)}
-
-
-class EdgeProtocol(WebSocketsSansIOProtocol):
+class EdgeProtocol(asyncio.Protocol):
     """One connection. Everything public here runs on the loop and never blocks."""
 
-    listener: Listener | None = None
-    take: Callable[[str], None] | None = None
-    """Who takes frames where they are read; without it they go through uvicorn's queue."""
-    abort_timer: asyncio.TimerHandle | None = None
-    closed_with: int | None = None
-    bytes_written = 0
-    is_flowing = True
-    """Whether the kernel has taken everything that was written: what `writable` says, without asking it."""
-    _unsent: list[bytes]
-    _fd = -1
-    """The plain socket, as long as it is ours alone to write to."""
+    def __init__(self, connections: set[Any], *, frame_bytes_max: int) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]  # until `connection_made`
+        self.listener: Listener | None = None
+        self.take: Callable[[str], None] | None = None
+        """Who takes frames where they are read; without it they wait for `receive`."""
+        self.closed_with: int | None = None
+        self.bytes_written = 0
+        self.is_flowing = True
+        """Whether the kernel has taken everything that was written."""
+        self._connections = connections
+        """uvicorn's, for `shutdown`."""
+        self._frames = FrameStream(frame_bytes_max)
+        self._unsent: list[bytes] = []
+        self._fd = -1
+        """The plain socket, as long as it is ours alone to write to."""
+        self._inbox: deque[str] = deque(maxlen=FRAMES_OF_READ_MAX)
+        self._is_over = False
+        self._is_reading = True
+        self._news: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._abort_timer: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------ for the session
 
     @property
     def is_open(self) -> bool:
         """Whether a text frame may be written now."""
-        return (
-            self.handshake_complete
-            and not self.close_sent
-            and self.conn.state is State.OPEN
-            and not self.transport.is_closing()
-        )
+        return self._frames.is_open and not self.transport.is_closing()
 
     @property
     def buffered_bytes(self) -> int:
@@ -97,10 +87,26 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
         unsent = sum(map(len, self._unsent)) if self._unsent else 0
         return unsent + (0 if self.is_flowing else self.transport.get_write_buffer_size())
 
+    @property
+    def is_laden(self) -> bool:
+        """Whether whoever has much to write should wait for `drained` before."""
+        return not self.is_flowing or self.buffered_bytes > LADEN_BYTES
+
     async def drained(self) -> None:
         """Returns when the kernel has taken everything, or the connection is lost."""
         self.flush()
-        await self.writable.wait()
+        while not self.is_flowing:
+            if self._drained is None:
+                self._drained = self.loop.create_future()
+            await asyncio.shield(self._drained)
+
+    async def receive(self) -> str | None:
+        """The next text; None when the conversation is over."""
+        while not self._inbox and not self._is_over:
+            self.resume_reading()
+            self._news = self.loop.create_future()
+            await self._news
+        return self._inbox.popleft() if self._inbox and not self._is_over else None
 
     def write(self, frames: bytes) -> None:
         """Write whole frames, together with what else comes up in this turn of the loop.
@@ -150,15 +156,8 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
         self.write(bye_frame(code, retry_after_ms))
         self.flush()
         self.closed_with = code.code
-        self.conn.send_close(code.code, code.name)
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = True
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": code.code, "reason": code.name})
-        if self.read_paused:
-            self.read_paused = False
-            self.transport.resume_reading()
-        # Also keeps `run_asgi` from closing the transport before the peer has answered.
-        self.close_timer = self.loop.call_later(CLOSE_DEADLINE_S, self.transport.abort)
+        self._frames.close(code.code, code.name)
+        self._end()
 
     def abort(self) -> None:
         """Cut the connection now."""
@@ -166,123 +165,136 @@ class EdgeProtocol(WebSocketsSansIOProtocol):
 
     @property
     def is_queueing(self) -> bool:
-        """Whether frames wait in uvicorn's queue."""
-        return not self.queue.empty()
+        """Whether frames wait for `receive`."""
+        return bool(self._inbox) and not self._is_over
 
     def pause_reading(self) -> None:
         """Leave what the client sends in its socket."""
-        if not self.read_paused:
-            self.read_paused = True
+        if self._is_reading and not self.transport.is_closing():
+            self._is_reading = False
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read on."""
-        if self.read_paused and not self.transport.is_closing():
-            self.read_paused = False
+        if not self._is_reading and not self.transport.is_closing():
+            self._is_reading = True
             self.transport.resume_reading()
 
-    # ------------------------------------------------------------ called by uvicorn
+    # ------------------------------------------------------------ called by the loop, and by uvicorn
 
     def connection_made(self, transport: BaseTransport) -> None:
         """A connection was upgraded."""
-        super().connection_made(transport)
-        self._unsent = []
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+        self._connections.add(self)
         self.transport.set_write_buffer_limits(high=0)
         found = self.transport.get_extra_info("socket")
         if found is not None:
-            _bound_kernel_buffers(found)
+            socket_options.bound(found)
             if self.transport.get_extra_info("sslcontext") is None:
                 self._fd = found.fileno()
-
-    def handle_connect(self, event: object) -> None:
-        """The upgrade request: the application finds this object in its scope."""
-        super().handle_connect(event)  # type: ignore[arg-type]
-        if hasattr(self, "scope"):
-            extensions: dict[str, object] = self.scope["extensions"]  # type: ignore[assignment]
-            extensions[EXTENSION] = self
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrived."""
         if self.listener is not None:
             self.listener.heard()
-        super().data_received(data)
+        frames = self._frames
+        for text in frames.feed(data):
+            self._on_text(text)
+        if frames.broken_with is not None:
+            self._broken(frames.broken_with)
+        elif frames.closed_by_peer_with is not None:
+            self._closed(frames.closed_by_peer_with)
+        else:
+            self._flush_control()
 
-    def send_receive_event_to_app(self) -> None:
-        """A whole message was read. What is no UTF-8 is uvicorn's to refuse."""
-        if self.take is None or self.close_sent:
-            super().send_receive_event_to_app()
+    def _on_text(self, text: str) -> None:
+        if self._is_over:
+            return  # on its way before the client could hear of our close
+        if self.take is not None:
+            self.take(text)
             return
-        message = b"".join(self.frames)
-        try:
-            text = message.decode(errors="strict" if self.curr_msg_data_type == "text" else "replace")
-        except UnicodeDecodeError:
-            super().send_receive_event_to_app()
-            return
-        self.frames = []
-        self.take(text)
+        self._inbox.append(text)
+        self.pause_reading()
+        self._tell()
 
     def pause_writing(self) -> None:
         """The kernel did not take everything."""
-        super().pause_writing()
         self.is_flowing = False
         if self.listener is not None:
             self.listener.stalled()
 
     def resume_writing(self) -> None:
         """The kernel has everything."""
-        super().resume_writing()
-        self.is_flowing = True
+        self._flows()
         if self.listener is not None:
             self.listener.flowing()
 
-    def handle_close(self, event: Frame) -> None:
+    def _closed(self, code: int) -> None:
         """The peer closes, or answers our close."""
-        if self.closed_with is None and self.conn.close_rcvd is not None:
-            self.closed_with = int(self.conn.close_rcvd.code)
-        super().handle_close(event)
+        if self.closed_with is None:
+            self.closed_with = code
+        self._end()
+        self.transport.close()
+
+    def _broken(self, code: int) -> None:
+        """The peer broke the protocol: a frame too large (1009), text that is no UTF-8 (1007), …"""
+        if not self._is_over:
+            self.closed_with = code
+            self._unsent.append(STANDARD.get(code, b""))
+        self._end()
+        self.transport.close()
+
+    def _end(self) -> None:
+        """The conversation is over: send what is left, and cut the connection if the peer does not finish."""
+        if self._unsent and not self.transport.is_closing():
+            self._put(b"".join(self._unsent))
+        self._unsent.clear()
+        self._flush_control()
+        self._is_over = True
+        self._tell()
+        self.resume_reading()
         self._abort_later()
 
-    def handle_parser_exception(self) -> None:
-        """The peer broke the protocol: a frame too large (1009), text that is no UTF-8 (1007), …"""
-        self.flush()
-        code = self.conn.close_sent.code if self.conn.close_sent is not None else 1002
-        self.closed_with = int(code)
-        if self.handshake_complete and not self.close_sent and not self.transport.is_closing():
-            self.transport.write(_STANDARD_BYES.get(int(code), b""))
-        super().handle_parser_exception()
-        self._abort_later()
+    def _flush_control(self) -> None:
+        """Pongs and closes."""
+        data = self._frames.to_send()
+        if data and not self.transport.is_closing():
+            self.flush()
+            self.transport.write(data)
+
+    def _tell(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
 
     def shutdown(self) -> None:
         """uvicorn stops. `drain` has moved the sessions away; who is left hears why."""
         if self.is_open:
             self.close_with(wire_errors.GOING_AWAY)
         else:
-            super().shutdown()
+            self.transport.close()
         self._abort_later(1.0)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         """The connection is gone."""
         self._fd = -1  # the number may be somebody else's soon
-        if self.abort_timer is not None:
-            self.abort_timer.cancel()
-        super().connection_lost(exc)
+        self._connections.discard(self)
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+            self._abort_timer = None
+        self._is_over = True
+        self._unsent.clear()
+        self._flows()
+        self._tell()
+
+    def _flows(self) -> None:
+        self.is_flowing = True
+        if self._drained is not None:
+            self._drained.set_result(None)
+            self._drained = None
 
     def _abort_later(self, after_s: float = CLOSE_DEADLINE_S) -> None:
-        if self.abort_timer is None and not self.disconnected:
-            self.abort_timer = self.loop.call_later(after_s, self.transport.abort)
-
-
-class _Socket(Protocol):
-    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
-
-
-def _bound_kernel_buffers(connection: _Socket) -> None:
-    with contextlib.suppress(OSError):  # a Unix socket has no TCP options
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        for name, value in (("TCP_NOTSENT_LOWAT", UNSENT_BYTES), ("TCP_USER_TIMEOUT", USER_TIMEOUT_MS)):
-            option = getattr(socket, name, _LINUX.get(name))
-            if option is not None:
-                connection.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
-_LINUX: dict[str, int] = {"TCP_NOTSENT_LOWAT": 25} if hasattr(socket, "SO_PEERCRED") else {}
+        if self not in self._connections:  # lost already
+            return
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+        self._abort_timer = self.loop.call_later(after_s, self.transport.abort)

@@ -65,6 +65,27 @@ class TooLarge(ParleyError):
     http_status = 413
 
 
+class HeadTooLarge(TooLarge):
+    """The request line and headers are longer than the edge reads."""
+
+    http_status = 431
+
+
+class TooSlow(ParleyError):
+    """The request did not arrive in time."""
+
+    code = "too_slow"
+    retryable = True
+    http_status = 408
+
+
+class UpgradeRequired(ParleyError):
+    """This address speaks WebSocket only, in version 13."""
+
+    code = "upgrade_required"
+    http_status = 426
+
+
 class Unauthorized(ParleyError):
     """The token is missing, malformed, expired, or signed by nobody whom we trust."""
 

@@ -36,6 +36,7 @@ class BusError(ParleyError):
     def __init__(self, message: str, err_code: int = 0, *, status: int = 400) -> None:
         super().__init__(message)
         self.err_code = err_code
+        self.status = status
         self.retryable_now = status >= 500
 
 
@@ -149,7 +150,8 @@ class StreamReads(Connection):
         if status == "503":
             raise Unavailable(f"{stream} cannot be read now", retry_after_ms=500)
         if status not in {"204", "404"}:
-            raise BusError(f"Direct Get on {stream}: {status} {end.headers.get('Description')}")
+            description = end.headers.get("Description")
+            raise BusError(f"Direct Get on {stream}: {status} {description}", status=int(status))
         return [stored_from_headers(answer) for answer in answers]
 
     async def _from_leader(self, stream: str, body: Mapping[str, object]) -> StoredMessage | None:

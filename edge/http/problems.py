@@ -38,6 +38,8 @@ def respond(error: ParleyError) -> Response:
     headers = {}
     if error.http_status in {429, 503}:
         headers["Retry-After"] = str(max(1, math.ceil((error.retry_after_ms or 1000) / 1000)))
+    if error.http_status == 426:  # RFC 6455, 4.4: says what would be understood
+        headers |= {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
     if error.http_status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(

@@ -39,6 +39,8 @@ ELSEWHERE = {
     "edge/typing_board.py": _DIALOGUE,
     "edge/delivery.py": "tests/edge/test_websocket.py",
     "edge/intake.py": "tests/edge/test_connections.py",
+    "edge/core/goodbye.py": "tests/edge/test_dialogue.py",
+    "edge/socket_options.py": "tests/edge/test_websocket.py",
     "edge/listing.py": "tests/edge/test_directory.py",
     "edge/roster.py": "tests/edge/test_membership.py",
     # behind the publisher's and the feed's door

@@ -166,10 +166,10 @@ async def test_what_is_kept_is_bounded(
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 5])
-async def test_a_sessions_pages_cost_one_request_each(
+async def test_a_sessions_pages_cost_one_request(
     bus: Bus, settings: CommonSettings, directory: Directory, count: int
 ) -> None:
-    """Every page of a user's channels is one request, and the last one says that it is the last."""
+    """All pages of a user's channels are one request, and the last one says that it is the last."""
     workspace = f"pages-{count}"
     await put_belonging(bus, workspace, *(f"p_{number}" for number in range(count)))
     async with counting(bus, settings) as counter:
@@ -178,4 +178,13 @@ async def test_a_sessions_pages_cost_one_request_each(
     sizes = [2] * (count // 2) + [1] * (count % 2) or [0]
     assert [len(keys) for keys, _ in pages] == sizes
     assert [more for _, more in pages] == [True] * (len(sizes) - 1) + [False]
-    assert counts == (len(sizes), count)
+    assert counts == (1, count)
+
+
+async def test_more_channels_than_one_answer_holds(bus: Bus, directory: Directory) -> None:
+    """Whoever is in more than 1,024 channels is told of each once, page by page."""
+    await put_belonging(bus, "many", *(f"m_{number:04d}" for number in range(1030)))
+    pages = [page async for page in directory.pages(principal("many"), 500)]
+    found = [key.channel for keys, _ in pages for key in keys]
+    assert found == [f"m_{number:04d}" for number in range(1030)]
+    assert [more for _, more in pages][-1] is False

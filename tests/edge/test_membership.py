@@ -213,3 +213,28 @@ async def _answer(peer: Peer, frame: Frame) -> Frame:
 
 def _comparable(answer: Frame) -> Frame:
     return {name: value for name, value in answer.items() if name not in {"id", "channel"}}
+
+
+async def test_who_comes_back_is_served_first_what_they_name(stack: Stack) -> None:
+    """A hello with cursors is welcomed to those channels; the others follow, each once (P6, P7)."""
+    async with Peer.opened(stack.url, "returner") as peer:
+        for channel in ("returned-a", "returned-b"):
+            await peer.do("create_channel", kind="public", name=channel, channel=channel)
+            entry = await peer.take("channel", member=True)
+        epoch = entry["channel"]["epoch"]
+        await eventually(lambda: _listed(stack.url, "returner", 2))
+    cursors = {"returned-b": {"epoch": epoch, "seq": 1}, "not-mine": {"epoch": epoch, "seq": 1}}
+    async with Peer.opened(stack.url, "returner", cursors=cursors) as peer:
+        assert ([info["id"] for info in peer.welcome["channels"]], peer.welcome["more"]) == (
+            ["returned-b"],
+            True,
+        )
+        assert (await peer.take("resumed", channel="returned-b"))["complete"]
+        rest = await peer.take("channels")
+        assert ([info["id"] for info in rest["channels"]], rest["more"]) == (["returned-a"], False)
+        assert (await peer.take("resumed", channel="not-mine"))["gap"]["reason"] == "forbidden"
+
+
+async def _listed(url: str, user: str, count: int) -> bool:
+    async with Peer.opened(url, user) as peer:
+        return len(peer.welcome["channels"]) == count

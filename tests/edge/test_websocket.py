@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import re
@@ -11,14 +10,9 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest_asyncio
-import uvicorn
 import websockets
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from uvicorn.server import ServerState
 from websockets.asyncio.client import ClientConnection
-from websockets.protocol import State
 
-from edge.websocket import EdgeProtocol
 from tests.support.peer import Peer, token
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
@@ -106,29 +100,3 @@ async def test_a_reader_who_never_reads_is_closed(impatient: str) -> None:
 
 async def _positive(url: str, metric: str) -> bool:
     return await counted(url, metric) > 0
-
-
-def test_uvicorn_is_what_this_was_written_for() -> None:
-    """Every name of uvicorn's that is used beyond its interface is there, as it is believed to be."""
-    config = uvicorn.Config(_no_application, ws=EdgeProtocol, lifespan="off", log_config=None)
-    config.load()
-    assert config.ws_protocol_class is EdgeProtocol
-    loop = asyncio.new_event_loop()
-    try:
-        protocol = EdgeProtocol(config, ServerState(), {}, loop)
-        assert protocol.writable.is_set()
-        assert (protocol.close_sent, protocol.close_timer, protocol.handshake_complete) == (
-            False,
-            None,
-            False,
-        )
-        assert (protocol.read_paused, protocol.disconnected, protocol.queue.qsize()) == (False, False, 0)
-        assert protocol.conn.state is State.CONNECTING
-    finally:
-        loop.close()
-    for name in ("handle_connect", "handle_close", "handle_parser_exception", "shutdown", "connection_lost"):
-        assert name in vars(WebSocketsSansIOProtocol), name
-
-
-async def _no_application(scope: object, receive: object, send: object) -> None:
-    """Never called."""

@@ -1,0 +1,149 @@
+"""Where connections come in: uvicorn's HTTP protocol, with the upgrade to a WebSocket taken out of its hands.
+
+A request for an upgrade is judged and answered here, before an ASGI application or a task exists: what
+`core/handshake` says of its form, then what the edge says of its origin and of the room it has left (503 with
+`Retry-After`). Everything else is HTTP and goes on to Starlette. An idle session takes half the memory that it
+took through ASGI (see DESIGN.md).
+
+A head that does not end is refused when it is too large (431), and when it takes too long (408): uvicorn
+bounds neither.
+
+What of uvicorn is used beyond its interface is listed, and held to the pinned version, in
+`tests/edge/test_door.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Any, Protocol
+
+import httptools
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from edge.core import handshake
+from edge.http import problems
+from edge.websocket import EdgeProtocol
+from shared.errors import BadRequest, ParleyError, TooSlow
+
+
+class Host(Protocol):
+    """The edge, as the door sees it."""
+
+    frame_bytes_max: int
+    doors: dict[Door, float]
+    """Those at which a request is expected or has begun, and since when, in that order."""
+
+    def admit(self, upgrade: handshake.Upgrade) -> None:
+        """Raises a `ParleyError` if there is no entry."""
+
+    def refused(self, error: ParleyError) -> None:
+        """There was none."""
+
+    def serve(self, wire: EdgeProtocol, upgrade: handshake.Upgrade) -> None:
+        """The connection is open."""
+
+
+class Door(HttpToolsProtocol):
+    """One connection, until it has become a WebSocket."""
+
+    def __init__(
+        self,
+        host: Host,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._host = host
+        self._head_bytes = 0
+
+    def too_slow(self) -> None:
+        """The request has taken its time."""
+        if self._head_bytes:
+            self._refuse(TooSlow("the request did not arrive in time"))
+        else:
+            self._host.doors.pop(self, None)
+            self.transport.abort()
+
+    # ------------------------------------------------------------ called by uvicorn
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Somebody is there."""
+        super().connection_made(transport)
+        self._host.doors[self] = self.loop.time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody is there any more."""
+        self._host.doors.pop(self, None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a request; behind an upgrade the first frames may stand already."""
+        self._unset_keepalive_if_required()
+        self._head_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._should_upgrade():
+                self._upgrade(data[upgrade.args[0] :])
+                return
+        except httptools.HttpParserError:
+            self._refuse(BadRequest("this is no HTTP request"))
+            return
+        if self not in self._host.doors:
+            self._head_bytes = 0
+        elif self._head_bytes > handshake.HEAD_BYTES_MAX:
+            self._refuse(handshake.too_large())
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._host.doors.setdefault(self, self.loop.time())
+
+    def on_headers_complete(self) -> None:
+        """Its head is here."""
+        self._host.doors.pop(self, None)
+        super().on_headers_complete()
+
+    def _should_upgrade(self) -> bool:
+        return self._get_upgrade() == b"websocket"
+
+    # ------------------------------------------------------------ the upgrade
+
+    def _upgrade(self, rest: bytes) -> None:
+        host, transport = self._host, self.transport
+        try:
+            if self.cycle is not None and not self.cycle.response_complete:
+                raise BadRequest("an upgrade has to wait for the answer before it")
+            upgrade = handshake.judge(
+                self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers
+            )
+            host.admit(upgrade)
+        except ParleyError as error:
+            self._refuse(error)
+            return
+        self.connections.discard(self)
+        wire = EdgeProtocol(self.connections, frame_bytes_max=host.frame_bytes_max)
+        wire.connection_made(transport)
+        transport.set_protocol(wire)
+        transport.write(handshake.accepted(upgrade.key))
+        host.serve(wire, upgrade)
+        if rest:
+            wire.data_received(rest)
+
+    def _refuse(self, error: ParleyError) -> None:
+        """Answer, and hang up."""
+        self._host.doors.pop(self, None)
+        self._host.refused(error)
+        if self.transport.is_closing():
+            return
+        response = problems.respond(error)
+        head = b"".join(b"%b: %b\r\n" % header for header in response.raw_headers)
+        status = HTTPStatus(response.status_code)
+        line = f"HTTP/1.1 {status.value} {status.phrase}\r\nconnection: close\r\n"
+        self.transport.write(line.encode() + head + b"\r\n" + bytes(response.body))
+        self.transport.close()
