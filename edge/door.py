@@ -2,8 +2,8 @@
 
 A request for an upgrade is judged and answered here, before an ASGI application or a task exists: what
 `core/handshake` says of its form, then what the edge says of its origin and of the room it has left (503 with
-`Retry-After`). Everything else is HTTP and goes on to Starlette. An idle session takes half the memory that it
-took through ASGI (see DESIGN.md).
+`Retry-After`). Everything else is HTTP and goes on to Starlette. An idle session takes half the memory that
+it took through ASGI (see DESIGN.md).
 
 A head that does not end is refused when it is too large (431), and when it takes too long (408): uvicorn
 bounds neither.

@@ -9,8 +9,16 @@ from shared.clock import rfc3339
 from shared.envelope import Message, StoredMessage
 from shared.errors import Unavailable
 from shared.ids import ChannelKey, Partition, StreamSeq
+from shared.records import Checkpoint
 from shared.stream_reads import BusError, StreamReads
-from shared.subjects import channel_subject, live_subject
+from shared.subjects import (
+    CHECKPOINTS,
+    channel_subject,
+    checkpoint_key,
+    kv_subject,
+    live_subject,
+    log_stream,
+)
 from tests.simulation.turns import until
 
 PARTITION = Partition(0)
@@ -61,10 +69,11 @@ class Inbox:
 
 
 class Bus(StreamReads):
-    """The edges' side: the real reads over a log whose replicas lag."""
+    """The edges' side: the real reads over a log whose replicas lag, and over the bucket of checkpoints."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, checkpoints: Callable[[], Mapping[ChannelKey, Checkpoint]]) -> None:
         self.log = log
+        self.checkpoints = checkpoints
         self.inboxes: list[Inbox] = []
         self.lag = 0
         """How many messages the replica that answers is behind."""
@@ -109,10 +118,9 @@ class Bus(StreamReads):
             for message in waiting:
                 inbox.callback(message)
 
-    async def api(self, _: str, body: Mapping[str, object]) -> dict[str, object]:
+    async def first_seq(self, _: str) -> StreamSeq:
         await self._leader()
-        found = self.log.of(str(body["last_by_subj"]))
-        return {"message": {"seq": found[-1].stream_seq if found else 0}}
+        return StreamSeq(self.log.floor)
 
     async def _direct(self, _: str, body: Mapping[str, object], timeout_s: float) -> list[StoredMessage]:  # noqa: ARG002
         await until()
@@ -131,7 +139,15 @@ class Bus(StreamReads):
         if self.is_away:
             raise BusError("no leader", 10008)
 
-    async def _from_leader(self, _: str, body: Mapping[str, object]) -> StoredMessage | None:
+    async def _from_leader(self, stream: str, body: Mapping[str, object]) -> StoredMessage | None:
         await self._leader()
-        found = self.log.of(str(body["next_by_subj"]), int(str(body["seq"])))
-        return found[0] if found else None
+        if "last_by_subj" not in body:
+            found = self.log.of(str(body["next_by_subj"]), int(str(body["seq"])))
+            return found[0] if found else None
+        subject = str(body["last_by_subj"])
+        if stream == log_stream(PARTITION):
+            return next(iter(self.log.of(subject)[-1:]), None)
+        for key, checkpoint in self.checkpoints().items():
+            if subject == kv_subject(CHECKPOINTS, checkpoint_key(PARTITION, key)):
+                return StoredMessage(subject, checkpoint.model_dump_json().encode(), {}, StreamSeq(1), 0)
+        return None

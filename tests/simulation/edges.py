@@ -135,6 +135,11 @@ class Wire:
         }
         self.is_flowing = True
 
+    @property
+    def is_laden(self) -> bool:
+        """Whether anything waits: a replay then writes page by page."""
+        return not self.is_flowing or self._unread > 0
+
     async def drained(self) -> None:
         await until(lambda: self.is_flowing)
 

@@ -30,7 +30,7 @@ class World:
     def __init__(self) -> None:
         Current.works = self.works = Works()
         self.log = Log()
-        self.bus = Bus(self.log)
+        self.bus = Bus(self.log, lambda: self.sequencer.bucket.checkpoints)
         self.truths = {key: Truth(key) for key in CHANNELS}
         self.seen = {(EPOCH, key.channel): truth for key, truth in self.truths.items()}
         self.sequencer = Sequencer(self.log, self.truths)
