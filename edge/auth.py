@@ -36,7 +36,7 @@ class Authenticator:
     def __init__(
         self, *, secret: str = "", jwks_file: Path | None = None, issuer: str = "", audience: str = ""
     ) -> None:
-        self._secret = secret
+        self._secret = _secret_key(secret) if secret else None
         self._jwks_file = jwks_file
         self._issuer = issuer or None
         self._audience = audience or None
@@ -80,9 +80,9 @@ class Authenticator:
             raise Unauthorized(f"the token is not valid: {error}") from error
         return _principal(claims)
 
-    def _key(self, header: dict[str, Any]) -> tuple[str | jwt.PyJWK, str]:
+    def _key(self, header: dict[str, Any]) -> tuple[jwt.PyJWK, str]:
         algorithm = header.get("alg")
-        if algorithm == "HS256" and self._secret:
+        if algorithm == "HS256" and self._secret is not None:
             return self._secret, algorithm
         if algorithm in PUBLIC_KEY_ALGORITHMS and self._jwks_file is not None:
             self._reread(self._jwks_file)
@@ -115,6 +115,12 @@ def bearer(authorization: str | None) -> str | None:
         return None
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def _secret_key(secret: str) -> jwt.PyJWK:
+    """Looked at once: given as text, it is searched for other kinds of keys with each token."""
+    text = base64.urlsafe_b64encode(secret.encode()).rstrip(b"=").decode()
+    return jwt.PyJWK.from_dict({"kty": "oct", "k": text, "alg": "HS256"})
 
 
 def _header(token: str) -> dict[str, Any]:

@@ -232,7 +232,7 @@ class Connection:
         group.create_task(delivery.run())
         group.create_task(roster.run(pages))
         metrics.SESSIONS_OPENED.inc()
-        _log.info("connection.opened", session=self._name, channels=len(infos))
+        _log.debug("connection.opened", session=self._name, channels=len(infos))
         return True
 
     def _welcome(self, principal: Principal, infos: list[s.ChannelInfo], *, more: bool) -> s.Welcome:
