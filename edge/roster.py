@@ -142,10 +142,9 @@ class Roster:
 
     async def run(self, rest: AsyncIterator[tuple[list[ChannelKey], bool]]) -> None:
         """Send the other pages, then follow what changes, until the session ends."""
-        async for keys, more in rest:
-            infos = await self.attach(keys)
-            self._delivery.send(Channels(channels=infos, more=more))
-            self.resume_listed()
+        while not await self._told(rest):
+            await asyncio.sleep(RETRY_S)
+            rest = self._directory.pages(self._principal, self._page)
         self._listed = True
         for key, cursor in self._cursors.items():
             self.resume(key.channel, cursor)
@@ -154,6 +153,18 @@ class Roster:
             await self._work.wait()
             self._work.clear()
             await self._consider()
+
+    async def _told(self, rest: AsyncIterator[tuple[list[ChannelKey], bool]]) -> bool:
+        """Send these pages; False if they could not be read. Begun anew, what was told is left out."""
+        try:
+            async for keys, more in rest:
+                infos = await self.attach(keys)
+                self._delivery.send(Channels(channels=infos, more=more))
+                self.resume_listed()
+        except (Unavailable, BusError) as error:
+            _log.warning("roster.list_postponed", error=error.message)
+            return False
+        return True
 
     # ------------------------------------------------------------ what changes
 

@@ -13,6 +13,10 @@ import pytest_asyncio
 import websockets
 from websockets.asyncio.client import ClientConnection
 
+from shared.bus import Bus
+from shared.settings import CommonSettings
+from shared.streams import bucket_stream
+from shared.subjects import DIRECTORY
 from tests.support.http import Reply, fetch
 from tests.support.nats import NatsServer
 from tests.support.peer import SECRET, Peer, token
@@ -88,6 +92,28 @@ async def test_nats_away(alone: tuple[NatsServer, ServiceProcess, str]) -> None:
         await ann.send(again)
         assert (await ann.answer(refused["id"]))["seq"] == 3
         assert (await ann.do("send", channel="c", text="after"))["seq"] == 4
+
+
+async def test_a_directory_that_is_away_ends_no_session(
+    alone: tuple[NatsServer, ServiceProcess, str],
+) -> None:
+    """Who comes back follows what they name, and is told the rest when it can be read (P6)."""
+    nats, _, url = alone
+    async with Peer.opened(url, "ann") as ann:
+        await ann.do("create_channel", kind="public", name="c", channel="c")
+        entry = await ann.take("channel", member=True)
+        cursors = {"c": {"epoch": entry["channel"]["epoch"], "seq": 1}}
+    directory = bucket_stream(DIRECTORY)
+    async with Bus.connect(CommonSettings(nats_url=nats.url), "operator") as bus:
+        config = (await bus.api(f"STREAM.INFO.{directory}", {}))["config"]
+        assert isinstance(config, dict)
+        await bus.api(f"STREAM.DELETE.{directory}", {})
+        async with Peer.opened(url, "ann", cursors=cursors) as back:
+            assert (await back.take("resumed", channel="c"))["complete"]
+            assert (await back.do("send", channel="c", text="meanwhile"))["seq"] == 2
+            await bus.api(f"STREAM.CREATE.{directory}", config)
+            rest = await back.take("channels")
+            assert (rest["channels"], rest["more"]) == ([], False)
 
 
 async def test_draining_edge_is_not_ready(alone: tuple[NatsServer, ServiceProcess, str]) -> None:
