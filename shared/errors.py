@@ -65,9 +65,10 @@ class TooLarge(ParleyError):
     http_status = 413
 
 
-class HeadTooLarge(TooLarge):
+class HeadTooLarge(ParleyError):
     """The request line and headers are longer than the edge reads."""
 
+    code = "head_too_large"
     http_status = 431
 
 
@@ -75,7 +76,6 @@ class TooSlow(ParleyError):
     """The request did not arrive in time."""
 
     code = "too_slow"
-    retryable = True
     http_status = 408
 
 
