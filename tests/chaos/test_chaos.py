@@ -14,6 +14,7 @@ FAULTS = 8
 
 
 @pytest.mark.system
+@pytest.mark.faults
 @pytest.mark.timeout(240)
 async def test_nothing_is_lost_while_things_break() -> None:
     """Eight faults of eight kinds, of processes, disks, network or clocks: nothing is lost, doubled, out of

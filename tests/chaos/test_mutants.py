@@ -93,6 +93,7 @@ async def test_a_thief_takes_what_it_wants(settings: CommonSettings) -> None:
 
 
 @pytest.mark.system
+@pytest.mark.faults
 @pytest.mark.timeout(300)
 def test_an_ack_before_the_puback_is_caught() -> None:
     """Real processes with this bug lose what they acked; without it the same story ends well."""

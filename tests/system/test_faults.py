@@ -27,6 +27,7 @@ SEED = int(os.environ.get("PARLEY_SEED") or random.SystemRandom().randrange(2**3
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.system,
+    pytest.mark.faults,
     pytest.mark.timeout(240),
     pytest.mark.skipif(not LINES.exists(), reason=f"needs {LINES.name} in ../shared/data"),
 ]

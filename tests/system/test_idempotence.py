@@ -35,7 +35,12 @@ from tests.support.peer import WORKSPACE, Frame, Peer
 from tests.support.stack import PARTITIONS, Stack, running_stack
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.system,
+    pytest.mark.faults,
+    pytest.mark.timeout(180),
+]
 
 LONG_AGO_MS = 1_100_000_000_000
 AGES_MS = 2_000

@@ -14,6 +14,7 @@ from tests.support.steady import Conversation, channel_of, conversing
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.system,
+    pytest.mark.faults,
     pytest.mark.timeout(400),
 ]
 

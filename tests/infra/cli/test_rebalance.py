@@ -72,6 +72,7 @@ async def test_every_process_of_the_cluster_is_ready(system: LocalSystem) -> Non
         os.kill(system.pid("sequencer-1"), signal.SIGCONT)
 
 
+@pytest.mark.faults
 def test_what_two_archivers_keep_is_one_archive(system: LocalSystem) -> None:
     """They divide the partitions, as `status` shows; `sql`, `history` and `verify` see no seam."""
     said = json.loads(system.parley("status", "--json", check=False).stdout)
