@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+import pytest
+
 from shared.bus import Bus
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
@@ -13,6 +15,7 @@ COMMIT_S = 25.0
 """What the edge waits for a commit."""
 
 
+@pytest.mark.faults
 async def test_a_commit_outlives_a_half_open_connection(fresh_settings: CommonSettings) -> None:
     """Bytes to NATS vanish, the connection stays up: the commit is stored over another one, in time, once.
 

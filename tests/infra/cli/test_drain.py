@@ -59,6 +59,7 @@ async def test_sessions_of_one_edge_are_sent_away(system: LocalSystem) -> None:
     assert (await readiness(first, "/readyz")).ready
 
 
+@pytest.mark.faults
 async def test_a_rolling_restart_loses_nothing(system: LocalSystem) -> None:
     """Who writes while each edge is drained has every message recorded once, in order."""
     urls = [url.replace("http", "ws") + "/v1/ws" for url in system.data.run().edges]

@@ -13,7 +13,7 @@ import pytest
 from tests.support.local_system import LocalSystem
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.faults]
 
 SERVERS = ("nats-1", "nats-2", "nats-3")
 PARTITIONS = 4
@@ -72,7 +72,6 @@ async def test_every_process_of_the_cluster_is_ready(system: LocalSystem) -> Non
         os.kill(system.pid("sequencer-1"), signal.SIGCONT)
 
 
-@pytest.mark.faults
 def test_what_two_archivers_keep_is_one_archive(system: LocalSystem) -> None:
     """They divide the partitions, as `status` shows; `sql`, `history` and `verify` see no seam."""
     said = json.loads(system.parley("status", "--json", check=False).stdout)
