@@ -118,15 +118,16 @@ class GroupCommits:
 
     async def _send_group(self, log: _Log, group: list[_Commit]) -> None:
         metrics.GROUP_COMMITS.observe(len(group))
-        outcome: list[PubAck] | ParleyError
+        outcome: list[PubAck] | ParleyError = OutcomeUnknown("the edge failed")  # if a bug ends it
         try:
             positions = await self._bus.commit_together([commit.draft for commit in group])
             outcome = [PubAck("", position, duplicate=False, retried=False) for position in positions]
         except ParleyError as error:
             outcome = error
-        log.group = False
-        self._answer(log, group, outcome)
-        self._go_on(log)
+        finally:
+            log.group = False
+            self._answer(log, group, outcome)
+            self._go_on(log)
 
     def _answer(self, log: _Log, group: list[_Commit], outcome: list[PubAck] | ParleyError) -> None:
         """Each in a call of its own, so that whoever fails at it leaves the others theirs."""

@@ -180,6 +180,18 @@ async def test_server_killed_amid_batches(senders: Senders, fresh_nats_server: N
     await all_true(senders, ids)
 
 
+async def test_a_bug_under_a_batch_leaves_nobody_waiting(senders: Senders) -> None:
+    """What cannot even be written ends its batch; the others try on, and the log's next ones go as ever."""
+    good = [f"good{number}" for number in range(MANY)]
+    senders.send_all(good[:50])
+    senders.send("\ud800")
+    senders.send_all(good[50:])
+    await senders.answers(MANY)
+    senders.send_all(["later"])
+    await senders.answers(MANY + 1)
+    assert set(senders.acks) == {*good, "later"}
+
+
 async def test_without_a_connection_nothing_is_sent(senders: Senders, fresh_nats_server: NatsServer) -> None:
     """What was never sent is refused as not recorded, and does not appear later."""
     fresh_nats_server.kill()
