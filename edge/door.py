@@ -6,7 +6,9 @@ A request for an upgrade is judged and answered here, before an ASGI application
 it took through ASGI (see DESIGN.md).
 
 A head that does not end is refused when it is too large (431), and when it takes too long (408): uvicorn
-bounds neither.
+bounds neither. Behind a refusal the connection is closed in our direction only, until the other side has
+closed it too or has had its time: closing it while bytes of theirs are unread would make the kernel send a
+reset, which can overtake the answer (RFC 9112, 9.6).
 
 What of uvicorn is used beyond its interface is listed, and held to the pinned version, in
 `tests/edge/test_door.py`.
@@ -34,7 +36,7 @@ class Host(Protocol):
 
     frame_bytes_max: int
     doors: dict[Door, float]
-    """Those at which a request is expected or has begun, and since when, in that order."""
+    """Those at which a request, or the end of one that was refused, is expected; since when, in that order."""
 
     def admit(self, upgrade: handshake.Upgrade) -> None:
         """Raises a `ParleyError` if there is no entry."""
@@ -60,10 +62,11 @@ class Door(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._host = host
         self._head_bytes = 0
+        self._refused = False
 
     def too_slow(self) -> None:
-        """The request has taken its time."""
-        if self._head_bytes:
+        """The request, or its end, has taken its time."""
+        if self._head_bytes and not self._refused:
             self._refuse(TooSlow("the request did not arrive in time"))
         else:
             self._host.doors.pop(self, None)
@@ -83,6 +86,8 @@ class Door(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request; behind an upgrade the first frames may stand already."""
+        if self._refused:
+            return
         self._unset_keepalive_if_required()
         self._head_bytes += len(data)
         try:
@@ -136,14 +141,19 @@ class Door(HttpToolsProtocol):
             wire.data_received(rest)
 
     def _refuse(self, error: ParleyError) -> None:
-        """Answer, and hang up."""
+        """Answer, and let the other side hang up."""
         self._host.doors.pop(self, None)
         self._host.refused(error)
         if self.transport.is_closing():
             return
+        self._refused = True
         response = problems.respond(error)
         head = b"".join(b"%b: %b\r\n" % header for header in response.raw_headers)
         status = HTTPStatus(response.status_code)
         line = f"HTTP/1.1 {status.value} {status.phrase}\r\nconnection: close\r\n"
         self.transport.write(line.encode() + head + b"\r\n" + bytes(response.body))
-        self.transport.close()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._host.doors[self] = self.loop.time()
+        else:
+            self.transport.close()

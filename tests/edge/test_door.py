@@ -71,6 +71,23 @@ async def test_refusals(stack: Stack, bad: bytes, status: int, code: str) -> Non
     assert (b"sec-websocket-version: 13" in head.lower()) is (status == 426)
 
 
+async def test_who_goes_on_sending_hears_the_refusal(quick: str) -> None:
+    """The answer is not overtaken by a reset; who does not stop in time is cut off all the same."""
+    host, port = quick.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    async with asyncio.timeout(DEADLINE_S):
+        writer.write(b"GET /v1/ws HTTP/1.1\r\nX: ")
+        for _ in range(64):
+            writer.write(b"y" * HEAD_BYTES_MAX)
+            await writer.drain()
+        assert (await reader.read()).startswith(b"HTTP/1.1 431 ")
+        with pytest.raises(ConnectionError):
+            while True:
+                writer.write(b"y")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+
+
 async def test_no_upgrade_at_all(stack: Stack) -> None:
     """A browser that is led here by hand hears what this address is for."""
     head, body = await answered(
