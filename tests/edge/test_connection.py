@@ -99,9 +99,9 @@ async def test_ping_names_heads(quick: str) -> None:
 async def test_token_expires_mid_session(quick: str) -> None:
     """A session does not outlive its token by more than the grace; the code is terminal (AT-60, AT-61)."""
     async with Peer.connect(quick) as peer:
-        await peer.send({"type": "hello", "token": token("brief", ttl_s=1)})
         peer.answers_pings = True
         began_s = time.monotonic()
+        await peer.send({"type": "hello", "token": token("brief", ttl_s=1)})
         assert await peer.closed() == 4501
         assert time.monotonic() - began_s >= 1.0
 
@@ -109,13 +109,13 @@ async def test_token_expires_mid_session(quick: str) -> None:
 async def test_refresh_extends(quick: str) -> None:
     """A newer token of the same user keeps the session; another user's does not (P9)."""
     async with Peer.connect(quick) as peer:
-        await peer.send({"type": "hello", "token": token("fresh", ttl_s=1)})
+        await peer.send({"type": "hello", "token": token("fresh", ttl_s=2)})
         await peer.take("welcome")
         await peer.send({"type": "refresh", "id": "r1", "token": token("other")})
         assert (await peer.answer("r1"))["code"] == "unauthorized"
         await peer.send({"type": "refresh", "id": "r2", "token": token("fresh", ttl_s=60)})
         await peer.take("refreshed", id="r2")
-        for _ in range(5):
+        for _ in range(7):
             await peer.take("ping")
             await peer.send({"type": "pong"})
 
