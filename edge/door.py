@@ -36,7 +36,7 @@ class Host(Protocol):
 
     frame_bytes_max: int
     doors: dict[Door, float]
-    """Those at which a request, or the end of one that was refused, is expected; since when, in that order."""
+    """Those at which a request, or the end of a refused one, is expected; since when, in that order."""
 
     def admit(self, upgrade: handshake.Upgrade) -> None:
         """Raises a `ParleyError` if there is no entry."""

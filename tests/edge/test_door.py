@@ -48,6 +48,13 @@ async def answered(url: str, *parts: bytes) -> tuple[bytes, bytes]:
     return head, body
 
 
+async def talk_on(writer: asyncio.StreamWriter) -> None:
+    """Send until the other side resets the connection."""
+    while True:
+        writer.write(b"y" * HEAD_BYTES_MAX)
+        await writer.drain()
+
+
 @pytest.mark.parametrize(
     ("bad", "status", "code"),
     [
@@ -82,10 +89,7 @@ async def test_who_goes_on_sending_hears_the_refusal(quick: str) -> None:
             await writer.drain()
         assert (await reader.read()).startswith(b"HTTP/1.1 431 ")
         with pytest.raises(ConnectionError):
-            while True:
-                writer.write(b"y")
-                await writer.drain()
-                await asyncio.sleep(0.05)
+            await talk_on(writer)
 
 
 async def test_no_upgrade_at_all(stack: Stack) -> None:
