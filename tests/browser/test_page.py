@@ -1,46 +1,16 @@
-"""The page against a scripted server: what it shows, and that it never skips, doubles or loses."""
+"""The page against a scripted server: what it shows, and what it makes of clicks and keys."""
 
 from __future__ import annotations
 
 import pytest
 from playwright.async_api import Page, expect
 
-from edge.core.server_frames import Bye, Error, Ping, Reset
 from shared import events as e
-from shared.ids import ChannelId, Epoch, Seq, UserId, new_command_id
-from tests.support.scripted_edge import (
-    BORN_MS,
-    ScriptedEdge,
-    ScriptedSession,
-    channel_info,
-    event,
-    posted,
-)
+from shared.ids import Seq, UserId, new_command_id
+from tests.support.page import numbers, opened, write
+from tests.support.scripted_edge import BORN_MS, ScriptedEdge, channel_info, event, posted
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-async def opened(page: Page, edge: ScriptedEdge, *, head: int = 3) -> ScriptedSession:
-    """The page, live in the channel `tea` with `head` messages."""
-    edge.history["tea"] = [posted(seq, f"text {seq}") for seq in range(1, head + 1)]
-    await page.goto(f"{edge.url}#token=a.b.c")
-    session = await edge.session()
-    await session.welcome(channel_info(head=head))
-    if head:
-        await expect(page.locator(f"#m{head}")).to_be_visible()
-    return session
-
-
-async def numbers(page: Page) -> list[int]:
-    """The numbers of the events that are shown, from top to bottom."""
-    rows = page.locator("#messages > [data-seq]")
-    return [int(await row.get_attribute("data-seq") or 0) for row in await rows.all()]
-
-
-async def write(page: Page, text: str) -> None:
-    """Type a message and press Enter."""
-    await page.locator("#text").fill(text)
-    await page.locator("#text").press("Enter")
 
 
 async def test_token_goes_from_the_fragment_into_hello(page: Page, edge: ScriptedEdge) -> None:
@@ -79,177 +49,6 @@ async def test_markup_in_a_message_is_text(page: Page, edge: ScriptedEdge) -> No
     await session.send(posted(4, hostile, author="<i>bob</i>"))
     await expect(page.locator("#m4 .text")).to_have_text(hostile)
     await expect(page.locator("#messages img, #messages i")).to_have_count(0)
-
-
-async def test_hole_is_held_and_asked_for(page: Page, edge: ScriptedEdge) -> None:
-    """An event that does not follow waits until the server filled the hole (P19)."""
-    session = await opened(page, edge)
-    await session.send(posted(6, "six"), posted(5, "five"))
-    asked = await session.take("resume")
-    assert asked["cursors"] == {"tea": {"epoch": "e1", "seq": 3}}
-    assert await numbers(page) == [1, 2, 3]
-    await session.send(posted(4, "four"), posted(5, "five"), posted(6, "six"))
-    await session.resumed(3, 6)
-    await expect(page.locator("#m6")).to_be_visible()
-    assert await numbers(page) == [1, 2, 3, 4, 5, 6]
-
-
-async def test_repetition_is_dropped(page: Page, edge: ScriptedEdge) -> None:
-    """An event that comes twice is shown once."""
-    session = await opened(page, edge)
-    await session.send(posted(4, "four"), posted(4, "four"), posted(2, "text 2"), posted(5, "five"))
-    await expect(page.locator("#m5")).to_be_visible()
-    assert await numbers(page) == [1, 2, 3, 4, 5]
-
-
-async def test_head_above_the_number_makes_it_ask(page: Page, edge: ScriptedEdge) -> None:
-    """A ping whose head is above the page's number is answered by a question (P8)."""
-    session = await opened(page, edge)
-    await session.send(Ping(heads={ChannelId("tea"): Seq(5)}, server_time="2026-11-25T10:00:00.000Z"))
-    await session.take("pong")
-    asked = await session.take("resume")
-    assert asked["cursors"] == {"tea": {"epoch": "e1", "seq": 3}}
-
-
-async def test_sent_message_is_pending_until_its_ack(page: Page, edge: ScriptedEdge) -> None:
-    """A message shows at once, gets its number with the ack, and stands once when its event comes."""
-    session = await opened(page, edge)
-    await write(page, "hello")
-    row = page.locator("#messages > .pending")
-    await expect(row).to_contain_text("hello")
-    await expect(row).to_have_attribute("data-state", "flying")
-    command = await session.take("send")
-    await session.ack(command, 4)
-    await expect(page.locator("#messages > .acked .seq")).to_have_text("#4")
-    await session.send(posted(4, "hello", author="ana", command=str(command["id"])))
-    await expect(page.locator("#m4")).to_contain_text("hello")
-    await expect(page.locator("#messages > .pending")).to_have_count(0)
-
-
-async def test_shift_enter_breaks_the_line(page: Page, edge: ScriptedEdge) -> None:
-    """Shift+Enter makes a new line, Enter sends both."""
-    session = await opened(page, edge)
-    await page.locator("#text").fill("one")
-    await page.locator("#text").press("Shift+Enter")
-    await page.keyboard.type("two")
-    await page.locator("#text").press("Enter")
-    assert (await session.take("send"))["text"] == "one\ntwo"
-
-
-async def test_messages_of_one_channel_go_in_order(page: Page, edge: ScriptedEdge) -> None:
-    """The next message leaves only after the answer to the one before (P13)."""
-    session = await opened(page, edge)
-    for text in ("one", "two", "three"):
-        await write(page, text)
-    for seq, text in enumerate(("one", "two", "three"), start=4):
-        command = await session.take("send")
-        assert command["text"] == text
-        assert session.received.empty()
-        await session.ack(command, seq)
-
-
-async def test_refused_message_can_be_tried_again(page: Page, edge: ScriptedEdge) -> None:
-    """A refusal shows its reason; trying again is a new command with a new id."""
-    session = await opened(page, edge)
-    await write(page, "no")
-    first = await session.take("send")
-    await session.send(Error(id=str(first["id"]), code="forbidden", message="channel is archived"))
-    await expect(page.locator("#messages > .failed")).to_contain_text("channel is archived")
-    await page.get_by_role("button", name="Try again").click()
-    again = await session.take("send")
-    assert again["text"] == "no"
-    assert again["id"] != first["id"]
-
-
-async def test_postponed_message_keeps_its_id(page: Page, edge: ScriptedEdge) -> None:
-    """An answer that says later is followed by the same command after that time (P12, P18)."""
-    session = await opened(page, edge)
-    await write(page, "later")
-    first = await session.take("send")
-    await session.send(Error(id=str(first["id"]), code="unavailable", message="away", retry_after_ms=50))
-    assert (await session.take("send"))["id"] == first["id"]
-
-
-async def test_lost_connection_resumes_with_cursors(page: Page, edge: ScriptedEdge) -> None:
-    """After a loss the page comes back with its cursors, and says what it received."""
-    session = await opened(page, edge)
-    await session.close()
-    await expect(page.locator("#status")).to_have_attribute("data-state", "waiting")
-    await expect(page.locator("#status-text")).to_contain_text("reconnecting in")
-    again = await edge.session()
-    assert again.hello["cursors"] == {"tea": {"epoch": "e1", "seq": 3}}
-    await again.welcome(channel_info(head=5))
-    await again.send(posted(4, "four"), posted(5, "five"))
-    await again.resumed(3, 5)
-    await expect(page.locator("#status-text")).to_have_text("Live; resumed, 2 missed events received")
-    assert await numbers(page) == [1, 2, 3, 4, 5]
-
-
-async def test_message_written_offline_goes_out_once(page: Page, edge: ScriptedEdge) -> None:
-    """What was sent or written without an answer goes again under its id, in order, and shows once."""
-    session = await opened(page, edge)
-    await write(page, "before")
-    first = await session.take("send")
-    await session.close()
-    await expect(page.locator("#status")).to_have_attribute("data-state", "waiting")
-    await write(page, "offline")
-    again = await edge.session()
-    await again.welcome(channel_info(head=4))
-    repeated = await again.take("send")
-    assert repeated["id"] == first["id"]
-    await again.send(posted(4, "before", author="ana", command=str(first["id"])))
-    await again.resumed(3, 4)
-    await again.ack(repeated, 4, duplicate=True)
-    second = await again.take("send")
-    assert second["text"] == "offline"
-    await again.send(posted(5, "offline", author="ana", command=str(second["id"])))
-    await again.ack(second, 5)
-    await expect(page.locator("#m5")).to_contain_text("offline")
-    await expect(page.locator("#messages > .pending")).to_have_count(0)
-    assert await numbers(page) == [1, 2, 3, 4, 5]
-
-
-async def test_waiting_message_survives_a_reload(page: Page, edge: ScriptedEdge) -> None:
-    """A message without an answer goes out under its id after the page was loaded again."""
-    session = await opened(page, edge)
-    await write(page, "keep me")
-    first = await session.take("send")
-    await page.reload()
-    again = await edge.session()
-    await again.welcome(channel_info(head=3))
-    assert (await again.take("send"))["id"] == first["id"]
-
-
-async def test_gap_is_shown_and_can_be_loaded(page: Page, edge: ScriptedEdge) -> None:
-    """A hole that the server names stands between the events, and its button fills it from history."""
-    session = await opened(page, edge)
-    await session.close()
-    again = await edge.session()
-    edge.history["tea"] += [posted(seq, f"text {seq}") for seq in range(4, 31)]
-    await again.welcome(channel_info(head=30))
-    await again.resumed(3, 30, complete=False, count=0, gap={"from": 3, "to": 30, "reason": "too_far"})
-    await again.send(posted(31, "after"))
-    await expect(page.locator("[data-gap]")).to_contain_text("#4 to #30 are missing here")
-    await expect(page.locator("#m31")).to_be_visible()
-    await expect(page.locator("#range")).to_contain_text("27 missing")
-    await expect(page.locator("#m31 .text")).to_have_text("after")
-    assert await numbers(page) == [1, 2, 3, 31]
-    await page.get_by_role("button", name="Load 27 missing events").click()
-    await expect(page.locator("[data-gap]")).to_have_count(0)
-    await expect(page.locator("#m30 .text")).to_have_text("text 30")
-    assert await numbers(page) == list(range(1, 32))
-
-
-async def test_reset_starts_the_channel_again(page: Page, edge: ScriptedEdge) -> None:
-    """A foreign epoch is said plainly, and the channel is loaded anew."""
-    session = await opened(page, edge)
-    edge.history["tea"] = [posted(1, "new log")]
-    await session.send(
-        Reset(channel=ChannelId("tea"), reason="log_regressed", epoch=Epoch("e2"), head=Seq(1))
-    )
-    await expect(page.locator("#notices")).to_contain_text("log_regressed")
-    await expect(page.locator("#m1 .text")).to_have_text("new log")
-    assert await numbers(page) == [1]
 
 
 async def test_edits_reactions_and_deletions_fold_in_any_order(page: Page, edge: ScriptedEdge) -> None:
@@ -371,23 +170,6 @@ async def test_typing_shows_and_ends_with_the_message(page: Page, edge: Scripted
     assert (await session.take("typing"))["channel"] == "tea"
 
 
-async def test_expired_token_leads_to_the_form(page: Page, edge: ScriptedEdge) -> None:
-    """After a final close code the page does not come back by itself, it asks for a token (P10)."""
-    session = await opened(page, edge)
-    await session.send(Bye(code=4501, reason="token_expired", resumable=False))
-    await session.close(4501, "token_expired")
-    await expect(page.locator("#signin-reason")).to_contain_text("token_expired (4501)")
-    await expect(page.locator("#token")).to_be_focused()
-
-
-async def test_silent_server_is_given_up(page: Page, edge: ScriptedEdge) -> None:
-    """One and a half silent heartbeat intervals end the connection, and the page comes back (P8)."""
-    await page.goto(f"{edge.url}#token=a.b.c")
-    session = await edge.session()
-    await session.welcome(channel_info(), heartbeat_s=0.4)
-    assert (await edge.session()).hello["cursors"] == {"tea": {"epoch": "e1", "seq": 0}}
-
-
 async def test_creating_and_joining(page: Page, edge: ScriptedEdge) -> None:
     """A public channel's id is made from its name; a listed one is joined by its button."""
     edge.listed = [channel_info("open", head=7)]
@@ -412,13 +194,3 @@ async def test_new_public_channels_show(page: Page, edge: ScriptedEdge) -> None:
     edge.listed = [channel_info("open"), channel_info("later")]
     await page.get_by_role("button", name="Refresh the public channels").click()
     await expect(page.get_by_role("button", name="Join later")).to_be_visible()
-
-
-async def test_removed_member_is_told(page: Page, edge: ScriptedEdge) -> None:
-    """After a removal the channel leaves the list, its text stays readable, and nothing can be written."""
-    session = await opened(page, edge)
-    removal = e.MemberRemoved(id=new_command_id(BORN_MS), author=UserId("bob"), user=UserId("ana"))
-    await session.send(event(4, removal), {"type": "channel", "member": False, "channel": {"id": "tea"}})
-    await expect(page.locator('[data-seq="4"]')).to_contain_text("bob removed ana")
-    await expect(page.locator("#mine a")).to_have_count(0)
-    await expect(page.locator("#composer")).to_be_hidden()

@@ -34,21 +34,15 @@ ELSEWHERE = {
     "edge/metrics.py": "tests/edge/test_websocket.py",
     # a session as a client sees it
     "edge/commands.py": _DIALOGUE,
-    "edge/reads.py": _DIALOGUE,
     "edge/targets.py": _DIALOGUE,
-    "edge/typing_board.py": _DIALOGUE,
-    "edge/delivery.py": "tests/edge/test_websocket.py",
     "edge/intake.py": "tests/edge/test_connections.py",
     "edge/core/goodbye.py": "tests/edge/test_dialogue.py",
     "edge/socket_options.py": "tests/edge/test_websocket.py",
     "edge/listing.py": "tests/edge/test_directory.py",
     "edge/roster.py": "tests/edge/test_membership.py",
-    # behind the publisher's and the feed's door
+    # behind the publisher's door
     "edge/archive.py": _PUBLISHER,
-    "edge/late_lane.py": _PUBLISHER,
-    "edge/waiting.py": _PUBLISHER,
-    "edge/replayer.py": _PUBLISHER,
-    "edge/feeds.py": "tests/edge/test_feed.py",
+    "edge/waiting.py": "tests/edge/test_late_lane.py",
     # values without a rule of their own
     "edge/core/frames.py": "tests/edge/core/test_codec.py",
     "sequencer/checkpoints.py": "tests/sequencer/test_app.py",

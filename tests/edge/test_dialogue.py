@@ -1,21 +1,16 @@
-"""Commands through the front door: order, idempotence, bad input, limits, typing, reading (P11 to P18)."""
+"""Commands through the front door: order, idempotence, bad input, limits (P11 to P14, P18)."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
-from pathlib import Path
 
 import pytest
 
 from shared.ids import new_command_id
-from tests.support.http import listed
 from tests.support.peer import Peer, new_id
-from tests.support.services import ServiceProcess
-from tests.support.stack import Stack, running_stack
-from tests.support.waiting import eventually
+from tests.support.stack import Stack
 
 BAD_FRAMES = {
     "not JSON": ("{oops", "bad_frame"),
@@ -128,26 +123,6 @@ async def test_pipelined_sends_keep_their_order(stack: Stack) -> None:
     assert seqs == list(range(2, 102))
 
 
-async def test_events_are_the_same_bytes_for_everybody(stack: Stack) -> None:
-    """Every member sees every event once, in order, with the same content, on both edges (P19, P20)."""
-    async with (
-        Peer.opened(stack.url, "all-a") as ann,
-        Peer.opened(stack.address(1), "all-b") as bob,
-        Peer.opened(stack.url, "all-b", batch=True) as bob_again,
-    ):
-        await ann.do("create_channel", kind="public", name="e", channel="all")
-        await bob.do("join", channel="all")
-        for peer in (bob, bob_again):
-            await peer.take("channel")
-        last = 0
-        for number in range(20):
-            last = (await ann.do("send", channel="all", text=f"é{number}"))["seq"]
-        seen = [
-            [await peer.event("all", seq) for seq in range(3, last + 1)] for peer in (ann, bob, bob_again)
-        ]
-        assert seen[0] == seen[1] == seen[2]
-
-
 async def test_edit_delete_react_pin(stack: Stack) -> None:
     """Changes of messages are events with a `ref`; only those who may can make them (P14)."""
     async with Peer.opened(stack.url, "edit-ann") as ann, Peer.opened(stack.url, "edit-bob") as bob:
@@ -236,119 +211,6 @@ async def test_order_survives_a_refusal(quick: str) -> None:
     assert order == [str(n) for n in range(40)]
 
 
-async def test_typing(quick: str) -> None:
-    """Members see who types; strangers cannot say it, large channels do not show it (P16, AT-30, AT-31)."""
-    async with (
-        Peer.opened(quick, "typ-a") as ann,
-        Peer.opened(quick, "typ-b") as bob,
-        Peer.opened(quick, "typ-c") as eve,
-    ):
-        for peer in (ann, bob, eve):
-            peer.answers_pings = True
-        await ann.do("create_channel", kind="public", name="t", channel="typ")
-        await bob.do("join", channel="typ")
-        await bob.take("channel")
-        await ann.send({"type": "typing", "channel": "typ"})
-        assert (await bob.take("typing"))["user"] == "typ-a"
-        await eve.send({"type": "typing", "id": "e", "channel": "typ"})
-        assert (await eve.answer("e"))["code"] == "forbidden"
-        await eve.do("join", channel="typ")
-        await eve.take("channel")
-        await bob.send({"type": "typing", "channel": "typ"})
-        await bob.do("send", channel="typ", text="three members are too many here")
-        await eve.event("typ", 4)
-        frames = [frame for peer in (ann, eve) for frame in await peer.quiet()]
-        assert not [frame for frame in frames if frame["type"] == "typing"]
-
-
-async def test_read_markers(stack: Stack) -> None:
-    """Reading moves forward only, reaches the user's other sessions; unread is arithmetic (P15, AT-25)."""
-    async with Peer.opened(stack.url, "read-a") as ann, Peer.opened(stack.url, "read-b") as bob:
-        await ann.do("create_channel", kind="public", name="r", channel="read")
-        await bob.do("join", channel="read")
-        await bob.take("channel")
-        for number in range(10):
-            await ann.do("send", channel="read", text=str(number))
-        await ann.do("react", channel="read", ref=3, emoji="👍")
-        await eventually(lambda: listed(stack.url, "read-b", "read"))
-        async with Peer.opened(stack.address(1), "read-b") as elsewhere:
-            channel = elsewhere.welcome["channels"][0]
-            assert (channel["head"], channel["read"], channel["unread"]) == (13, 0, 10)
-            await bob.send({"type": "read", "channel": "read", "seq": 7})
-            for peer in (bob, elsewhere):
-                marker = await peer.take("read", channel="read")
-                assert (marker["seq"], marker["unread"]) == (7, 5)
-            await elsewhere.send({"type": "read", "channel": "read", "seq": 4})
-            assert (await bob.take("read"))["seq"] == 7
-            await elsewhere.send({"type": "read", "channel": "read", "seq": 999})
-            marker = await bob.take("read")
-            assert (marker["seq"], marker["unread"]) == (13, 0)
-        await bob.send({"type": "read", "id": "x", "channel": "nowhere", "seq": 1})
-        assert (await bob.answer("x"))["code"] == "not_found"
-
-
-async def test_unread_begins_with_the_membership(stack: Stack) -> None:
-    """What was said before a user came, by joining or by invitation, is not unread for them (AT-21)."""
-    async with (
-        Peer.opened(stack.url, "new-ann") as ann,
-        Peer.opened(stack.url, "new-bob") as bob,
-        Peer.opened(stack.address(1), "new-eve") as eve,
-    ):
-        await ann.do("create_channel", kind="public", name="n", channel="new")
-        for number in range(5):
-            await ann.do("send", channel="new", text=str(number))
-        joined = (await bob.do("join", channel="new"))["seq"]
-        invited = (await ann.do("invite", channel="new", user="new-eve"))["seq"]
-        for peer, seq in ((bob, joined), (eve, invited)):
-            info = (await peer.take("channel"))["channel"]
-            assert (info["read"], info["unread"]) == (seq, 0)
-        await ann.do("send", channel="new", text="hello both")
-        await eventually(lambda: listed(stack.url, "new-eve", "new"))
-        async with Peer.opened(stack.url, "new-eve") as again:
-            assert again.welcome["channels"][0]["unread"] == 1
-
-
-async def test_resume(quick: str) -> None:
-    """A cursor is answered with exactly what follows it, or a named gap, or a reset (P7, AT-20b)."""
-    async with Peer.opened(quick, "res") as peer:
-        peer.answers_pings = True
-        await peer.do("create_channel", kind="public", name="r", channel="res")
-        epoch = (await peer.take("channel"))["channel"]["epoch"]
-        for number in range(14):
-            await peer.do("send", channel="res", text=str(number))
-    cursor = {"epoch": epoch, "seq": 3}
-    async with Peer.opened(quick, "res", cursors={"res": cursor, "nowhere": cursor}) as peer:
-        peer.answers_pings = True
-        done = await peer.take("resumed", channel="res")
-        assert (done["from"], done["to"], done["complete"], done["count"]) == (3, 15, True, 12)
-        events = [frame["seq"] for frame in peer.frames if frame["type"] == "event"]
-        assert events == list(range(4, 16))
-        refused = await peer.take("resumed", channel="nowhere")
-        assert (refused["complete"], refused["gap"]["reason"]) == (False, "forbidden")
-        await peer.send({"type": "resume", "cursors": {"res": {"epoch": "other", "seq": 3}}})
-        assert (await peer.take("reset"))["reason"] == "foreign_epoch"
-        await peer.send({"type": "resume", "cursors": {"res": {"epoch": epoch, "seq": 15}}})
-        assert (await peer.take("resumed", channel="res"))["count"] == 0
-
-
-async def test_resume_across_edges_from_the_archive(stack: Stack) -> None:
-    """A cursor of one edge is good on another that never saw the channel (AT-07, AT-12)."""
-    async with Peer.opened(stack.url, "far") as peer:
-        await peer.do("create_channel", kind="public", name="f", channel="far")
-        epoch = (await peer.take("channel"))["channel"]["epoch"]
-        texts = [str(number) for number in range(60)]
-        for text in texts:
-            await peer.do("send", channel="far", text=text)
-    async with Peer.opened(
-        stack.address(1), "far", batch=True, cursors={"far": {"epoch": epoch, "seq": 0}}
-    ) as peer:
-        done = await peer.take("resumed", channel="far")
-        assert (done["count"], done["complete"]) == (61, True)
-        events = [frame for frame in peer.frames if frame["type"] == "event"]
-    assert [event["seq"] for event in events] == list(range(1, 62))
-    assert [event["text"] for event in events[1:]] == texts
-
-
 async def test_imported_needs_the_scope(stack: Stack) -> None:
     """Other authors and times can be set with the import scope only; the order stays the log's."""
     imported = {"at": "2004-11-15T12:18:00Z", "author": "old-timer"}
@@ -365,30 +227,3 @@ async def test_imported_needs_the_scope(stack: Stack) -> None:
     assert event["imported"]["at"].startswith("2004-11-15T12:18:00")
     assert event["ts"] > "2026"
     assert json.dumps(event)
-
-
-_SPAN = re.compile(r'"name": "([a-z.]+)",\s+"context": \{\s+"trace_id": "(0x[0-9a-f]+)"')
-
-
-def traces_of(edge: ServiceProcess, name: str) -> list[str]:
-    """The traces in which this edge has recorded a span of this name."""
-    return [trace for found, trace in _SPAN.findall(edge.log.read_text()) if found == name]
-
-
-@pytest.mark.parametrize("age_ms", [0, 3_600_000])
-async def test_one_trace_from_command_to_delivery(tmp_path: Path, age_ms: int) -> None:
-    """A command, fresh or late, and what every edge delivers of it are one trace; none per recipient."""
-    tracing = {"PARLEY_TRACE_EXPORTER": "console", "PARLEY_TRACE_RATIO": "1.0"}
-    async with running_stack(tmp_path, edges=2, **tracing) as stack:
-        near, far = stack.edges
-        async with Peer.opened(stack.url, "ann") as ann, Peer.opened(stack.address(1), "bob") as bob:
-            await ann.do("create_channel", kind="public", name="t", channel="traced")
-            await bob.do("join", channel="traced")
-            id_ = new_command_id(time.time_ns() // 1_000_000 - age_ms)
-            ack = await ann.do("send", id=id_, channel="traced", text="x")
-            await bob.event("traced", ack["seq"])
-        await eventually(lambda: len(traces_of(far, "edge.deliver")) >= 2)
-        sent = traces_of(near, "command.send")
-        assert len(sent) == 1
-        assert traces_of(far, "edge.deliver").count(sent[0]) == 1
-        assert traces_of(near, "edge.deliver").count(sent[0]) == 1

@@ -4,51 +4,11 @@ from __future__ import annotations
 
 from typing import cast
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from shared.client import wire
 from shared.client.session import CURSORS_MAX, HELD_MAX, Session
-from shared.client.updates import ChannelEvent, Gap, Membership, Opened, Reset, Resumed, Update
+from shared.client.updates import Gap, Membership, Opened, Reset, Resumed
 from shared.ids import ChannelId, Cursor, Epoch, Seq
-
-C = ChannelId("c")
-E1 = Epoch("e1")
-
-
-def event(seq: int, channel: ChannelId = C) -> wire.EventFrame:
-    return cast(
-        wire.EventFrame,
-        {"type": "event", "channel": channel, "seq": seq, "kind": "message.posted", "author": "u"},
-    )
-
-
-def info(head: int, channel: ChannelId = C, epoch: Epoch = E1) -> wire.ChannelInfo:
-    return cast(wire.ChannelInfo, {"id": channel, "epoch": epoch, "head": head})
-
-
-def resumed(after: int, upto: int, count: int, gap: wire.GapFrame | None = None) -> wire.ResumedFrame:
-    return cast(
-        wire.ResumedFrame,
-        {"channel": C, "from": after, "to": upto, "complete": gap is None, "count": count, "gap": gap},
-    )
-
-
-def seqs(updates: list[Update]) -> list[int]:
-    return [update.seq for update in updates if isinstance(update, ChannelEvent)]
-
-
-def taken(session: Session) -> list[Update]:
-    updates, session.updates = session.updates, []
-    return updates
-
-
-def asked(session: Session) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for frame in session.take_frames():
-        cursors = cast("dict[str, wire.CursorFrame]", frame["cursors"])
-        found |= {channel: cursor["seq"] for channel, cursor in cursors.items()}
-    return found
+from tests.support.client_frames import E1, C, asked, event, info, resumed, seqs, taken
 
 
 def following(head: int = 5) -> Session:
@@ -232,74 +192,6 @@ def test_follow_from_goes_back() -> None:
     session.follow_from(C, Seq(0))
     assert taken(session) == [Opened(C, E1, Seq(0))]
     assert asked(session) == {C: 0}
-
-
-class World:
-    """A server with one channel, a network that misbehaves, and a caller that takes what it gets."""
-
-    def __init__(self) -> None:
-        self.head = 0
-        self.session = Session(start="beginning")
-        self.session.welcome([info(0)])
-        self.late: list[int] = []
-        self.got: list[int] = []
-
-    def publish(self, how: str) -> None:
-        self.head += 1
-        if how == "late":
-            self.late.append(self.head)
-        for _ in range({"deliver": 1, "lose": 0, "twice": 2, "late": 0}[how]):
-            self.session.event(event(self.head))
-
-    def answer(self, _: object = None) -> None:
-        for seq in self.late:
-            self.session.event(event(seq))
-        self.late.clear()
-        for after in asked(self.session).values():
-            self.replay(after)
-
-    def replay(self, after: int) -> None:
-        for seq in range(after + 1, self.head + 1):
-            self.session.event(event(seq))
-        self.session.resumed(resumed(after, self.head, self.head - after))
-
-    def reconnect(self, _: object) -> None:
-        cursors = self.session.hello_cursors()
-        self.session.welcome([info(self.head)])
-        if C in cursors:
-            self.replay(cursors[C]["seq"])
-
-    def ping(self, _: object = None) -> None:
-        self.session.ping({C: Seq(self.head)})
-
-    def room(self, room: int) -> None:
-        self.session.refill(room)
-
-    def check(self) -> None:
-        self.got += seqs(taken(self.session))
-        assert self.got == list(range(1, len(self.got) + 1))
-
-
-step = st.one_of(
-    st.tuples(st.just("publish"), st.sampled_from(["deliver", "lose", "twice", "late"])),
-    st.tuples(st.sampled_from(["answer", "reconnect", "ping"]), st.none()),
-    st.tuples(st.just("room"), st.integers(0, 4)),
-)
-
-
-@given(st.lists(step, max_size=60))
-def test_every_event_once_in_order(steps: list[tuple[str, object]]) -> None:
-    """Losses, duplicates, reordering, reconnects and a slow caller: in the end 1..head, each once."""
-    world = World()
-    for action, detail in steps:
-        getattr(world, action)(detail)
-        world.check()
-    world.room(1 << 30)
-    for _ in range(4):
-        world.ping()
-        world.answer()
-    world.check()
-    assert len(world.got) == world.head
 
 
 def test_resumed_is_surfaced_with_its_count() -> None:

@@ -1,0 +1,144 @@
+"""All feeds of an edge: activation, sweeps, heads, bounds."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from edge.feeds import FeedLimits, Feeds
+from shared.bus import Bus
+from shared.errors import Unavailable
+from shared.ids import Seq
+from shared.records import Checkpoint, Head, Heads
+from shared.settings import CommonSettings
+from shared.streams import Layout, ensure_streams
+from shared.subjects import CHECKPOINTS, checkpoint_key, heads_subject, kv_subject
+from tests.support.feeding import Channel, Seen, active, deafen
+from tests.support.nats import NatsServer
+from tests.support.waiting import eventually
+
+
+async def test_activation_counts_the_log(bus: Bus, feeds: Feeds) -> None:
+    """Without any checkpoint the number is the count of the channel's events, and live events follow on."""
+    channel = Channel(bus, "count")
+    await channel.create()
+    await channel.post(30)
+    feed = await active(feeds, channel)
+    seen = Seen()
+    feed.attach(seen)
+    assert (feed.head, feed.messages) == (31, 30)
+    await channel.post(5)
+    await eventually(lambda: seen.seqs == [32, 33, 34, 35, 36])
+
+
+async def test_activation_from_a_checkpoint(bus: Bus, feeds: Feeds) -> None:
+    """A checkpoint shortens the tail and changes nothing else."""
+    channel = Channel(bus, "checkpoint")
+    await channel.create()
+    at = await channel.post(9)
+    await channel.post(10)
+    first = await active(feeds, channel)
+    checkpoint = Checkpoint(seq=Seq(10), stream_seq=at, state=replace(first.state, messages=9))
+    await bus.commit(
+        kv_subject(CHECKPOINTS, checkpoint_key(channel.partition, channel.key)),
+        checkpoint.model_dump_json().encode(),
+    )
+    async with Feeds(bus, feeds._layout, FeedLimits()) as others:
+        second = await active(others, channel)
+        assert (second.head, second.stream_seq, second.state) == (first.head, first.stream_seq, first.state)
+        assert second.ring.floor == 11
+
+
+async def test_activation_while_others_write(bus: Bus, feeds: Feeds) -> None:
+    """Nothing is lost or doubled between the tail that is read and the live messages that follow."""
+    channel = Channel(bus, "busy")
+    await channel.create()
+    writing = asyncio.create_task(channel.post(200))
+    await eventually(lambda: channel.written > 20)
+    feed = await active(feeds, channel)
+    start = feed.head
+    seen = Seen()
+    feed.attach(seen)
+    await writing
+    await eventually(lambda: feed.head == 201)
+    await eventually(lambda: len(seen.seqs) == 201 - start)
+    assert seen.seqs == list(range(start + 1, 202))
+
+
+async def test_batch_activation_and_absent_channels(bus: Bus, feeds: Feeds) -> None:
+    """Many channels come up together; those that were never created are None and cost nothing after."""
+    channels = [Channel(bus, f"many{n}") for n in range(60)]
+    for channel in channels[:50]:
+        await channel.create()
+    found = await feeds.activate([channel.key for channel in channels])
+    assert [found[channel.key] is not None for channel in channels] == [True] * 50 + [False] * 10
+    assert feeds.get(channels[55].key) is None
+
+
+async def test_heads_reveal_what_a_quiet_channel_lost(bus: Bus, feeds: Feeds) -> None:
+    """One message that was never republished, then silence: the sequencer's heads bring it (AT-02)."""
+    channel = Channel(bus, "quiet")
+    await channel.create()
+    feed = await active(feeds, channel)
+    seen = Seen()
+    feed.attach(seen)
+    await deafen(feed)
+    lost = await channel.post()
+    head = Head(workspace=channel.key.workspace, channel=channel.key.channel, seq=Seq(2), stream_seq=lost)
+    await bus.publish(heads_subject(channel.partition), Heads(heads=(head,)).model_dump_json().encode())
+    await eventually(lambda: seen.seqs == [2])
+
+
+async def test_sweep_reveals_what_a_quiet_channel_lost(bus: Bus, feeds: Feeds) -> None:
+    """Without a sequencer a sweep over the heads of the log brings it too."""
+    channel = Channel(bus, "swept")
+    await channel.create()
+    feed = await active(feeds, channel)
+    seen = Seen()
+    feed.attach(seen)
+    await deafen(feed)
+    await channel.post(3)
+    feeds.sweep_soon("interval")
+    await eventually(lambda: seen.seqs == [2, 3, 4])
+
+
+async def test_too_many_channels_are_refused(bus: Bus, layout: Layout) -> None:
+    """The bound on active channels is a verdict, not a leak; idle ones make room first."""
+    channels = [Channel(bus, f"bound{n}") for n in range(4)]
+    for channel in channels:
+        await channel.create()
+    async with Feeds(bus, layout, FeedLimits(feeds_max=2)) as small:
+        first = await active(small, channels[0])
+        first.attach(Seen())
+        await active(small, channels[1])
+        second = await active(small, channels[2])
+        second.attach(Seen())
+        assert small.get(channels[1].key) is None
+        with pytest.raises(Unavailable):
+            await small.activate([channels[3].key])
+
+
+async def test_server_restart_under_a_feed(
+    fresh_bus: Bus, fresh_settings: CommonSettings, fresh_nats_server: NatsServer
+) -> None:
+    """A killed and restarted server leaves no gap behind, in busy and in quiet channels (AT-70)."""
+    layout = await ensure_streams(fresh_bus, fresh_settings)
+    busy, quiet = Channel(fresh_bus, "busy"), Channel(fresh_bus, "quiet")
+    async with (
+        Bus.connect(fresh_settings, "edge") as edge_bus,
+        Feeds(edge_bus, layout, FeedLimits()) as feeds,
+    ):
+        for channel in (busy, quiet):
+            await channel.create()
+        sinks = {channel.key: Seen() for channel in (busy, quiet)}
+        for channel in (busy, quiet):
+            (await active(feeds, channel)).attach(sinks[channel.key])
+        writing = asyncio.create_task(busy.post(300))
+        await eventually(lambda: busy.written > 50)
+        fresh_nats_server.restart()
+        await quiet.post()
+        await writing
+        await eventually(lambda: sinks[busy.key].seqs == list(range(2, 302)))
+        await eventually(lambda: sinks[quiet.key].seqs == [2])
