@@ -11,7 +11,7 @@ from hypothesis import settings as examples
 
 from shared.bus import Bus
 from shared.settings import CommonSettings
-from tests.support import container
+from tests.support.container import server_for_tests, wanted
 from tests.support.nats import NatsServer
 
 # Time is no property of what is tested: on a busy machine neither a deadline nor a slow draw is a failure.
@@ -20,6 +20,11 @@ examples.register_profile(
 )
 examples.register_profile("thorough", examples.get_profile("usual"), max_examples=2000)
 examples.load_profile("usual")
+
+
+def pytest_configure() -> None:
+    """A wrong `PARLEY_TEST_NATS` ends the run before its first test."""
+    wanted()
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +67,7 @@ async def fresh_bus(fresh_settings: CommonSettings) -> AsyncIterator[Bus]:
 
 def _served(directory: Path) -> Iterator[NatsServer]:
     """A server until the test or module is over: a process, or as `PARLEY_TEST_NATS` says a container."""
-    if container.WANTED and container.missing():
-        pytest.skip(container.missing())
-    server = container.server_for_tests(directory)
+    server = server_for_tests(directory)
     server.start()
     yield server
     server.kill()

@@ -7,6 +7,7 @@ import re
 
 FILE_LINES_MAX = 300
 FUNCTION_LINES_MAX = 50
+PATIENCE_S = 30
 BANNED = re.compile(
     r"(^|_)(utils?|helpers?|common|manager|processor)($|_)|(Manager|Processor|Helper|Utils?)$"
 )
@@ -127,9 +128,41 @@ def impatient(source: str) -> list[str]:
     return sleeps + [name for name in _imports(source) if "mock" in name]
 
 
-def _calls(source: str) -> list[tuple[ast.Call, str]]:
+def hurried(source: str) -> list[str]:
+    """Waits that a busy machine turns into failures; one whose end is expected or ignored may be short."""
+    tree = ast.parse(source)
+    expected = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.With | ast.AsyncWith | ast.Try) and "TimeoutError" in _expects(node)
+        for inner in ast.walk(node)
+    }
+    return [
+        ast.unparse(call)
+        for call, name in _calls(tree)
+        if id(call) not in expected
+        for wait in _waits(call, name)
+        if isinstance(wait, ast.Constant) and isinstance(wait.value, int | float) and wait.value < PATIENCE_S
+    ]
+
+
+def _expects(node: ast.With | ast.AsyncWith | ast.Try) -> str:
+    """The source of what catches around a block."""
+    if isinstance(node, ast.Try):
+        return " ".join(ast.unparse(handler.type) for handler in node.handlers if handler.type)
+    return " ".join(ast.unparse(item) for item in node.items)
+
+
+def _waits(call: ast.Call, name: str) -> list[ast.expr]:
+    if name == "asyncio.timeout":
+        return call.args
+    return [word.value for word in call.keywords if word.arg == "within_s"]
+
+
+def _calls(source: str | ast.Module) -> list[tuple[ast.Call, str]]:
     """Every call with the name of what is called, without type arguments."""
-    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    tree = ast.parse(source) if isinstance(source, str) else source
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     return [
         (call, ast.unparse(call.func.value if isinstance(call.func, ast.Subscript) else call.func))
         for call in calls

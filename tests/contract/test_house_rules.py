@@ -22,6 +22,7 @@ WAITING = {
     "tests/support/waiting.py": "the one loop that waits for a condition",
     "tests/support/nats.py": "waits for a server's greeting",
     "tests/support/local_system.py": "waits for a process",
+    "tests/support/reaper.py": "looks again for what may still be made",
     "tests/infra/cli/test_up.py": "asks a process over and over",
     "tests/bench/commits.py": "lets load run for a while",
     "tests/bench/crowd.py": "paces load",
@@ -64,6 +65,7 @@ def test_tests_keep_the_rules(path: Path) -> None:
     source = path.read_text()
     assert not rules.unexplained(source)
     assert not rules.leftovers(source)
+    assert not rules.hurried(source)
     if name_of(path) not in WAITING:
         assert not rules.impatient(source)
 
@@ -91,6 +93,8 @@ BAD = {
     "open_labels": ["Gauge('feeds', 'Feeds')", "Counter('parley_a_total', '')",
                     "Gauge('parley_a', 'A', ['channel'])", "Gauge('parley_a', 'A', labelnames=['user'])"],
     "unexplained": ["def test_it(): assert True", "async def test_it(): ..."],
+    "hurried": ["eventually(x, within_s=5)", "async def f():\n    async with asyncio.timeout(20), x: ...",
+                "try:\n    asyncio.timeout(1)\nexcept ValueError: ..."],
     "impatient": ["time.sleep(1)", "await asyncio.sleep(x)", "from unittest.mock import MagicMock"],
     "leftovers": ["x = 1  # TODO later", "# FIXME"],
     "impure": ["from asyncio import sleep", "import time as t", "import os.path"],
@@ -100,6 +104,13 @@ GOOD = {
     "misnamed_logs": ["_log.info('session.opened', user=x)", "math.log(2)"],
     "open_labels": ["Gauge('parley_a', 'A', ['reason'])", "Counter('abc')"],
     "unexplained": ['def test_it():\n    """It holds."""', "def helper(): ..."],
+    "hurried": [
+        "eventually(x)",
+        "eventually(x, within_s=60)",
+        "asyncio.timeout(LIMIT_S)",
+        "with suppress(TimeoutError):\n    asyncio.timeout(0.1)",
+        "try:\n    asyncio.timeout(1)\nexcept TimeoutError: ...",
+    ],
     "impatient": ["await asyncio.sleep(0)", "await eventually(x)"],
 }
 

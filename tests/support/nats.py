@@ -15,7 +15,7 @@ from infra.local.lifeline import die_with_parent
 from infra.nats.binary import nats_server_binary
 from tests.support.ports import own_port
 
-START_DEADLINE_S = 15.0
+START_DEADLINE_S = 60.0
 
 
 class NatsServer:
@@ -38,11 +38,7 @@ class NatsServer:
         """Start and return once clients are let in."""
         assert self._process is None, "the server is running"
         self.directory.mkdir(parents=True, exist_ok=True)
-        command = [str(nats_server_binary()), "-a", "127.0.0.1", "-p", str(self.port)]
-        if self.config is not None:
-            command += ["-c", str(self.config)]
-        else:
-            command += ["-js", "-sd", str(self.directory)]
+        command = [str(nats_server_binary()), *self._arguments()]
         with (self.directory / "nats.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -80,6 +76,10 @@ class NatsServer:
     def log(self) -> str:
         """Everything that the server has logged."""
         return (self.directory / "nats.log").read_text(errors="replace")
+
+    def _arguments(self) -> list[str]:
+        jetstream = ["-js", "-sd", str(self.directory)] if self.config is None else ["-c", str(self.config)]
+        return ["-a", "127.0.0.1", "-p", str(self.port), *jetstream]
 
     def _until_it_greets(self, lives: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_DEADLINE_S

@@ -12,11 +12,12 @@ from infra.local.lifeline import port_is_free
 
 PORTS = range(20_000, 32_000)
 _given: set[int] = set()
+_chance = random.SystemRandom()  # hypothesis seeds the other one alike in each process
 
 
 def own_port() -> int:
     """A port of the loopback address that is free, and that this process was not given before."""
-    for port in random.sample(PORTS, len(PORTS)):
+    for port in _chance.sample(PORTS, len(PORTS)):
         if port not in _given and port_is_free(port):
             _given.add(port)
             return port

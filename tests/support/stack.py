@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.container import server_for_tests
 from tests.support.nats import NatsServer
 from tests.support.peer import SECRET
 from tests.support.services import ServiceProcess
@@ -45,7 +46,7 @@ class Stack:
 @contextlib.asynccontextmanager
 async def running_stack(folder: Path, *, edges: int = 1, **edge_settings: str) -> AsyncIterator[Stack]:
     """Start everything; kill everything at the end."""
-    nats = NatsServer(folder / "nats")
+    nats = server_for_tests(folder / "nats")
     nats.start()
     common = _common(nats)
     stack = Stack(

@@ -22,6 +22,7 @@ from shared.bus import Bus, Draft
 from shared.ids import StreamSeq
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
+from tests.support.container import server_for_tests
 from tests.support.nats import NatsServer
 from tests.support.ports import own_port
 from tests.support.waiting import eventually
@@ -126,7 +127,7 @@ def _server(directory: Path, durability: Durability) -> Iterator[NatsServer]:
         node, passwords=PASSWORDS, route_password="secret-route", partitions=1, durability=durability
     )
     write_config(directory / "nats.conf", config)
-    server = NatsServer(directory / "nats", config=directory / "nats.conf", port=port)
+    server = server_for_tests(directory / "nats", config=directory / "nats.conf", port=port)
     server.start()
     try:
         yield server

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.local.lifeline import free_ports
 from infra.nats.config import NatsNode, server_config, write_config
 from infra.nats.leaders import Move, leader_of, loads, move_leader, settled, spread
 from infra.nats.permissions import OPERATOR, USERS
@@ -21,7 +18,9 @@ from shared.errors import Unavailable
 from shared.retry import Deadline
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
+from tests.support.container import server_for_tests
 from tests.support.nats import NatsServer
+from tests.support.ports import own_port
 from tests.support.waiting import eventually
 
 SERVERS = ("nats-1", "nats-2", "nats-3")
@@ -50,22 +49,28 @@ def test_an_even_spread_stays() -> None:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, NatsServer]]:
     """Three servers by name."""
-    folder = tmp_path_factory.mktemp("cluster")
-    ports = free_ports(3 * len(SERVERS))
+    servers = _servers(tmp_path_factory.mktemp("cluster"))
+    try:
+        for server in servers.values():
+            server.start()
+        yield servers
+    finally:
+        for server in servers.values():
+            server.kill()
+
+
+def _servers(folder: Path) -> dict[str, NatsServer]:
     nodes = [
         NatsNode(
             name=name,
-            port=ports[number],
-            monitor_port=ports[number + 3],
-            cluster_port=ports[number + 6],
+            port=own_port(),
+            monitor_port=own_port(),
+            cluster_port=own_port(),
             store=folder / name,
         )
-        for number, name in enumerate(SERVERS)
+        for name in SERVERS
     ]
-    servers = {node.name: _server(folder, node, nodes) for node in nodes}
-    yield servers
-    for server in servers.values():
-        server.kill()
+    return {node.name: _server(folder, node, nodes) for node in nodes}
 
 
 def _server(folder: Path, node: NatsNode, nodes: list[NatsNode]) -> NatsServer:
@@ -82,25 +87,27 @@ def _server(folder: Path, node: NatsNode, nodes: list[NatsNode]) -> NatsServer:
             peers=nodes,
         ),
     )
-    server = NatsServer(folder / f"{node.name}-log", config=config, port=node.port)
-    server.start()
-    return server
+    return server_for_tests(folder / f"{node.name}-log", config=config, port=node.port)
 
 
 @pytest.fixture
 async def operator(cluster: dict[str, NatsServer]) -> AsyncIterator[Bus]:
     """A bus as the operator, when every stream has its copies."""
-    settings = CommonSettings(
+    settings = _settings(cluster)
+    async with Bus.connect(settings, "test") as bus:
+        await ensure_streams(bus, settings)
+        await settled(bus, "LOG_0", _soon())
+        yield bus
+
+
+def _settings(cluster: dict[str, NatsServer]) -> CommonSettings:
+    return CommonSettings(
         nats_url=",".join(server.url for server in cluster.values()),
         nats_user=OPERATOR,
         nats_password="secret",
         partitions=2,
         replicas=3,
     )
-    async with Bus.connect(settings, "test") as bus:
-        await ensure_streams(bus, settings)
-        await settled(bus, "LOG_0", _soon())
-        yield bus
 
 
 def _soon() -> Deadline:
@@ -133,7 +140,7 @@ async def test_nothing_moves_while_a_copy_is_away(cluster: dict[str, NatsServer]
     """The error names the stream and the server; when that is back the move is done."""
     leader, (target, away) = await _others(operator)
     cluster[away].kill()
-    await eventually(lambda: _behind(operator, away), within_s=30)
+    await eventually(lambda: _behind(operator, away))
     with pytest.raises(Unavailable, match=rf"LOG_0: {away} not current"):
         await move_leader(operator, Move("LOG_0", leader, target), Deadline.after(0.5))
     assert await leader_of(operator, "LOG_0", _soon()) == leader
@@ -151,9 +158,9 @@ async def test_a_paused_copy_is_behind(cluster: dict[str, NatsServer], operator:
     asked = operator._client.connected_url
     assert asked is not None
     paused = next(name for name in others if f":{asked.port}" not in cluster[name].url)  # not who answers us
-    os.kill(cluster[paused].pid, signal.SIGSTOP)
+    cluster[paused].pause()
     try:
-        await eventually(lambda: _behind(operator, paused), within_s=30)
+        await eventually(lambda: _behind(operator, paused))
     finally:
-        os.kill(cluster[paused].pid, signal.SIGCONT)
+        cluster[paused].unpause()
     await settled(operator, "LOG_0", _soon())

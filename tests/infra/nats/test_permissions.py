@@ -13,7 +13,6 @@ import pytest
 from nats.aio.client import Client
 
 from infra.local.credentials import Credentials, load_or_create
-from infra.local.lifeline import free_port
 from infra.nats.config import NatsNode, server_config, write_config
 from infra.nats.permissions import ARCHIVER, EDGE, OPERATOR, SEQUENCER, USERS
 from shared.bus import Bus
@@ -23,7 +22,9 @@ from shared.puller import Follower
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
 from shared.subjects import EPHEMERAL, LEADER_ELECTED, channel_subject, inbox_prefix, partition_of
+from tests.support.container import server_for_tests
 from tests.support.nats import NatsServer
+from tests.support.ports import own_port
 from tests.support.waiting import eventually
 
 PARTITIONS = 2
@@ -49,7 +50,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, credentials: Credentials) 
 
 
 def _server(directory: Path, credentials: Credentials) -> NatsServer:
-    node = NatsNode("nats-1", free_port(), free_port(), directory / "store")
+    node = NatsNode("nats-1", own_port(), own_port(), directory / "store")
     config = server_config(
         node,
         passwords=credentials.nats,
@@ -58,7 +59,7 @@ def _server(directory: Path, credentials: Credentials) -> NatsServer:
         durability="process",
     )
     write_config(directory / "nats.conf", config)
-    return NatsServer(directory, config=directory / "nats.conf", port=node.port)
+    return server_for_tests(directory, config=directory / "nats.conf", port=node.port)
 
 
 def _settings(server: NatsServer, credentials: Credentials, user: str) -> CommonSettings:
@@ -185,7 +186,7 @@ async def test_edge_can_do_its_work(guarded: NatsServer, credentials: Credential
             await edge.subscribe(subject, lambda _: None)
         subject = channel_subject(PARTITION, KEY)
         ack = await edge.commit(subject, b"{}", msg_id="edge-1", expect_last=None)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await heard.wait()
         stream = f"LOG_{PARTITION}"
         assert await edge.direct_batch(stream, subject, start=ack.stream_seq)
@@ -206,7 +207,7 @@ async def test_sequencer_can_do_its_work(guarded: NatsServer, credentials: Crede
         await operator.api("STREAM.DELETE.KV_CHECKPOINTS", {})
     async with _as(guarded, credentials, SEQUENCER) as sequencer:
         await ensure_streams(sequencer, _settings(guarded, credentials, SEQUENCER))
-        async with asyncio.timeout(5), Follower(sequencer, f"LOG_{PARTITION}", StreamSeq(1)) as follower:
+        async with asyncio.timeout(30), Follower(sequencer, f"LOG_{PARTITION}", StreamSeq(1)) as follower:
             assert await anext(follower)
         await sequencer.commit("$KV.CHECKPOINTS.0.position", b"{}", expect_last=StreamSeq(0))
         await sequencer.commit("$KV.DIRECTORY.demo.ada.general", b"{}", expect_last=StreamSeq(0))
@@ -222,13 +223,13 @@ async def test_archiver_can_do_its_work(guarded: NatsServer, credentials: Creden
 
     async with _as(guarded, credentials, EDGE) as edge, _as(guarded, credentials, ARCHIVER) as archiver:
         await edge.commit(channel_subject(PARTITION, KEY), b"{}", msg_id="archiver-1")
-        async with asyncio.timeout(5), Follower(archiver, f"LOG_{PARTITION}", StreamSeq(1)) as follower:
+        async with asyncio.timeout(30), Follower(archiver, f"LOG_{PARTITION}", StreamSeq(1)) as follower:
             assert await anext(follower)
         await archiver.serve("archive.*.history", history, queue="archiver")
         await archiver.api(f"STREAM.INFO.LOG_{PARTITION}", {})  # behind it: the server knows who serves
-        assert await edge.request("archive.0.history", b"page", timeout_s=2) == b"PAGE"
+        assert await edge.request("archive.0.history", b"page", timeout_s=30) == b"PAGE"
         async with _as(guarded, credentials, OPERATOR) as operator:
-            assert await operator.request("archive.0.history", b"page", timeout_s=2) == b"PAGE"
+            assert await operator.request("archive.0.history", b"page", timeout_s=30) == b"PAGE"
 
 
 async def test_large_messages_are_refused(guarded: NatsServer, credentials: Credentials) -> None:
