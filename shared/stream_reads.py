@@ -26,6 +26,8 @@ GAP_TRIES_MAX = 8
 
 _FIRST = StreamSeq(1)
 _NO_MESSAGE = 10037
+_NO_PEERS = 10005
+"""Fewer servers than copies: a refusal by its status, but a cluster that still gathers says it too."""
 
 
 class BusError(ParleyError):
@@ -53,8 +55,9 @@ class StreamReads(Connection):
                 error = answer.get("error")
                 if not isinstance(error, dict):
                     return answer
-                if error["code"] < 500 or deadline.passed:
-                    raise BusError(str(error.get("description")), int(error.get("err_code", 0)))
+                err_code = int(error.get("err_code", 0))
+                if (error["code"] < 500 and err_code != _NO_PEERS) or deadline.passed:
+                    raise BusError(str(error.get("description")), err_code)
             if deadline.passed:
                 break
             await asyncio.sleep(min(delay_s, deadline.left_s))

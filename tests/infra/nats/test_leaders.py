@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +20,7 @@ from shared.bus import Bus
 from shared.errors import Unavailable
 from shared.retry import Deadline
 from shared.settings import CommonSettings
-from shared.streams import ensure_streams
+from shared.streams import BUCKETS, bucket_config, bucket_stream, ensure_streams
 from tests.support.container import server_for_tests
 from tests.support.nats import NatsServer
 from tests.support.ports import own_port
@@ -164,3 +167,33 @@ async def test_a_paused_copy_is_behind(cluster: dict[str, NatsServer], operator:
     finally:
         cluster[paused].unpause()
     await settled(operator, "LOG_0", _soon())
+
+
+@pytest.mark.faults
+async def test_streams_wait_for_the_server_that_comes_last(tmp_path: Path) -> None:
+    """Two of three have a leader and no place for three copies: no refusal while the third may come."""
+    servers = _servers(tmp_path)
+    *early, late = servers.values()
+    try:
+        for server in early:
+            server.start()
+        settings = _settings(servers)
+        async with Bus.connect(settings, "test") as bus:
+            await eventually(lambda: _has_no_place(bus), within_s=60)
+            creating = asyncio.create_task(ensure_streams(bus, settings))
+            refused, _ = await asyncio.wait({creating}, timeout=1)
+            assert not refused
+            late.start()
+            assert (await creating).partitions == 2
+            assert len((await stream_info(bus, "LOG_1")).cluster.replicas) == 2  # and the leader
+    finally:
+        for server in servers.values():
+            server.kill()
+
+
+async def _has_no_place(bus: Bus) -> bool:
+    wanted = orjson.dumps(bucket_config(BUCKETS[0], replicas=3))
+    with contextlib.suppress(Unavailable):
+        operation = f"$JS.API.STREAM.CREATE.{bucket_stream(BUCKETS[0])}"
+        return b"no suitable peers" in await bus.request(operation, wanted, timeout_s=2)
+    return False
