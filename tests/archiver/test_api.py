@@ -57,7 +57,7 @@ GARBAGE = [
 async def ask(bus: Bus, key: ChannelKey, operation: str, request: BaseModel, answer: type[M]) -> M:
     """One request to the partition of a channel."""
     subject = archive_subject(partition_of(key, 2), operation)
-    raw = await bus.request(subject, request.model_dump_json().encode(), timeout_s=10)
+    raw = await bus.request(subject, request.model_dump_json().encode(), timeout_s=30)
     return answer.model_validate_json(raw)
 
 
@@ -224,7 +224,7 @@ async def test_bad_requests_are_refused(
 ) -> None:
     """What is no request is answered bad_request, and the archiver goes on."""
     async with running(fresh_bus, archiver_settings(fresh_settings, tmp_path / "archive")):
-        raw = await fresh_bus.request(archive_subject(1, "history"), body, timeout_s=5)
+        raw = await fresh_bus.request(archive_subject(1, "history"), body, timeout_s=30)
         assert Failure.model_validate_json(raw).error == "bad_request"
 
 
@@ -256,7 +256,7 @@ async def test_status_says_what_is_in_parquet(
     key = key_of("tea")
 
     async def status() -> ArchiveStatus:
-        raw = await fresh_bus.request(archive_subject(partition_of(key, 2), "status"), b"", timeout_s=5)
+        raw = await fresh_bus.request(archive_subject(partition_of(key, 2), "status"), b"", timeout_s=30)
         return ArchiveStatus.model_validate_json(raw)
 
     async with running(fresh_bus, settings):

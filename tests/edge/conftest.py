@@ -30,8 +30,8 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
 async def quick(stack: Stack) -> str:
     """The address of an edge whose clocks run fast and whose limits are low."""
     await stack.add_edge(
-        PARLEY_HEARTBEAT_S="0.6",
-        PARLEY_HELLO_DEADLINE_S="0.5",
+        PARLEY_HEARTBEAT_S="2",
+        PARLEY_HELLO_DEADLINE_S="3",
         PARLEY_TOKEN_GRACE_S="0.5",
         PARLEY_STALL_LIMIT_S="1",
         PARLEY_USER_RATE="5",

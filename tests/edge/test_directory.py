@@ -44,7 +44,7 @@ class Counter:
         """The counts since the last call; what the reader says last comes behind all that it was answered."""
         self._told.clear()
         await self._bus.publish("directory.counted", b"")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self._told.wait()
         counts = self.requests, self.values
         self.requests = self.values = 0
@@ -59,7 +59,7 @@ async def counting(bus: Bus, settings: CommonSettings) -> AsyncIterator[Counter]
         await observer.subscribe(f"$JS.API.DIRECT.GET.{bucket_stream(DIRECTORY)}", counter.asked)
         await observer.subscribe(f"{bus.inbox}.*", counter.answered)
         await observer.subscribe("directory.counted", counter.told)
-        await observer.request("$JS.API.INFO", b"", timeout_s=2)  # the subscriptions are in force
+        await observer.request("$JS.API.INFO", b"", timeout_s=30)  # the subscriptions are in force
         yield counter
 
 

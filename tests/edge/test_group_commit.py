@@ -97,13 +97,18 @@ async def all_true(senders: Senders, ids: Sequence[str]) -> None:
     assert {msg_id: ack.stream_seq for msg_id, ack in senders.acks.items()} == stored
 
 
+def told_as_duplicates(senders: Senders) -> set[str]:
+    """Who was told so at the first try: a second one may find what the first has stored."""
+    return {msg_id for msg_id, ack in senders.acks.items() if ack.duplicate and not ack.retried}
+
+
 async def test_many_share_batches(senders: Senders) -> None:
     """Each hears its own position, with few batches for many commits."""
     before, ids = groups("recorded"), [str(n) for n in range(MANY)]
     senders.send_all(ids)
     await senders.answers(MANY)
     await all_true(senders, ids)
-    assert not any(ack.duplicate for ack in senders.acks.values())
+    assert not told_as_duplicates(senders)
     assert 1 <= groups("recorded") - before <= MANY / GROUP_MIN
 
 
@@ -126,8 +131,8 @@ async def test_a_duplicate_harms_nobody(senders: Senders) -> None:
     senders.send_all([*ids[:100], "known", *ids[100:]])
     await senders.answers(MANY + 1)
     await all_true(senders, [*ids, "known"])
-    assert senders.acks["known"] == known._replace(duplicate=True)
-    assert [msg_id for msg_id, ack in senders.acks.items() if ack.duplicate] == ["known"]
+    assert (senders.acks["known"].stream_seq, senders.acks["known"].duplicate) == (known.stream_seq, True)
+    assert told_as_duplicates(senders) <= {"known"}
     assert groups("refused") > before
 
 
@@ -161,7 +166,7 @@ async def test_silence_under_a_batch(senders: Senders, fresh_nats_server: NatsSe
     fresh_nats_server.pause()
     try:
         senders.send_all(ids)
-        await eventually(lambda: groups("unknown") > before, within_s=30)
+        await eventually(lambda: groups("unknown") > before)
     finally:
         fresh_nats_server.unpause()
     await senders.answers(MANY)
@@ -200,5 +205,5 @@ async def test_without_a_connection_nothing_is_sent(senders: Senders, fresh_nats
     await senders.answers(MANY)
     assert {error.code for error in senders.errors.values()} == {"unavailable"}
     fresh_nats_server.start()
-    await eventually(lambda: senders.bus.connected, within_s=30)
+    await eventually(lambda: senders.bus.connected)
     assert await stored_ids(senders.bus) == {}

@@ -53,7 +53,7 @@ async def say(bus: Bus, first: int, count: int, keys: Sequence[ChannelKey] = KEY
 
 
 async def everything_saved(bus: Bus) -> None:
-    await eventually(lambda: all_saved(bus), within_s=20, every_s=0.1)
+    await eventually(lambda: all_saved(bus), every_s=0.1)
 
 
 async def test_checkpoints_say_what_the_log_says(bus: Bus, settings: CommonSettings) -> None:
@@ -142,7 +142,7 @@ async def test_a_bucket_deleted_while_running_is_rebuilt(
             await everything_saved(bus)
             listed = await eventually(lambda: keys_of(bus, DIRECTORY))
             await bus.api(f"STREAM.DELETE.{bucket_stream(bucket)}", {})
-            await eventually(lambda: has_keys(bus, bucket, set()), within_s=15)
+            await eventually(lambda: has_keys(bus, bucket, set()))
             await everything_saved(bus)
             await eventually(lambda: has_keys(bus, DIRECTORY, listed))
         await say(bus, 100, 20)

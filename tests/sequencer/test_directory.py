@@ -105,7 +105,7 @@ async def test_the_user_is_told_after_the_write(bus: Bus, settings: CommonSettin
 async def test_checkpoints_wait_for_the_directory(bus: Bus, settings: CommonSettings) -> None:
     """A crash between fold and directory write loses no belonging: no checkpoint covers the event yet."""
     await ensure_streams(bus, settings)
-    slow = SequencerSettings(**(quick(settings).model_dump() | {"directory_linger_s": 5.0}))
+    slow = quick(settings).model_copy(update={"directory_linger_s": 3600.0})  # longer than is allowed
     async with sequencing(slow, abrupt=True) as sequencer:
         key = await create(bus, "dir-crash")
         await eventually(lambda: sum(len(ledger) for ledger in sequencer.ledgers) > 0)

@@ -80,7 +80,7 @@ async def test_a_stop_during_the_start(service: Service) -> None:
     service.stop()
     await service.until_stopped()
     asked.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await running == 0
 
 
@@ -157,7 +157,7 @@ async def hanging_main(service: Service) -> None:
 async def test_the_stop_has_a_deadline(main: Main) -> None:
     """What does not end in time is cancelled: no service outlives its deadline."""
     service = Service("test", CommonSettings(stop_deadline_s=0.05))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         assert await service.supervise(main) == EXIT_FAILED
 
 
@@ -170,5 +170,5 @@ async def test_a_second_signal_is_the_deadline(main: Main) -> None:
         service.stop()
         await main(service)
 
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         assert await service.supervise(asked_twice) == EXIT_FAILED

@@ -63,7 +63,7 @@ class Process:
 
     def end(self) -> tuple[int, str, str]:
         """The exit code and what else was written."""
-        out, err = self.process.communicate(timeout=20)
+        out, err = self.process.communicate(timeout=60)
         return self.process.returncode, out.decode(), err.decode()
 
 
@@ -83,7 +83,7 @@ def test_a_signal_stops_in_order_with_zero(started: list[Process], number: signa
     process = Process("serve")
     started.append(process)
     health = process.line("service.started")["health"]
-    with urllib.request.urlopen(f"{health}/readyz", timeout=5) as answer:
+    with urllib.request.urlopen(f"{health}/readyz", timeout=30) as answer:
         assert answer.status == 200
     process.process.send_signal(number)
     assert process.line("service.stop_began")["asked"] is True
@@ -99,7 +99,7 @@ def test_while_it_stops_it_is_not_ready(started: list[Process]) -> None:
     process.process.send_signal(signal.SIGTERM)
     process.line("service.stop_began")
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(f"{health}/readyz", timeout=5)
+        urllib.request.urlopen(f"{health}/readyz", timeout=30)
     assert refused.value.code == 503
     process.process.send_signal(signal.SIGTERM)
     process.line("service.step_cancelled")

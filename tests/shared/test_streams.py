@@ -47,5 +47,5 @@ async def test_logs_refuse_deletion(fresh_bus: Bus, fresh_settings: CommonSettin
     await ensure_streams(fresh_bus, fresh_settings)
     ack = await fresh_bus.commit("channel.0.w.c", b"a")
     order = json.dumps({"seq": ack.stream_seq}).encode()
-    answer = json.loads(await fresh_bus.request("$JS.API.STREAM.MSG.DELETE.LOG_0", order, timeout_s=10))
+    answer = json.loads(await fresh_bus.request("$JS.API.STREAM.MSG.DELETE.LOG_0", order, timeout_s=30))
     assert answer["error"]["description"] == "message delete not permitted"

@@ -145,10 +145,10 @@ async def taken(bus: Bus, partitions: int = 2) -> None:
         found = [await status(bus, partition) for partition in range(partitions)]
         return sum(partition.applied for partition in found if partition) == total
 
-    await eventually(known, within_s=20)
+    await eventually(known)
 
 
 async def _ready(health: Health, task: asyncio.Task[None]) -> None:
-    await eventually(lambda: health.ready or task.done(), within_s=20, every_s=0.01)
+    await eventually(lambda: health.ready or task.done(), every_s=0.01)
     if task.done():
         await task

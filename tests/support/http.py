@@ -40,7 +40,7 @@ def fetch(
     for name, value in headers.items():
         request.add_header(name.replace("_", "-"), value)
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             return Reply(response.status, _lower(response.headers), response.read())
     except urllib.error.HTTPError as error:
         return Reply(error.code, _lower(error.headers), error.read())

@@ -47,7 +47,7 @@ LIMITS = Limits(
     commands_in_flight=64,
     typing_members=1000,
 )
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 
 def event(seq: int, what: e.KnownEvent, channel: str = "tea", void: str | None = None) -> dict[str, object]:

@@ -131,7 +131,7 @@ async def conversing(urls: Sequence[str], tokens: Sequence[str]) -> AsyncIterato
             asyncio.create_task(_write(client, one, conversation.over))
             for one, client in zip(clients, opened, strict=True)
         ]
-        await eventually(lambda: all(one.reads in one.verifier.channels for one in clients), within_s=30)
+        await eventually(lambda: all(one.reads in one.verifier.channels for one in clients))
         try:
             yield conversation
         finally:

@@ -10,9 +10,12 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+PATIENCE_S = 30.0
+"""Whoever waits for what must come waits so long at least: a busy machine is no failure."""
+
 
 async def eventually(
-    condition: Callable[[], T | Awaitable[T]], *, within_s: float = 10.0, every_s: float = 0.02
+    condition: Callable[[], T | Awaitable[T]], *, within_s: float = PATIENCE_S, every_s: float = 0.02
 ) -> T:
     """The first true value of `condition` (plain or async); fails when `within_s` pass without one."""
     deadline = time.monotonic() + within_s

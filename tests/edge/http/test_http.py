@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 def as_user(stack: Stack, user: str) -> httpx.AsyncClient:
     """A client with a user's token."""
     headers = {"Authorization": f"Bearer {token(user)}"}
-    return httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=10)
+    return httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=30)
 
 
 async def filled(stack: Stack, channel: str, user: str, messages: int) -> None:

@@ -60,14 +60,14 @@ def _leaders(system: LocalSystem) -> dict[str, str]:
 
 async def test_every_process_of_the_cluster_is_ready(system: LocalSystem) -> None:
     """Three servers, two sequencers, two archivers, three edges; one sequencer is enough to number."""
-    await eventually(lambda: system.parley("status", check=False).returncode == 0, within_s=30)
+    await eventually(lambda: system.parley("status", check=False).returncode == 0)
     kinds = Counter(process.kind for process in system.data.run().processes)
     assert kinds == {"nats": 3, "sequencer": 2, "archiver": 2, "edge": 3}
     os.kill(system.pid("sequencer-1"), signal.SIGSTOP)
     try:
         sent = system.parley("send", "one-of-two", "hello", "--create").stdout
         assert "one-of-two #2" in sent
-        await eventually(lambda: _numbered(system), within_s=20)
+        await eventually(lambda: _numbered(system))
     finally:
         os.kill(system.pid("sequencer-1"), signal.SIGCONT)
 
@@ -95,7 +95,7 @@ def _numbered(system: LocalSystem) -> bool:
 
 async def test_every_copy_is_shown(system: LocalSystem) -> None:
     """For each log its leader, and the two others as current replicas that lag behind nothing."""
-    await eventually(lambda: system.parley("status", check=False).returncode == 0, within_s=30)
+    await eventually(lambda: system.parley("status", check=False).returncode == 0)
     said = json.loads(system.parley("status", "--json").stdout)
     assert len(said["partitions"]) == PARTITIONS
     for log in said["partitions"]:

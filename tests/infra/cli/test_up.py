@@ -44,8 +44,8 @@ async def test_kill_9_of_any_child_heals(system: LocalSystem, name: str) -> None
     """Another process takes its place on the same address, and everything is ready again."""
     before = system.pid(name)
     os.kill(before, signal.SIGKILL)
-    await eventually(lambda: _replaced(system, name, before), within_s=30)
-    await eventually(lambda: _all_ready(system), within_s=30)
+    await eventually(lambda: _replaced(system, name, before))
+    await eventually(lambda: _all_ready(system))
 
 
 def _replaced(system: LocalSystem, name: str, before: int) -> bool:
@@ -62,7 +62,7 @@ async def _all_ready(system: LocalSystem) -> bool:
 
 async def test_status_shows_what_runs(system: LocalSystem) -> None:
     """Every process with its readiness, every log with the positions behind it."""
-    await eventually(lambda: _all_ready(system), within_s=30)
+    await eventually(lambda: _all_ready(system))
     said = system.parley("status").stdout
     for name in (*CHILDREN, "LOG_0", "LOG_1"):
         assert name in said
@@ -70,7 +70,7 @@ async def test_status_shows_what_runs(system: LocalSystem) -> None:
 
 async def test_status_as_json_is_one_object(system: LocalSystem) -> None:
     """The same for programs: processes with their readiness, logs with leader and positions."""
-    await eventually(lambda: _all_ready(system), within_s=30)
+    await eventually(lambda: _all_ready(system))
     said = json.loads(system.parley("status", "--json").stdout)
     assert [(process["name"], process["ready"]) for process in said["processes"]] == [
         (name, True) for name in CHILDREN

@@ -57,7 +57,7 @@ class Edge:
 @contextlib.asynccontextmanager
 async def sender_to(edge: Edge, window: int) -> AsyncIterator[tuple[Sender, Sent]]:
     """A sender whose client talks to `edge`."""
-    async with asyncio.timeout(20), serve(edge.talk, "127.0.0.1", 0) as server:
+    async with asyncio.timeout(30), serve(edge.talk, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         sent = Sent()
         async with Client(f"ws://127.0.0.1:{port}/", "t", window=window) as client:

@@ -109,7 +109,7 @@ async def staying(socket: ServerConnection, _: dict[str, object]) -> None:
 @contextlib.asynccontextmanager
 async def client_of(server: Scripted, **options: object) -> AsyncIterator[tuple[Client, list[Update]]]:
     updates: list[Update] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         client = Client(server.url, "t", on_update=updates.append, **options)  # type: ignore[arg-type]
         async with client:
             yield client, updates
@@ -201,7 +201,7 @@ async def test_events_are_given_out_in_batches_and_singly() -> None:
 
     async with (
         Scripted(talking) as server,
-        asyncio.timeout(20),
+        asyncio.timeout(30),
         Client(server.url, "t", start="head") as client,
     ):
         client.follow_from("c", 0)
@@ -240,7 +240,7 @@ async def test_unread_events_cost_no_memory_and_are_not_lost() -> None:
 
     async with (
         Scripted(flooding) as server,
-        asyncio.timeout(20),
+        asyncio.timeout(30),
         Client(server.url, "t", updates_max=10) as client,
     ):
         assert client.cursors[ChannelId("c")].seq == 0

@@ -64,7 +64,7 @@ class Server:
 async def talking(server: Server, receive: Callable[[list[bytes]], None]) -> AsyncIterator[Socket]:
     """A socket at the other end of `server`."""
     listener = await asyncio.start_server(server.talk, "127.0.0.1", 0)
-    async with asyncio.timeout(20), listener:
+    async with asyncio.timeout(30), listener:
         port = listener.sockets[0].getsockname()[1]
         create = partial(Socket, receive=receive, on_flowing=lambda: None)
         async with connect(
@@ -210,7 +210,7 @@ async def test_tls_with_a_given_certificate(tmp_path: Path) -> None:
     got: list[bytes] = []
     create = partial(Socket, receive=got.extend, on_flowing=lambda: None)
     options = {"compression": None, "max_size": SIZE_MAX, "proxy": None, "create_connection": create}
-    async with asyncio.timeout(20), serve(echo, "127.0.0.1", 0, ssl=server_side) as server:
+    async with asyncio.timeout(30), serve(echo, "127.0.0.1", 0, ssl=server_side) as server:
         url = f"wss://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
         async with connect(url, ssl=trusting, **options) as socket:  # type: ignore[arg-type]
             assert isinstance(socket, Socket)
