@@ -16,16 +16,17 @@ from typing import Protocol
 import structlog
 
 from edge import metrics
+from edge.archive import Archive
 from edge.core.live import Place, place
 from edge.core.rest import Rest
 from edge.core.ring import Entry, Ring
 from edge.fanout import Flush
-from edge.trimmed import read_behind, trimmed_upto
+from edge.trimmed import behind, head_of, trimmed_upto
 from shared import telemetry
 from shared.bus import Bus, BusError, Message, StoredMessage, Subscription, stored_from_headers
 from shared.channel import ChannelState, fold
 from shared.errors import LogRegressed, NotFound, OutcomeUnknown, Unavailable
-from shared.events import Recorded, decode, wire
+from shared.events import Event, Recorded, decode, wire
 from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq
 from shared.records import Checkpoint
 from shared.retry import delays
@@ -57,6 +58,7 @@ class Feed:
     def __init__(
         self,
         bus: Bus,
+        archive: Archive,
         key: ChannelKey,
         partition: Partition,
         epoch: Epoch,
@@ -72,6 +74,7 @@ class Feed:
         self.sinks: set[Sink] = set()
         self.closed = False
         self._bus = bus
+        self._archive = archive
         self._spawn = spawn
         self._state: ChannelState | None = None
         self._new_ring = new_ring
@@ -110,18 +113,17 @@ class Feed:
         """Second step: start from the checkpoint, read the tail behind it, join the live messages."""
         if checkpoint is not None:
             self._start_from(checkpoint)
-        subject = channel_subject(self.partition, self.key)
-        stream = log_stream(self.partition)
-        is_proven = False
-        async for batch in self._bus.scan(stream, subject, start=self.stream_seq):
-            if not is_proven:
-                await self._start_behind_trimmed(batch)
-                is_proven = True
-            for stored in batch:
+        stream, subject = log_stream(self.partition), channel_subject(self.partition, self.key)
+        is_reading = True
+        while is_reading:
+            before = self.stream_seq
+            # With our own event: as long as it is in the answer, nothing behind it has left the log.
+            found = await self._bus.direct_batch(stream, subject, start=before, batch=500, timeout_s=5.0)
+            await self._start_behind_trimmed(found)
+            for stored in found:
                 if stored.stream_seq > self.stream_seq:
                     self._apply(stored)
-        if not is_proven:
-            await self._start_behind_trimmed([])
+            is_reading = self.stream_seq > before
         await self._repair()
 
     def _start_from(self, checkpoint: Checkpoint) -> None:
@@ -170,13 +172,12 @@ class Feed:
 
         Raises `Unavailable` or `OutcomeUnknown`.
         """
-        subject = channel_subject(self.partition, self.key)
         try:
-            newest = await self._bus.newest(log_stream(self.partition), subject)
+            newest = await head_of(self._bus, self.key, self.partition)
         except BusError as error:
             raise Unavailable(f"the log does not answer: {error.message}", retry_after_ms=1000) from error
         if newest is not None:
-            await self.settled(newest.stream_seq, deadline_s)
+            await self.settled(newest, deadline_s)
 
     async def settled(self, stream_seq: StreamSeq, deadline_s: float) -> Entry | None:
         """The event at this position, once the feed has it; None if it is older than the ring.
@@ -222,20 +223,21 @@ class Feed:
                 self._reset(where.value)
 
     async def _look(self) -> None:
-        stream = log_stream(self.partition)
-        newest = await self._bus.last(stream, channel_subject(self.partition, self.key))
+        newest = await head_of(self._bus, self.key, self.partition)
         if newest is not None:
-            self.want(newest.stream_seq)
+            self.want(newest)
 
     async def _repair(self) -> None:
-        """Read from the log until everything that is known to exist has been applied."""
+        """Read on until everything that is known to exist has been applied."""
         waits = delays(first_s=0.05, cap_s=2.0)
         while self.stream_seq < self._wanted and not self.closed:
+            position = (self.key, self.partition, self.stream_seq, self.head)
             try:
-                for stored in await read_behind(
-                    self._bus, self.key, self.partition, self.stream_seq, self.head, self._wanted
-                ):
-                    self._apply(stored)
+                async for missed in behind(self._bus, self._archive, *position, upto=self._wanted):
+                    if self.closed:
+                        return
+                    for one in missed:
+                        self._add(*one)
             except (Unavailable, BusError) as error:
                 _log.warning("feed.repair_failed", partition=self.partition, error=error.message)
                 await asyncio.sleep(next(waits))
@@ -244,20 +246,22 @@ class Feed:
         self._repairing = False
 
     def _apply(self, stored: StoredMessage) -> None:
+        self._add(stored.stream_seq, stored.at_us, decode(stored.body))
+
+    def _add(self, stream_seq: StreamSeq, at_us: int, event: Event) -> None:
         """The next event of the log: number it, fold it, encode it; the sinks hear of it in a moment."""
-        assert stored.stream_seq > self.stream_seq
-        event = decode(stored.body)
+        assert stream_seq > self.stream_seq
         self._state, void = fold(self._state, event)
         self.head = Seq(self.head + 1)
-        self.stream_seq = stored.stream_seq
-        recorded = Recorded(self.key, self.head, stored.stream_seq, stored.at_us, event, void)
+        self.stream_seq = stream_seq
+        recorded = Recorded(self.key, self.head, stream_seq, at_us, event, void)
         entry = Entry(recorded, wire(recorded), self.messages)
         self.ring.append(entry)
         if self.sinks:
             if not self._unflushed:
                 self._flush_soon()
             self._unflushed.append(entry)
-        for future in self._settling.get(stored.stream_seq, ()):
+        for future in self._settling.get(stream_seq, ()):
             if not future.done():
                 future.set_result(entry)
 

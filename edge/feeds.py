@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 from pydantic import ValidationError
 
 from edge import metrics
+from edge.archive import Archive
 from edge.core.ring import Budget, Ring
 from edge.feed import Feed
 from shared.bus import Bus, BusError, Message, Subscription
 from shared.errors import Unavailable
-from shared.ids import ChannelKey, Seq
+from shared.ids import ChannelKey, Seq, StreamSeq
 from shared.records import Checkpoint, Heads
 from shared.streams import Layout, bucket_stream
 from shared.subjects import (
@@ -52,12 +53,15 @@ class Feeds:
 
     def __init__(self, bus: Bus, layout: Layout, limits: FeedLimits) -> None:
         self._bus = bus
+        self._archive = Archive(bus, layout.partitions)
         self._layout = layout
         self._limits = limits
         self._ring_budget = Budget(limits.rings_bytes_max)
         self._feeds: dict[ChannelKey, Feed] = {}
         self._starting: dict[ChannelKey, asyncio.Future[Feed | None]] = {}
         self._idle_since: dict[ChannelKey, float] = {}
+        self._swept: dict[str, StreamSeq] = {}
+        """Where each log ended at its last sweep."""
         self._tasks: set[asyncio.Task[object]] = set()
         self._subscriptions: list[Subscription] = []
         self._reading = asyncio.Semaphore(ACTIVATIONS_MAX)
@@ -152,6 +156,7 @@ class Feeds:
         partition = partition_of(key, self._layout.partitions)
         return Feed(
             self._bus,
+            self._archive,
             key,
             partition,
             self._layout.epochs[partition],
@@ -229,12 +234,24 @@ class Feeds:
             subjects[channel_subject(feed.partition, feed.key)] = feed
         for stream, feeds in by_stream.items():
             try:
-                newest = await self._bus.direct_last(stream, list(feeds))
+                await self._sweep_log(stream, feeds)
             except (Unavailable, BusError) as error:
                 _log.warning("feeds.sweep_failed", stream=stream, error=error.message)
-                continue
-            for subject, stored in newest.items():
-                feeds[subject].want(stored.stream_seq)
+
+    async def _sweep_log(self, stream: str, feeds: Mapping[str, Feed]) -> None:
+        """One log's feeds, by subject. Where it holds nothing, all was trimmed: checkpoints know these heads.
+
+        They are asked only if something may be gone that the sweep before this one has not seen.
+        """
+        first, last = await self._bus.ends(stream)
+        newest = await self._bus.direct_last(stream, list(feeds))
+        for subject, stored in newest.items():
+            feeds[subject].want(stored.stream_seq)
+        if first > self._swept.get(stream, 0) + 1:
+            gone = {feed.key: feed for subject, feed in feeds.items() if subject not in newest}
+            for key, checkpoint in (await self._checkpoints(gone)).items():
+                gone[key].want(checkpoint.stream_seq)
+        self._swept[stream] = last
 
     def _on_heads(self, message: Message) -> None:
         try:

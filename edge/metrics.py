@@ -13,6 +13,9 @@ FEED_LIVE = Counter(
     "parley_edge_feed_live_total", "Republished messages by what the gap rule said", ["place"]
 )
 FEED_REPAIRS = Counter("parley_edge_feed_repairs_total", "Times that a feed read from the log what it missed")
+FEED_ARCHIVED = Counter(
+    "parley_edge_feed_archived_total", "Events that feeds read from the archive, because the log was trimmed"
+)
 FEED_RESETS = Counter("parley_edge_feed_resets_total", "Feeds that were given up", ["reason"])
 FEED_SWEEPS = Counter("parley_edge_feed_sweeps_total", "Sweeps over the heads of all feeds", ["cause"])
 COMMITS = Counter(

@@ -7,15 +7,34 @@ quiet for long, the newest checkpoint decides: it counts everything that was eve
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import NamedTuple, TypeVar
 
+from edge import metrics
+from edge.archive import Archive
 from shared.bus import Bus, StoredMessage
 from shared.errors import LogRegressed, Unavailable, WrongLastSequence
+from shared.events import Event, Recorded, decode
 from shared.ids import ChannelKey, Partition, Seq, StreamSeq
-from shared.records import Checkpoint
+from shared.records import Checkpoint, Position
+from shared.retry import Deadline, delays
 from shared.streams import bucket_stream
-from shared.subjects import CHECKPOINTS, channel_subject, checkpoint_key, kv_subject, log_stream
+from shared.subjects import (
+    CHECKPOINTS,
+    channel_subject,
+    checkpoint_key,
+    kv_subject,
+    log_stream,
+    position_key,
+)
+
+PAGE_MAX = 500
+"""Events that are asked of the archive at a time."""
+
+ARCHIVE_PATIENCE_S = 30.0
+"""How long an archive that is away is waited for from page to page; then what was trimmed counts as lost."""
 
 T = TypeVar("T")
 
@@ -25,16 +44,74 @@ async def trimmed_upto(
 ) -> Checkpoint | None:
     """None if nothing behind `mine` can have left the log, else a checkpoint that counts all that has.
 
-    `found` was read before this call, from `mine` on. No checkpoint of the channel means that nothing of it
-    was trimmed. Raises `Unavailable`, or `BusError` if there is no bucket.
+    `found` was read before this call, from `mine` on, in one request. Raises `Unavailable`, or `BusError`
+    if there is no bucket.
     """
     if found and found[0].stream_seq == mine:
         return None
-    if await bus.first_seq(log_stream(partition)) <= mine + 1:
-        return None
-    subject = kv_subject(CHECKPOINTS, checkpoint_key(partition, key))
-    stored = await bus.newest(bucket_stream(CHECKPOINTS), subject)
+    first = await bus.first_seq(log_stream(partition))
+    return None if first <= mine + 1 else await counted(bus, key, partition, first)
+
+
+async def head_of(bus: Bus, key: ChannelKey, partition: Partition) -> StreamSeq | None:
+    """The channel's last position, as the leaders have it; None if nothing of it was ever recorded.
+
+    A log that has been trimmed up to there holds nothing of the channel: then its checkpoint knows.
+    Raises `Unavailable` or `BusError`.
+    """
+    stored = await bus.newest(log_stream(partition), channel_subject(partition, key))
+    if stored is not None:
+        return stored.stream_seq
+    counted = await trimmed_upto(bus, key, partition, StreamSeq(0), [])
+    return None if counted is None else counted.stream_seq
+
+
+async def counted(bus: Bus, key: ChannelKey, partition: Partition, first: StreamSeq) -> Checkpoint | None:
+    """The newest checkpoint of the channel; None: it has no event below `first`, where its log begins.
+
+    Raises `Unavailable` while the checkpoints are not complete: a missing one says nothing then.
+    """
+    stream, subject = bucket_stream(CHECKPOINTS), kv_subject(CHECKPOINTS, checkpoint_key(partition, key))
+    stored = await bus.newest(stream, subject)
+    if stored is None:
+        position = await bus.last(stream, kv_subject(CHECKPOINTS, position_key(partition)))
+        if position is None or Position.model_validate_json(position.body).stream_seq < first - 1:
+            raise Unavailable("the checkpoints are being written again", retry_after_ms=1000)
+        stored = await bus.newest(stream, subject)  # it may have been written since we asked
     return None if stored is None else Checkpoint.model_validate_json(stored.body)
+
+
+class Missed(NamedTuple):
+    """An event of the log without its number."""
+
+    stream_seq: StreamSeq
+    at_us: int
+    event: Event
+
+
+async def behind(
+    bus: Bus,
+    archive: Archive,
+    key: ChannelKey,
+    partition: Partition,
+    mine: StreamSeq,
+    seq: Seq,
+    *,
+    upto: StreamSeq,
+) -> AsyncIterator[list[Missed]]:
+    """Every event of the channel behind `mine`, whose number is `seq`, up to `upto` at least, in order.
+
+    From the log, or from the archive if some of them have left the log. Raises `LogRegressed` if the archive
+    has not got them either, `Unavailable`, or `BusError`.
+    """
+    try:
+        found = await read_behind(bus, key, partition, mine, seq, upto)
+    except LogRegressed:
+        async for page in _archived(archive, key, mine, seq, upto):
+            metrics.FEED_ARCHIVED.inc(len(page))
+            yield [Missed(one.stream_seq, one.at_us, one.event) for one in page]
+        return
+    yield [Missed(one.stream_seq, one.at_us, decode(one.body)) for one in found]
 
 
 async def read_behind(
@@ -45,14 +122,18 @@ async def read_behind(
     Raises `LogRegressed` if some of them have left the log, `Unavailable`, or `BusError`.
     """
     stream, subject = log_stream(partition), channel_subject(partition, key)
+    with contextlib.suppress(Unavailable):
+        found = await bus.direct_batch(stream, subject, start=mine)
+        if found and found[0].stream_seq == mine and found[-1].stream_seq >= upto:
+            return found[1:]
     while True:
         try:
-            found = await bus.read_between(stream, subject, StreamSeq(mine - 1), upto)
+            behind = await bus.read_between(stream, subject, mine, upto)
         except Unavailable:
             await _still_there(bus, key, partition, mine, upto)
             raise
-        newest = await trimmed_upto(bus, key, partition, mine, found)
-        behind = [stored for stored in found if stored.stream_seq > mine]
+        # Read in several goes: the front may have moved in between, so our own event would prove nothing.
+        newest = await trimmed_upto(bus, key, partition, mine, [])
         if newest is None or newest.stream_seq <= mine:
             return behind
         if newest.stream_seq <= upto:
@@ -69,6 +150,28 @@ async def _still_there(
     newest = await trimmed_upto(bus, key, partition, mine, [])
     if newest is not None and newest.stream_seq >= upto and await has_left_log(bus, partition, upto):
         raise LogRegressed(f"{log_stream(partition)} has lost {upto} at its front")
+
+
+async def _archived(
+    archive: Archive, key: ChannelKey, mine: StreamSeq, seq: Seq, upto: StreamSeq
+) -> AsyncIterator[list[Recorded]]:
+    """`read_behind` from the archive, page by page; one that is away is waited for."""
+    waits, deadline = delays(first_s=0.05, cap_s=2.0), Deadline.after(ARCHIVE_PATIENCE_S)
+    while mine < upto:
+        joint = Seq(max(0, seq - 1))  # with our own event, which proves that we count alike
+        try:
+            page, _ = await archive.history(key, after=joint, limit=PAGE_MAX, applied=upto)
+        except Unavailable as error:
+            if deadline.passed:
+                raise LogRegressed(f"trimmed behind {mine}, and {error.message}") from error
+            await asyncio.sleep(next(waits))
+            continue
+        own, page = page[: seq - joint], page[seq - joint :]
+        if not page or [one.stream_seq for one in own] != [mine] * (seq - joint):
+            raise LogRegressed(f"trimmed behind {mine}, and the archive holds nothing that follows it")
+        yield page
+        seq, mine = page[-1].seq, page[-1].stream_seq
+        deadline = Deadline.after(ARCHIVE_PATIENCE_S)
 
 
 async def has_left_log(bus: Bus, partition: Partition, stream_seq: StreamSeq) -> bool:

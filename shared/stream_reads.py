@@ -106,9 +106,13 @@ class StreamReads(Connection):
 
     async def first_seq(self, stream: str) -> StreamSeq:
         """The first sequence that the stream still holds, or will hold; 0 or 1 if it was never trimmed."""
+        return (await self.ends(stream))[0]
+
+    async def ends(self, stream: str) -> tuple[StreamSeq, StreamSeq]:
+        """`first_seq`, and the last sequence that the stream has given."""
         state = (await self.api(f"STREAM.INFO.{stream}", {}))["state"]
         assert isinstance(state, dict)
-        return StreamSeq(state["first_seq"])
+        return StreamSeq(state["first_seq"]), StreamSeq(state["last_seq"])
 
     async def read_between(
         self, stream: str, subject: str, after: StreamSeq, upto: StreamSeq

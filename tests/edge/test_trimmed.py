@@ -7,13 +7,21 @@ import pytest
 from edge.trimmed import has_left_log, on_head, read_behind, trimmed_upto
 from shared.bus import Bus, PubAck
 from shared.channel import ChannelState, fold
-from shared.errors import LogRegressed, WrongLastSequence
+from shared.errors import LogRegressed, Unavailable, WrongLastSequence
 from shared.events import encode
 from shared.ids import Seq, StreamSeq
-from shared.records import Checkpoint
+from shared.records import Checkpoint, Position
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
-from shared.subjects import CHECKPOINTS, channel_subject, checkpoint_key, kv_subject, log_stream, partition_of
+from shared.subjects import (
+    CHECKPOINTS,
+    channel_subject,
+    checkpoint_key,
+    kv_subject,
+    log_stream,
+    partition_of,
+    position_key,
+)
 from tests.support.archive import created, key_of, posted, store
 
 KEY = key_of("tea")
@@ -68,6 +76,22 @@ async def test_what_was_trimmed_is_in_the_newest_checkpoint(
     newest = await _found(fresh_bus, at[0])
     assert newest is not None
     assert (newest.seq, newest.stream_seq) == (3, at[2])
+
+
+async def test_a_missing_checkpoint_is_no_proof_by_itself(
+    fresh_bus: Bus, fresh_settings: CommonSettings
+) -> None:
+    """Until the position says that all of them are there, it may be one that was lost: nobody counts on."""
+    at = await _logged(fresh_bus, fresh_settings, 3)
+    await _trim(fresh_bus, at[3])
+    subject = kv_subject(CHECKPOINTS, position_key(PARTITION))
+    for saved in (None, at[1]):
+        if saved is not None:
+            await fresh_bus.commit(subject, Position(stream_seq=saved).model_dump_json().encode(), msg_id="1")
+        with pytest.raises(Unavailable):
+            await _found(fresh_bus, NOWHERE)
+    await fresh_bus.commit(subject, Position(stream_seq=at[2]).model_dump_json().encode(), msg_id="2")
+    assert await _found(fresh_bus, NOWHERE) is None
 
 
 async def test_reading_on_behind_the_front(fresh_bus: Bus, fresh_settings: CommonSettings) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from shared.clock import rfc3339
 from shared.envelope import Message, StoredMessage
 from shared.errors import Unavailable
 from shared.ids import ChannelKey, Partition, StreamSeq
-from shared.records import Checkpoint
+from shared.records import Checkpoint, Position
 from shared.stream_reads import BusError, StreamReads
 from shared.subjects import (
     CHECKPOINTS,
@@ -18,11 +19,13 @@ from shared.subjects import (
     kv_subject,
     live_subject,
     log_stream,
+    position_key,
 )
 from tests.simulation.turns import until
 
 PARTITION = Partition(0)
 START_US = 1_790_000_000_000_000
+_POSITION = kv_subject(CHECKPOINTS, position_key(PARTITION))
 
 
 class Log:
@@ -68,12 +71,19 @@ class Inbox:
             self.bus.inboxes.remove(self)
 
 
+class Checkpoints(Protocol):
+    """What stands in the bucket of checkpoints."""
+
+    position: StreamSeq
+    checkpoints: dict[ChannelKey, Checkpoint]
+
+
 class Bus(StreamReads):
     """The edges' side: the real reads over a log whose replicas lag, and over the bucket of checkpoints."""
 
-    def __init__(self, log: Log, checkpoints: Callable[[], Mapping[ChannelKey, Checkpoint]]) -> None:
+    def __init__(self, log: Log, bucket: Callable[[], Checkpoints]) -> None:
         self.log = log
-        self.checkpoints = checkpoints
+        self.bucket = bucket
         self.inboxes: list[Inbox] = []
         self.lag = 0
         """How many messages the replica that answers is behind."""
@@ -128,6 +138,9 @@ class Bus(StreamReads):
             raise Unavailable("nobody answers")
         seen = max(0, self.log.last - self.lag)
         subjects = body.get("multi_last")
+        if subjects == [_POSITION]:
+            position = Position(stream_seq=self.bucket().position)
+            return [StoredMessage(_POSITION, position.model_dump_json().encode(), {}, StreamSeq(1), 0)]
         if isinstance(subjects, list):
             newest = [self.log.of(subject, 1, seen)[-1:] for subject in subjects]
             return [found[0] for found in newest if found]
@@ -147,7 +160,7 @@ class Bus(StreamReads):
         subject = str(body["last_by_subj"])
         if stream == log_stream(PARTITION):
             return next(iter(self.log.of(subject)[-1:]), None)
-        for key, checkpoint in self.checkpoints().items():
+        for key, checkpoint in self.bucket().checkpoints.items():
             if subject == kv_subject(CHECKPOINTS, checkpoint_key(PARTITION, key)):
                 return StoredMessage(subject, checkpoint.model_dump_json().encode(), {}, StreamSeq(1), 0)
         return None

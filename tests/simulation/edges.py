@@ -49,9 +49,14 @@ class Edge:
     """The feeds of one edge, as `Feeds` keeps them, and its sessions."""
 
     def __init__(
-        self, bus: Bus, epoch: Callable[[], Epoch], checkpoints: Callable[[], dict[ChannelKey, Checkpoint]]
+        self,
+        bus: Bus,
+        archives: Archives,
+        epoch: Callable[[], Epoch],
+        checkpoints: Callable[[], dict[ChannelKey, Checkpoint]],
     ) -> None:
         self._bus = bus
+        self._archives = archives
         self._epoch = epoch
         self._checkpoints = checkpoints
         self.feeds: dict[ChannelKey, Feed] = {}
@@ -76,6 +81,7 @@ class Edge:
     def _start(self, key: ChannelKey) -> None:
         feed = SimulatedFeed(
             cast(RealBus, self._bus),
+            cast(Archive, self._archives),
             key,
             PARTITION,
             self._epoch(),

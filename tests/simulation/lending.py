@@ -16,6 +16,7 @@ import archiver.partition
 import edge.delivery
 import edge.feed
 import edge.roster
+import edge.trimmed
 import shared.puller
 import shared.stream_reads
 from tests.simulation import disk
@@ -42,6 +43,7 @@ _LENT: tuple[tuple[types.ModuleType, str, object], ...] = (
     (edge.delivery, "_log", _Silent()),
     (edge.roster, "asyncio", _ASYNCIO),
     (edge.roster, "_log", _Silent()),
+    (edge.trimmed, "asyncio", _ASYNCIO),
     (shared.stream_reads, "asyncio", _ASYNCIO),
     (shared.puller, "_log", _Silent()),
     (archiver.parquet, "os", disk.OS),

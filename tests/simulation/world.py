@@ -6,13 +6,12 @@ What happens is a method with two numbers, and whatever it decides, it decides b
 from __future__ import annotations
 
 from shared import events as e
-from shared.ids import ChannelId, ChannelKey, CommandId, Epoch, StreamSeq, UserId
+from shared.ids import ChannelId, ChannelKey, CommandId, Epoch, UserId
 from shared.records import Belonging
-from shared.subjects import channel_subject
 from tests.simulation.archive import prove
 from tests.simulation.archiving import Archiving
 from tests.simulation.back import Sequencer
-from tests.simulation.bus import PARTITION, Bus, Log
+from tests.simulation.bus import Bus, Log
 from tests.simulation.edges import WORKSPACE, Edge, Session
 from tests.simulation.model import Client, Place, Truth, promise
 from tests.simulation.turns import Current, Works
@@ -30,13 +29,19 @@ class World:
     def __init__(self) -> None:
         Current.works = self.works = Works()
         self.log = Log()
-        self.bus = Bus(self.log, lambda: self.sequencer.bucket.checkpoints)
+        self.bus = Bus(self.log, lambda: self.sequencer.bucket)
         self.truths = {key: Truth(key) for key in CHANNELS}
         self.seen = {(EPOCH, key.channel): truth for key, truth in self.truths.items()}
         self.sequencer = Sequencer(self.log, self.truths)
         self.archiving = Archiving(self.log, self.truths, EPOCH, self.run)
         self.edges = [
-            Edge(self.bus, lambda: EPOCH, lambda: dict(self.sequencer.bucket.checkpoints)) for _ in range(2)
+            Edge(
+                self.bus,
+                self.archiving.archives,
+                lambda: EPOCH,
+                lambda: dict(self.sequencer.bucket.checkpoints),
+            )
+            for _ in range(2)
         ]
         self.clients = [Client(user) for user in USERS]
         self.sessions: dict[int, Session] = {}
@@ -77,13 +82,8 @@ class World:
                 self._commit(key, e.MessagePosted(id=self._id(), author=ADMIN, text="x"))
 
     def trim(self, a: int, _: int) -> None:
-        """Retention, which is days: never above what anybody still needs."""
+        """Retention: never above what a restart needs, whatever the edges have missed."""
         need = [self.sequencer.bucket.position, self.sequencer.ledger.position, self.archiving.watermark]
-        for edge in self.edges:
-            for feed in (*edge.feeds.values(), *edge.starting.values()):
-                unread = self.log.of(channel_subject(PARTITION, feed.key), feed.stream_seq + 1)
-                if unread and not feed.closed:
-                    need.append(StreamSeq(unread[0].stream_seq - 1))
         self.log.floor = max(self.log.floor, min(need) + 1 - a % 2)
 
     # ------------------------------------------------------------ the bus
