@@ -6,7 +6,7 @@ Three paths lead to a commit (ARCHITECTURE.md, "Idempotent for ever"):
   duplicate's stored body is compared.
 * late: the id is older. The archiver says whether it knows the id up to our head; if not, the event is
   published on the condition that the head has not moved, so nothing can slip in between (`LateLane`).
-* create: the first event of a channel, on the condition that there is none.
+* create: the first event of a channel, on the condition that there is none (`Creations`).
 
 Whatever path, the answer is given only when our own feed has the event: then it has its number and verdict.
 """
@@ -22,11 +22,12 @@ from edge.breakers import Breakers
 from edge.core import recording
 from edge.core.breaker import Ticket
 from edge.core.recording import Recording
+from edge.creation import Creations
 from edge.feed import Feed
 from edge.feeds import Feeds
 from edge.group_commit import GroupCommits
 from edge.late_lane import LateLane
-from edge.trimmed import has_left_log, on_head
+from edge.trimmed import on_head
 from edge.waiting import Waiting
 from shared import telemetry
 from shared.bus import Bus, Draft, PubAck
@@ -35,12 +36,11 @@ from shared.errors import (
     Conflict,
     ParleyError,
     Unavailable,
-    WrongLastSequence,
 )
 from shared.events import ChannelCreated, KnownEvent, decode, encode, fingerprint
-from shared.ids import ChannelKey, Seq, StreamSeq, command_time_ms
+from shared.ids import ChannelKey, StreamSeq, command_time_ms
 from shared.streams import DUPLICATE_WINDOW_S
-from shared.subjects import channel_subject, log_stream, message_id, partition_of
+from shared.subjects import channel_subject, log_stream, message_id
 
 FRESH_MS = DUPLICATE_WINDOW_S * 1000 // 2
 SETTLE_DEADLINE_S = 10.0
@@ -66,7 +66,7 @@ class Publisher:
         self._archive = archive
         self._breakers = breakers
         self._groups = groups
-        self._partitions = partitions
+        self._creations = Creations(bus, feeds, archive, breakers, partitions)
         self._lanes: dict[ChannelKey, LateLane] = {}
 
     def is_late(self, event: KnownEvent) -> bool:
@@ -176,61 +176,9 @@ class Publisher:
         return lane.submit(event, headers)
 
     async def create(self, key: ChannelKey, event: ChannelCreated) -> tuple[Feed, Recording]:
-        """Record the first event of a channel. The same creation again returns the first one.
-
-        Raises `Conflict` if another creation stands there, else what `record` raises.
-        """
+        """Record the first event of a channel (`Creations.create`)."""
         recording.check_time(event, now_us(), FRESH_MS)
-        duplicate = await self._begin(key, event)
-        with recorded_already("created, but the log cannot be read yet"):
-            feed = (await self._feeds.activate([key]))[key]
-            if feed is None:
-                raise Unavailable("the channel cannot be read", retry_after_ms=1000)
-            at_us = await self._same_creation(feed, event)
-        return feed, Recording(Seq(1), at_us, duplicate)
-
-    async def _begin(self, key: ChannelKey, event: ChannelCreated) -> bool:
-        """Publish the first event of a channel; whether there is one already.
-
-        A trimmed log would take another first one: then the feed knows whether the channel exists.
-        """
-        partition = partition_of(key, self._partitions)
-        try:
-            with self._breakers.commit(log_stream(partition)):
-                is_trimmed = await has_left_log(self._bus, partition, StreamSeq(1))
-                if is_trimmed and (await self._feeds.activate([key]))[key] is not None:
-                    return True
-                ack = await self._bus.commit(
-                    channel_subject(partition, key),
-                    encode(event),
-                    msg_id=message_id(key, event.author, event.id),
-                    expect_last=StreamSeq(0),
-                    headers=telemetry.headers(),
-                )
-        except WrongLastSequence:
-            return True
-        return ack.duplicate and not ack.retried
-
-    async def _same_creation(self, feed: Feed, event: ChannelCreated) -> int:
-        """The time of the channel's first event, if that is this creation; raises `Conflict` if not.
-
-        A direct channel belongs to its members, whoever of them opens it first.
-        """
-        first = feed.ring.get(Seq(1))
-        if first is not None:
-            found, at_us = first.recorded.event, first.recorded.at_us
-        else:
-            page, _ = await self._archive.history(feed.key, after=Seq(0), limit=1, applied=feed.stream_seq)
-            if not page:
-                raise Unavailable(
-                    "the archive does not hold the channel's beginning yet", retry_after_ms=1000
-                )
-            found, at_us = page[0].event, page[0].at_us
-        same = fingerprint(found) == fingerprint(event)
-        shared = event.channel_kind == "direct" and event.author in feed.state.members
-        if not same and not shared:
-            raise Conflict(f"channel {feed.key.channel} exists already")
-        return at_us
+        return await self._creations.create(key, event)
 
     async def _fresh(self, feed: Feed, event: KnownEvent) -> Recording:
         before = feed.stream_seq

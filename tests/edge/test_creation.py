@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
 import pytest
 
+from edge.archive import Archive
+from edge.core.recording import Recording
+from edge.feeds import FeedLimits, Feeds
+from shared.bus import Bus
 from shared.errors import Conflict
 from shared.events import ChannelCreated
-from shared.ids import ChannelId, ChannelKey, WorkspaceId, direct_channel_id, new_command_id
-from tests.support.recording import ANN, BOB, Edge, now_ms, posted
+from shared.ids import ChannelId, ChannelKey, UserId, WorkspaceId, direct_channel_id, new_command_id
+from shared.settings import CommonSettings
+from shared.streams import ensure_streams
+from tests.support.recording import ANN, BOB, Edge, now_ms, posted, publisher_of
+from tests.support.trimming import remembering, trim
 
 
 @pytest.mark.usefixtures("archiver")
@@ -39,3 +50,66 @@ async def test_direct_channel_is_one_whoever_opens_it(edge: Edge) -> None:
         )
         _, recording = await edge.publisher.create(key, creation)
         assert (recording.seq, recording.duplicate) == (1, duplicate)
+
+
+class Counting(Bus):
+    """Counts the questions about streams."""
+
+    infos = 0
+
+    async def api(self, operation: str, body: Mapping[str, object]) -> dict[str, object]:
+        self.infos += operation.startswith("STREAM.INFO")
+        return await super().api(operation, body)
+
+
+async def _opened(edge: Edge, name: str, author: UserId = ANN) -> Recording:
+    """Somebody creates a public channel."""
+    created = ChannelCreated(id=new_command_id(now_ms()), author=author, channel_kind="public", name=name)
+    _, recording = await edge.publisher.create(ChannelKey(WorkspaceId("w"), ChannelId(name)), created)
+    return recording
+
+
+@contextlib.asynccontextmanager
+async def _edge(bus: Bus, settings: CommonSettings) -> AsyncIterator[Edge]:
+    layout = await ensure_streams(bus, settings)
+    async with Feeds(bus, layout, FeedLimits()) as feeds:
+        archive = Archive(bus, layout.partitions)
+        yield Edge(bus, feeds, archive, publisher_of(bus, feeds, archive))
+
+
+async def test_a_creation_asks_about_its_stream_once(fresh_settings: CommonSettings) -> None:
+    """Only the activation asks where the log begins; before the commit it is known from a moment ago."""
+    async with Counting.connect(fresh_settings, "edge") as bus, _edge(bus, fresh_settings) as edge:
+        for name in ("a", "b", "c", "d", "e"):  # both partitions have been asked about
+            await _opened(edge, name)
+        before = bus.infos
+        for number in range(10):
+            await _opened(edge, f"c{number}")
+        assert bus.infos - before == 10
+
+
+async def test_what_has_left_the_log_is_not_created_again(
+    fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path
+) -> None:
+    """An edge that knows, and one that takes the log for whole: a conflict, and no other first event."""
+    names = ["a", "b", "c", "d", "e"]
+    async with (
+        remembering(fresh_bus, fresh_settings, tmp_path),
+        _edge(fresh_bus, fresh_settings) as first,
+        _edge(fresh_bus, fresh_settings) as late,
+    ):
+        for name in names:
+            await _opened(first, name)
+            await _opened(late, f"of-{name}")
+        await trim(fresh_bus)
+        async with _edge(fresh_bus, fresh_settings) as knowing:
+            for edge, added in ((knowing, 0), (late, 1)):
+                for name in names:
+                    with pytest.raises(Conflict):
+                        await _opened(edge, name, BOB)
+                    key = ChannelKey(WorkspaceId("w"), ChannelId(name))
+                    feed = (await edge.feeds.activate([key]))[key]
+                    assert feed is not None
+                    assert (feed.head, feed.state.created_by) == (1 + added, ANN)
+            fresh = await _opened(knowing, "of-nobody")
+            assert (fresh.seq, fresh.duplicate) == (1, False)
