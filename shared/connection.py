@@ -16,11 +16,10 @@ from typing import Self
 
 import nats.errors
 import structlog
-from nats.aio.subscription import Subscription as NatsSubscription
 
 from shared.envelope import Message
 from shared.errors import ParleyError, Unavailable
-from shared.nats_client import NatsClient, Receiver
+from shared.nats_client import NatsClient
 from shared.records import Failure
 from shared.settings import CommonSettings
 from shared.subjects import inbox_prefix
@@ -36,13 +35,46 @@ _log = structlog.get_logger()
 class Subscription:
     """A running core subscription."""
 
-    def __init__(self, inner: NatsSubscription) -> None:
-        self._inner = inner
+    def __init__(self, client: NatsClient, number: int) -> None:
+        self._client = client
+        self._number = number
 
     async def unsubscribe(self) -> None:
         """Stop; harmless on a closed connection."""
-        with contextlib.suppress(nats.errors.Error):
-            await self._inner.unsubscribe()
+        self._client.unlisten(self._number)
+
+
+class _Collecting:
+    """The answers to one question, up to the first with a `Status`; TimeoutError after so much silence.
+
+    One timer for all of them: when it is due and something was heard meanwhile, it is set again.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timeout_s = timeout_s
+        self._heard_s = self._loop.time()
+        self._answers: list[Message] = []
+        self.over: asyncio.Future[list[Message]] = self._loop.create_future()
+        self.timer = self._loop.call_later(timeout_s, self._look)
+
+    def take(self, answer: Message) -> None:
+        """One more."""
+        self._heard_s = self._loop.time()
+        self._answers.append(answer)
+        if self.over.done():
+            return
+        if "Status" in answer.headers:
+            self.over.set_result(self._answers)
+        elif len(self._answers) > ANSWERS_MAX:
+            self.over.set_exception(TimeoutError(f"more than {ANSWERS_MAX} answers"))
+
+    def _look(self) -> None:
+        left_s = self._heard_s + self._timeout_s - self._loop.time()
+        if left_s > 0:
+            self.timer = self._loop.call_later(left_s, self._look)
+        elif not self.over.done():
+            self.over.set_exception(TimeoutError())
 
 
 class Connection:
@@ -124,9 +156,14 @@ class Connection:
     async def subscribe(
         self, subject: str, callback: Callable[[Message], None], *, queue: str = ""
     ) -> Subscription:
-        """Receive core messages in order, one quick call each, while the connection is read."""
-        receiver = Receiver(callback)
-        return Subscription(await self._client.subscribe(subject, queue, cb=receiver))
+        """Receive core messages in order, one quick call each, while the connection is read.
+
+        Raises `Unavailable` if the connection is closed, or takes nothing more while it is away.
+        """
+        try:
+            return Subscription(self._client, self._client.listen(subject, queue, callback))
+        except nats.errors.Error as error:
+            raise Unavailable(f"NATS: {error!r}", retry_after_ms=1000) from error
 
     async def serve(
         self,
@@ -178,19 +215,15 @@ class Connection:
 
         Raises `Unavailable` when `timeout_s` pass without an answer.
         """
-        answers: asyncio.Queue[Message] = asyncio.Queue(maxsize=ANSWERS_MAX)
-        token = self._expect(answers.put_nowait)
-        collected: list[Message] = []
+        collecting = _Collecting(timeout_s)
+        token = self._expect(collecting.take)
         try:
             self._client.send(subject, body, f"{self.inbox}.{token}")
-            while True:
-                async with asyncio.timeout(timeout_s):  # `wait_for` of 3.11 can swallow a cancellation
-                    collected.append(await answers.get())
-                if "Status" in collected[-1].headers:
-                    return collected
+            return await collecting.over
         except (TimeoutError, nats.errors.Error) as error:
             raise Unavailable(f"no answer on {subject}", retry_after_ms=500) from error
         finally:
+            collecting.timer.cancel()
             self._replies.pop(token, None)
 
     async def ask(

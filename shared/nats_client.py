@@ -7,8 +7,10 @@
 * Delivery: nats-py puts a message into a queue and wakes a task, which calls the callback in the next turn of
   the loop. Ours are synchronous and quick, so they are called where the message is read: one turn less on
   the way to every ack and event, no queue that can overflow, and order across subscriptions as on the wire.
-* Writing: nats-py wakes a task that writes. `send` writes everything of one turn of the loop with one call
-  at its end. What the socket has not taken is bounded by `UNSENT_BYTES_MAX`; beyond it `send` refuses.
+  So a subscription needs no queue and no task either: with nats-py's, each took both.
+* Writing: nats-py wakes a task that writes, with every subscription too. Here everything of one turn of the
+  loop is written with one call at its end. What the socket has not taken is bounded by `UNSENT_BYTES_MAX`;
+  beyond it `send` refuses.
 
 What of nats-py is used beyond its interface is listed, and held to the pinned version, in
 `tests/shared/test_nats_client.py`.
@@ -22,7 +24,6 @@ from collections.abc import Callable, Mapping
 
 import nats.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import Parser
 
@@ -45,28 +46,62 @@ _MSG = ord("M")
 _HMSG = ord("H")
 
 
-class Receiver:
-    """A subscription's callback: quick, synchronous, called in the order of the wire."""
+Take = Callable[[Message], None]
+"""A subscription's callback: quick, synchronous, called in the order of the wire."""
 
-    def __init__(self, take: Callable[[Message], None]) -> None:
+
+class _Interest:
+    """A subscription in nats-py's list: what it reads of one when it reconnects and closes, and `take`."""
+
+    __slots__ = (
+        *("_id", "_subject", "_queue", "_max_msgs", "_received"),
+        *("_wait_for_msgs_task", "_message_iterator", "_pending_next_msgs_calls", "take"),
+    )
+
+    def __init__(self, sid: int, subject: str, queue: str, take: Take) -> None:
+        self._id = sid
+        self._subject = subject
+        self._queue = queue
+        self._max_msgs = self._received = 0
+        self._wait_for_msgs_task = self._message_iterator = self._pending_next_msgs_calls = None
         self.take = take
-
-    async def __call__(self, msg: Msg) -> None:
-        """What nats-py's types ask for."""
-        await self.func(msg)
-
-    async def func(self, msg: Msg) -> None:
-        """What nats-py asks for (it looks for `func`, as in a partial); `NatsClient` calls `take`."""
-        raise AssertionError(f"not called by NatsClient: {msg.subject}")
 
 
 class NatsClient(Client):
-    """Use it as nats-py's own; subscribe with a `Receiver`, publish with `send`."""
+    """Use it as nats-py's own, but subscribe with `listen` and publish with `send`."""
 
     def __init__(self) -> None:
         super().__init__()
         self._ps = _WholeMessages(self)
         self._is_flush_due = False
+
+    def listen(self, subject: str, queue: str, take: Take) -> int:
+        """Subscribe; the number is for `unlisten`. While disconnected it begins with the next connection.
+
+        Raises `nats.errors.Error`: closed for good, a subject that is none, or too much that waits for the
+        next connection.
+        """
+        if self.is_closed:
+            raise nats.errors.ConnectionClosedError
+        if len(subject.split()) != 1 or (queue and len(queue.split()) != 1):
+            raise nats.errors.BadSubjectError
+        if not self.is_connected and self._pending_data_size > UNSENT_BYTES_MAX:
+            raise nats.errors.OutboundBufferLimitError
+        self._sid += 1
+        self._subs[self._sid] = _Interest(self._sid, subject, queue, take)  # type: ignore[assignment]
+        self._tell(f"SUB {subject} {queue} {self._sid}\r\n".encode())
+        return self._sid
+
+    def unlisten(self, number: int) -> None:
+        """Hear no more of a subscription. (A server that is away has forgotten it.)"""
+        if self._subs.pop(number, None) is not None and self.is_connected:
+            self._tell(f"UNSUB {number}\r\n".encode())
+
+    def _tell(self, command: bytes) -> None:
+        """Said twice, here and by nats-py when it reconnects, the server takes it once."""
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        self._flush_soon()
 
     def send(
         self, subject: str, body: bytes, reply: str = "", headers: Mapping[str, str] | None = None
@@ -80,17 +115,20 @@ class NatsClient(Client):
             raise nats.errors.ConnectionClosedError
         if len(body) > self._max_payload:
             raise nats.errors.MaxPayloadError
-        if not self._is_flush_due:
-            if self._unsent_bytes() > UNSENT_BYTES_MAX:
-                raise nats.errors.OutboundBufferLimitError
-            self._is_flush_due = True
-            asyncio.get_running_loop().call_soon(self._flush_now)
+        if not self._is_flush_due and self._unsent_bytes() > UNSENT_BYTES_MAX:
+            raise nats.errors.OutboundBufferLimitError
         self._pending.append(_command(subject, body, reply, headers))
+        self._flush_soon()
 
     def _unsent_bytes(self) -> int:
         """What the socket has not taken yet; over WebSocket nats-py bounds it itself."""
         writer = self._transport._io_writer if isinstance(self._transport, TcpTransport) else None
         return writer.transport.get_write_buffer_size() if writer is not None else 0
+
+    def _flush_soon(self) -> None:
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush_now)
 
     def _flush_now(self) -> None:
         self._is_flush_due = False
@@ -107,14 +145,13 @@ class NatsClient(Client):
 
     async def take(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         """A message from the server, in its subscription's hands at once."""
-        subscription = self._subs.get(sid)
-        if subscription is None:
+        interest = self._subs.get(sid)
+        if interest is None:
             return
-        receiver = subscription._cb
-        assert isinstance(receiver, Receiver)
+        assert isinstance(interest, _Interest)
         found = read_headers(headers) if headers else {}
         try:
-            receiver.take(Message(subject.decode(), data, found, reply.decode()))
+            interest.take(Message(subject.decode(), data, found, reply.decode()))
         except Exception as error:  # noqa: BLE001  # the boundary of a subscription: the others go on
             await self._error_cb(error)
 

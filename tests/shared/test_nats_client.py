@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 
 import nats.errors
 import pytest
@@ -15,7 +16,9 @@ from nats.protocol.parser import Parser
 
 from shared.bus import Bus, Message
 from shared.errors import Unavailable
-from shared.nats_client import NatsClient, read_headers
+from shared.nats_client import NatsClient, _Interest, read_headers
+from tests.support.nats import NatsServer
+from tests.support.waiting import eventually
 
 _names = st.text(st.sampled_from("aZ9-_"), min_size=1, max_size=8)
 _values = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), max_size=20)
@@ -152,9 +155,13 @@ def test_nats_py_still_asks_for_these_methods() -> None:
     assert list(inspect.signature(Client._process_msg).parameters) == list(
         inspect.signature(NatsClient._process_msg).parameters
     )
-    assert {"_pending", "_pending_data_size", "_ps", "_subs", "_max_payload", "_transport"} <= set(
+    assert {"_pending", "_pending_data_size", "_ps", "_sid", "_subs", "_max_payload", "_transport"} <= set(
         vars(Client())
     )
+    again = inspect.getsource(Client._attempt_reconnect)
+    assert "prot_command.sub_cmd(sub._subject, sub._queue, sid)" in again
+    read = "".join(inspect.getsource(part) for part in (Client._attempt_reconnect, Client._close))
+    assert set(re.findall(r"\bsub\.(\w+)", read)) <= set(dir(_Interest))
 
 
 async def test_headers_arrive(bus: Bus) -> None:
@@ -189,3 +196,46 @@ async def test_messages_of_all_subscriptions_come_in_the_order_of_the_wire(bus: 
     async with asyncio.timeout(30):
         await done.wait()
     assert seen == [*sent, "order.end"]
+
+
+async def test_subscriptions_of_a_lost_connection_go_on(
+    fresh_bus: Bus, fresh_nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those from before and those made meanwhile, each heard once; what was given up is not heard."""
+    heard: list[str] = []
+    all_heard = asyncio.Event()
+
+    def note(message: Message) -> None:
+        heard.append(message.subject)
+        if message.subject == "again.end":
+            all_heard.set()
+
+    reconnected = asyncio.Event()
+    fresh_bus.on_reconnect(reconnected.set)
+    await fresh_bus.subscribe("again.before", note)
+    given_up = await fresh_bus.subscribe("again.*.given_up", note)
+    fresh_nats_server.kill()
+    await eventually(lambda: not fresh_bus.connected)
+    await given_up.unsubscribe()
+    for subject in ("again.while", "again.end"):
+        await fresh_bus.subscribe(subject, note)
+    monkeypatch.setattr("shared.nats_client.UNSENT_BYTES_MAX", 0)
+    with pytest.raises(Unavailable):
+        await fresh_bus.subscribe("again.too_much", note)
+    monkeypatch.undo()
+    fresh_nats_server.start()
+    async with asyncio.timeout(30):
+        await reconnected.wait()
+        for subject in ("again.before", "again.x.given_up", "again.too_much", "again.while", "again.end"):
+            await fresh_bus.publish(subject, b"")
+        await all_heard.wait()
+    assert heard == ["again.before", "again.while", "again.end"]
+
+
+async def test_subscribing_takes_no_task(bus: Bus) -> None:
+    """Thousands of sessions that come back at once subscribe once each."""
+    before = len(asyncio.all_tasks())
+    subscriptions = [await bus.subscribe(f"no.task.{number}", print) for number in range(20)]
+    assert len(asyncio.all_tasks()) == before
+    for subscription in subscriptions:
+        await subscription.unsubscribe()
