@@ -14,6 +14,7 @@ from typing import Any
 import jwt
 import orjson
 import structlog
+from jwt.algorithms import HMACAlgorithm
 
 from edge.core.principal import Principal
 from edge.settings import EdgeSettings
@@ -117,10 +118,24 @@ def bearer(authorization: str | None) -> str | None:
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 
+class _LookedAt(HMACAlgorithm):
+    """HS256 with a key that has been prepared: PyJWT searches it for other kinds of keys with each token."""
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        assert isinstance(key, bytes)
+        return key
+
+
 def _secret_key(secret: str) -> jwt.PyJWK:
-    """Looked at once: given as text, it is searched for other kinds of keys with each token."""
+    """Looked at once, here. Raises `Misconfigured` if it is another kind of key."""
     text = base64.urlsafe_b64encode(secret.encode()).rstrip(b"=").decode()
-    return jwt.PyJWK.from_dict({"kty": "oct", "k": text, "alg": "HS256"})
+    key = jwt.PyJWK.from_dict({"kty": "oct", "k": text, "alg": "HS256"})
+    try:
+        key.Algorithm.prepare_key(key.key)
+    except jwt.InvalidKeyError as error:
+        raise Misconfigured(f"PARLEY_JWT_SECRET: {error}") from error
+    key.Algorithm = _LookedAt(HMACAlgorithm.SHA256)
+    return key
 
 
 def _header(token: str) -> dict[str, Any]:

@@ -151,11 +151,15 @@ def test_keys_are_rotated_without_a_restart(tmp_path: Path) -> None:
     assert auth.verify(signed("RS256", RSA, "r")).user == "alice"
 
 
+PEM = RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
 @pytest.mark.parametrize(
     "make",
     [
         lambda _: Authenticator(),
         lambda _: Authenticator(secret="short"),
+        lambda _: Authenticator(secret=PEM),
         lambda folder: Authenticator(jwks_file=folder / "missing.json"),
         lambda folder: Authenticator(jwks_file=folder),
     ],
