@@ -64,6 +64,11 @@ class Connection:
         """How many events were written to the session so far."""
         return self._delivery.events if self._delivery is not None else 0
 
+    @property
+    def channels(self) -> int:
+        """How many channels the session is attached to."""
+        return len(self._delivery) if self._delivery is not None else 0
+
     async def run(self) -> None:
         """Returns when the connection is over."""
         self.wire.listener = self
@@ -196,6 +201,7 @@ class Connection:
             directory=node.directory,
             feeds=node.feeds,
             reads=node.reads,
+            rush=node.rush,
             page=node.settings.channels_page,
             channels_max=node.settings.subscriptions_max,
         )
@@ -210,7 +216,8 @@ class Connection:
         )
         for channel, cursor in hello.cursors.items():
             roster.resume(channel, cursor)
-        return await self._welcomed(principal, delivery, roster, group)
+        with node.rush.opening():
+            return await self._welcomed(principal, delivery, roster, group)
 
     async def _welcomed(
         self, principal: Principal, delivery: Delivery, roster: Roster, group: asyncio.TaskGroup

@@ -15,6 +15,7 @@ from edge.core.principal import Principal
 from edge.core.server_frames import ChannelInfo
 from edge.feed import Feed
 from edge.listing import Listing, batches
+from edge.lookups import TOO_MANY, Lookups, Spawn, all_below
 from edge.reads import unread
 from shared.bus import Bus, BusError, StoredMessage
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq
@@ -22,15 +23,18 @@ from shared.records import Belonging, PublicChannel, ReadMarker
 from shared.streams import bucket_stream
 from shared.subjects import DIRECTORY, directory_key, kv_subject, public_directory_key
 
-TOO_MANY = 413
-"""JetStream's answer to a question about more than 1,024 values at once."""
+USERS_MAX = 32
+"""Whose channels one question is about."""
 
 
 class Directory:
     """Reads the `DIRECTORY` bucket."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, *, spawn: Spawn) -> None:
         self._bus = bus
+        self._lookups = Lookups(
+            bus, bucket_stream(DIRECTORY), asked_with=all_below, filters_max=USERS_MAX, spawn=spawn
+        )
         self._listing = Listing(bus)
 
     async def pages(self, principal: Principal, size: int) -> AsyncIterator[tuple[list[ChannelKey], bool]]:
@@ -40,7 +44,7 @@ class Directory:
         user's entries through everybody's.
         """
         try:
-            found = await self._bus.direct_last(bucket_stream(DIRECTORY), [_mine(principal)])
+            values = await self._lookups.newest([_mine(principal)])
         except BusError as error:
             if error.status != TOO_MANY:
                 raise
@@ -48,7 +52,6 @@ class Directory:
                 yield _member_of(principal, batch), more
             yield [], False
             return
-        values = list(found.values())
         for start in range(0, max(1, len(values)), size):
             yield _member_of(principal, values[start : start + size]), start + size < len(values)
 

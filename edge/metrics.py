@@ -53,6 +53,9 @@ SUBSCRIPTIONS = Gauge("parley_edge_subscriptions", "Channels of all sessions tog
 LAGGING = Counter("parley_edge_lagging_total", "Times that a session fell behind its feed in a channel")
 RESUMES = Counter("parley_edge_resumes_total", "Cursors that were resumed, by result", ["result"])
 DELIVERED = Counter("parley_edge_delivered_events_total", "Events written to sessions, live and replayed")
+LISTS_WAITING = Gauge(
+    "parley_edge_lists_waiting", "Sessions whose list of channels waits for others' welcome"
+)
 LISTING = Gauge("parley_edge_listing_entries", "Entries of the directory that are kept to list channels")
 TYPING = Counter("parley_edge_typing_total", "Typing notices by what became of them", ["outcome"])
 REQUESTS = Counter(
@@ -85,3 +88,9 @@ def commands(kind: str, outcome: str) -> Counter:
 def command_seconds(kind: str) -> Histogram:
     """`COMMAND_SECONDS` of this label."""
     return COMMAND_SECONDS.labels(kind)
+
+
+@functools.cache
+def resumes(result: str) -> Counter:
+    """`RESUMES` of this label."""
+    return RESUMES.labels(result)

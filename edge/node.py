@@ -19,6 +19,7 @@ from edge.group_commit import GroupCommits
 from edge.publisher import Publisher
 from edge.reads import Reads
 from edge.replayer import Replayer
+from edge.rush import Rush
 from edge.settings import EdgeSettings
 from edge.typing_board import TypingBoard
 from edge.users import UserKey, Users
@@ -45,6 +46,7 @@ class Node:
     users: Users
     reads: Reads
     directory: Directory
+    rush: Rush
     typing: TypingBoard
     user_buckets: Buckets[UserKey]
 
@@ -54,18 +56,11 @@ async def assembled(
     bus: Bus, layout: Layout, settings: EdgeSettings, auth: Authenticator
 ) -> AsyncIterator[Node]:
     """The node while its feeds run."""
-    limits = FeedLimits(
-        feeds_max=settings.feeds_max,
-        linger_s=settings.feed_linger_s,
-        ring_entries_max=settings.ring_entries_max,
-        ring_bytes_max=settings.ring_bytes_max,
-        rings_bytes_max=settings.rings_bytes_max,
-    )
-    async with Feeds(bus, layout, limits) as feeds:
+    async with Feeds(bus, layout, _feed_limits(settings)) as feeds:
         archive = Archive(bus, layout.partitions)
         users = Users(bus)
         breakers = _breakers(bus, layout, settings)
-        reads = Reads(bus, archive, breakers)
+        reads = Reads(bus, archive, breakers, spawn=feeds.spawn)
         typing = TypingBoard(bus, feeds, members_max=settings.typing_members_max)
         await typing.listen()
         yield Node(
@@ -96,10 +91,21 @@ async def assembled(
             ),
             users=users,
             reads=reads,
-            directory=Directory(bus),
+            directory=Directory(bus, spawn=feeds.spawn),
+            rush=Rush(settings.sessions_max),
             typing=typing,
             user_buckets=Buckets("user", Rate(settings.user_rate, settings.user_burst)),
         )
+
+
+def _feed_limits(settings: EdgeSettings) -> FeedLimits:
+    return FeedLimits(
+        feeds_max=settings.feeds_max,
+        linger_s=settings.feed_linger_s,
+        ring_entries_max=settings.ring_entries_max,
+        ring_bytes_max=settings.ring_bytes_max,
+        rings_bytes_max=settings.rings_bytes_max,
+    )
 
 
 def _breakers(bus: Bus, layout: Layout, settings: EdgeSettings) -> Breakers:

@@ -16,10 +16,12 @@ from pydantic import ValidationError
 from edge.archive import Archive
 from edge.breakers import Breakers
 from edge.feed import Feed
+from edge.lookups import Lookups, Spawn
 from shared.bus import Bus, BusError
 from shared.errors import Unavailable, WrongLastSequence
 from shared.ids import ChannelId, Seq, StreamSeq, UserId, WorkspaceId
 from shared.records import ReadMarker
+from shared.stream_reads import LAST_SUBJECTS_MAX
 from shared.streams import bucket_stream
 from shared.subjects import READS, kv_subject, read_key
 
@@ -34,8 +36,9 @@ _NO_MESSAGE = 10037
 class Reads:
     """One per edge."""
 
-    def __init__(self, bus: Bus, archive: Archive, breakers: Breakers) -> None:
+    def __init__(self, bus: Bus, archive: Archive, breakers: Breakers, *, spawn: Spawn) -> None:
         self._bus = bus
+        self._lookups = Lookups(bus, _STREAM, filters_max=LAST_SUBJECTS_MAX, spawn=spawn)
         self._archive = archive
         self._breakers = breakers
 
@@ -46,8 +49,8 @@ class Reads:
         subjects = [kv_subject(READS, read_key(workspace, user, channel)) for channel in channels]
         if not subjects:
             return {}
-        stored = await self._bus.direct_last(_STREAM, subjects)
-        markers = [marker for value in stored.values() if (marker := _marker(value.body)) is not None]
+        stored = await self._lookups.newest(subjects)
+        markers = [marker for value in stored if (marker := _marker(value.body)) is not None]
         return {marker.channel: marker for marker in markers}
 
     async def mark(self, feed: Feed, user: UserId, seq: Seq) -> ReadMarker:

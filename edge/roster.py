@@ -22,6 +22,7 @@ from edge.directory import Directory, describe
 from edge.feed import Feed
 from edge.feeds import Feeds
 from edge.reads import Reads
+from edge.rush import Rush
 from shared.bus import BusError
 from shared.errors import OutcomeUnknown, Unavailable
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq
@@ -58,6 +59,7 @@ class Roster:
         directory: Directory,
         feeds: Feeds,
         reads: Reads,
+        rush: Rush,
         page: int,
         channels_max: int,
     ) -> None:
@@ -66,6 +68,7 @@ class Roster:
         self._directory = directory
         self._feeds = feeds
         self._reads = reads
+        self._rush = rush
         self._page = page
         self._channels_max = channels_max
         self._cursors: dict[ChannelKey, CursorFrame] = {}
@@ -113,10 +116,11 @@ class Roster:
         """The user's channels page by page, and whether there may be more; the first goes into `welcome`.
 
         Who comes back names their channels themselves: those are the first page, and what else there is
-        is looked up when the client has been served (a crowd that comes back has no time for it before).
+        is looked up when everybody has been served who comes back in the same crowd.
         """
         if self._cursors:
             yield list(self._cursors)[: self._page], True
+            await self._rush.over()
         async for keys, more in self._directory.pages(self._principal, self._page):
             yield keys, more
 

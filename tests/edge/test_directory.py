@@ -100,7 +100,7 @@ async def listed(directory: Directory, workspace: str, limit: int) -> list[str]:
 @pytest.fixture
 async def directory(bus: Bus, settings: CommonSettings) -> Directory:
     await ensure_streams(bus, settings)
-    return Directory(bus)
+    return Directory(bus, spawn=asyncio.create_task)
 
 
 async def test_a_page_reads_only_what_changed(

@@ -17,6 +17,7 @@ from edge.feeds import Feeds
 from edge.reads import Reads
 from edge.replayer import Replayer
 from edge.roster import Roster
+from edge.rush import Rush
 from edge.websocket import EdgeProtocol
 from shared.bus import Bus as RealBus
 from shared.bus import BusError
@@ -203,6 +204,7 @@ class Session:
             directory=cast(Directory, None),
             feeds=cast(Feeds, edge),
             reads=cast(Reads, _Reads()),
+            rush=cast(Rush, None),
             page=10,
             channels_max=100,
         )
