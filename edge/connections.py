@@ -90,15 +90,17 @@ class Connections:
         while True:
             await asyncio.sleep(every_s)
             now_s = loop.time()
-            events = self._events_of_closed
+            events, channels = self._events_of_closed, 0
             for connection in tuple(self._open):
                 connection.tick(now_s)
                 events += connection.events
+                channels += connection.channels
             for door, since_s in tuple(self.doors.items()):
                 if now_s - since_s < self._node.settings.hello_deadline_s:
                     break
                 door.too_slow()
             metrics.SESSIONS.set(len(self._open))
+            metrics.SUBSCRIPTIONS.set(channels)
             metrics.DELIVERED.inc(events - self._events_counted)
             self._events_counted = events
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from edge import metrics
 from edge.core import answers, codec
 from edge.core.frames import CursorFrame
+from edge.core.ring import Entry
 from edge.core.server_frames import ChannelChanged, ChannelName
 from edge.core.subscriptions import Mode, Replay, Subscription
 from edge.fanout import Flush, frames_of
@@ -111,9 +112,7 @@ class Delivery:
             held.sub.renewed(feed.head)
             self._work.set()
             return
-        if held is None:
-            metrics.SUBSCRIPTIONS.inc()
-        else:
+        if held is not None:
             held.feed.detach(held)
         held = Held(self, feed, Subscription(feed.head if after is None else after))
         self._held[feed.key] = held
@@ -126,7 +125,6 @@ class Delivery:
         """The session ends: no feed calls this any more."""
         for held in self._held.values():
             held.feed.detach(held)
-        metrics.SUBSCRIPTIONS.dec(len(self._held))
         self._held.clear()
 
     def reset(self, feed: Feed) -> None:
@@ -160,7 +158,6 @@ class Delivery:
         """The feed of a channel is dead: the channel has to be activated again."""
         if self._held.get(held.feed.key) is held:
             del self._held[held.feed.key]
-            metrics.SUBSCRIPTIONS.dec()
             _log.warning("delivery.feed_lost", reason=reason)
             self._on_lost(held.feed.key)
 
@@ -182,7 +179,8 @@ class Delivery:
             self._hole(key.channel, Replay(cursor.seq), cursor.seq, held.sub.cursor, "too_far")
         else:
             held.sub.asked(cursor.seq)
-            self._work.set()
+            if self.wire.is_laden or not self._fed_from_ring(held):
+                self._work.set()
 
     def heads(self, count: int) -> dict[ChannelId, Seq]:
         """Heads of the next `count` channels in rotation, for the heartbeat (P8).
@@ -196,8 +194,6 @@ class Delivery:
         helds = [self._held[key] for key in chosen]
         return {held.feed.key.channel: held.feed.head for held in helds if held.sub.mode is Mode.LIVE}
 
-    # ------------------------------------------------------------ the feeder
-
     def flowing(self) -> None:
         """The socket has drained."""
         if any(held.sub.mode is not Mode.LIVE for held in self._held.values()):
@@ -209,59 +205,62 @@ class Delivery:
             await self._work.wait()
             self._work.clear()
             for held in [held for held in self._held.values() if held.sub.mode is not Mode.LIVE]:
-                await self._turn(held)
-
-    async def _turn(self, held: Held) -> None:
-        """Up to the channel's head, or to where the archive fails."""
-        try:
-            await self._feed(held)
-            held.failing_since_s = None
-        except (Unavailable, OutcomeUnknown) as error:
-            self._failed(held, error)
-        if held.sub.over and self._is_current(held):
-            self._ended(held)
+                try:
+                    await self._feed(held)
+                    held.failing_since_s = None
+                except (Unavailable, OutcomeUnknown) as error:
+                    self._failed(held, error)
+                if held.sub.over:
+                    self._ended(held)
 
     async def _feed(self, held: Held) -> None:
+        """Up to the head. What is asked, or ends, while something is awaited counts from the next step on."""
         sub, feed = held.sub, held.feed
-        if sub.cursor > feed.head:
-            await feed.reach_log()
-            if sub.cursor > feed.head:
-                held.sub.skipped(feed.head)
-                self._reset(held, "ahead_of_head")  # the log has lost its end
-                return
-        expected = sub.cursor
-        async for page in self._replayer.pages(feed, sub.cursor):
+        while self._is_behind(held):
             if self.wire.is_laden:
                 await self.wire.drained()
-            feed.flush()  # the page may hold what no sink has heard of: it may end the membership (P21)
-            if not self._is_current(held) or sub.cursor != expected or sub.mode is Mode.LIVE:
-                self._work.set()  # detached, or asked for something else meanwhile
-                return
-            self._write(sub.fed(page))
-            if sub.over:
-                return
-            expected = sub.cursor
-        if self._is_current(held) and sub.mode is not Mode.LIVE and sub.cursor == feed.head:
-            self._caught_up(held)
-        else:
-            self._work.set()
+            elif sub.cursor > feed.head:
+                await self._reach_log(held)
+            elif not self._fed_from_ring(held):
+                expected = sub.cursor
+                page = await self._replayer.page(feed, expected)
+                if self._is_behind(held) and sub.cursor == expected:
+                    self._write(held, page)
 
-    def _write(self, items: Sequence[Replayed]) -> None:
-        if items:
-            self.wire.write(codec.frame_events([item.body for item in items], batch=self.batch))
-            self.events += len(items)
+    async def _reach_log(self, held: Held) -> None:
+        """The client has seen more than we have."""
+        await held.feed.reach_log()
+        if self._is_behind(held) and held.sub.cursor > held.feed.head:  # the log has lost its end
+            held.sub.skipped(held.feed.head)
+            self._reset(held, "ahead_of_head")
 
-    def _caught_up(self, held: Held) -> None:
-        replay = held.sub.caught_up(held.feed.head)
-        if replay is not None:
-            metrics.RESUMES.labels("complete").inc()
-            self.send(answers.complete(held.feed.key.channel, replay, held.sub.cursor))
+    def _fed_from_ring(self, held: Held) -> bool:
+        """Feed up to the head, if the ring reaches back that far: a crowd that comes back needs no more."""
+        entries = held.feed.ring.since(held.sub.cursor) if held.sub.cursor <= held.feed.head else None
+        if entries is None:
+            return False
+        if self._write(held, entries) and (replay := held.sub.caught_up(held.feed.head)) is not None:
+            metrics.resumes("complete").inc()
+            answer = answers.complete(held.feed.key.channel, replay, held.sub.cursor)
+            self.wire.write(codec.text_frame(answer))
+        return True
+
+    def _write(self, held: Held, items: Sequence[Replayed | Entry]) -> bool:
+        """Events behind the cursor; False if they end the membership (P21)."""
+        held.feed.flush()  # they may hold what no sink has heard of
+        fresh = held.sub.fed(items)
+        if fresh:
+            self.wire.write(codec.frame_events([item.body for item in fresh], batch=self.batch))
+            self.events += len(fresh)
+        if held.sub.over:
+            self._ended(held)
+        return not held.sub.over
 
     def _failed(self, held: Held, error: Unavailable | OutcomeUnknown) -> None:
         """Try again in a moment; after some of that, name the hole rather than keep the channel silent."""
-        loop = asyncio.get_running_loop()
-        if not self._is_current(held):
+        if not self._is_behind(held):
             return
+        loop = asyncio.get_running_loop()
         if held.failing_since_s is None:
             held.failing_since_s = loop.time()
             _log.warning("delivery.starved", error=error.message)
@@ -276,11 +275,11 @@ class Delivery:
     def _hole(
         self, channel: ChannelId, replay: Replay, reached: Seq, to: Seq | None, reason: answers.GapReason
     ) -> None:
-        metrics.RESUMES.labels(reason).inc()
+        metrics.resumes(reason).inc()
         self.send(answers.hole(channel, replay, reached, to, reason))
 
     def _reset(self, held: Held, reason: answers.ResetReason) -> None:
-        metrics.RESUMES.labels("reset").inc()
+        metrics.resumes("reset").inc()
         self.send(answers.reset(held.feed.key.channel, reason, held.feed.epoch, held.sub.cursor))
 
     def _is_too_far(self, held: Held, after: Seq) -> bool:
@@ -291,9 +290,10 @@ class Delivery:
     def _ended(self, held: Held) -> None:
         """The removal has been written: the channel is over for this session."""
         held.feed.detach(held)
-        if self._held.pop(held.feed.key, None) is not None:
-            metrics.SUBSCRIPTIONS.dec()
-        self.send(ChannelChanged(member=False, channel=ChannelName(id=held.feed.key.channel)))
+        if self._held.get(held.feed.key) is held:
+            del self._held[held.feed.key]
+            self.send(ChannelChanged(member=False, channel=ChannelName(id=held.feed.key.channel)))
 
-    def _is_current(self, held: Held) -> bool:
-        return self._held.get(held.feed.key) is held
+    def _is_behind(self, held: Held) -> bool:
+        """Whether it is still here, and not live."""
+        return self._held.get(held.feed.key) is held and held.sub.mode is not Mode.LIVE

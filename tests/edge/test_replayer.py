@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from edge.core.ring import Entry
 from edge.fanout import Flush
 from edge.feed import Feed
-from edge.replayer import Replayer
+from edge.replayer import Replayed, Replayer
 from shared.ids import Seq
 from tests.support.recording import Edge, posted
 
@@ -29,7 +30,9 @@ async def test_replay_joins_archive_and_ring(edge: Edge) -> None:
         await edge.publisher.record(feed, posted(f"é {number}"))
     replayer = Replayer(edge.archive)
     for after in (0, 1, 60, 89, 90, 91, 120, 121):
-        pages = [page async for page in replayer.pages(feed, Seq(after))]
-        replayed = [one for page in pages for one in page]
+        replayed: list[Replayed | Entry] = []
+        while (entries := feed.ring.since(Seq(after + len(replayed)))) is None:
+            replayed += await replayer.page(feed, Seq(after + len(replayed)))
+        replayed += entries
         assert [one.seq for one in replayed] == list(range(after + 1, 122))
         assert all(live[one.seq] == one.body for one in replayed if one.seq > 1)

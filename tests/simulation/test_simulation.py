@@ -23,7 +23,7 @@ from tests.simulation.world import EPOCH, World
 from tests.support.archive import created, hot_of, key_of, posted
 
 SEEDS = int(os.environ.get("PARLEY_SEEDS", "400"))
-MUTANT_SEEDS = 400
+MUTANT_SEEDS = 1000
 
 
 def test_every_seed_keeps_the_promises() -> None:
@@ -41,7 +41,7 @@ def test_what_was_found_stays_mended(what: str) -> None:
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_planted_bug_is_caught(name: str) -> None:
-    """Each mutant breaks a promise within a few hundred seeds."""
+    """Each mutant breaks a promise within a thousand seeds."""
     with planted(name):
         assert first_failure(range(MUTANT_SEEDS)) is not None
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from edge.core import answers, codec
+from edge.core.server_frames import Resumed
 from edge.core.subscriptions import Replay
 from shared.ids import ChannelId, Epoch, Seq
 
@@ -15,7 +16,8 @@ C = ChannelId("c")
 
 def test_complete() -> None:
     """What was sent is named from the cursor to where it ends, with the number of events."""
-    frame = json.loads(codec.encode(answers.complete(C, Replay(Seq(4), 6), Seq(10))))
+    frame = json.loads(answers.complete(C, Replay(Seq(4), 6), Seq(10)))
+    assert frame == json.loads(codec.encode(Resumed.model_validate(frame)))
     assert frame == {"type": "resumed", "channel": "c", "from": 4, "to": 10, "complete": True, "count": 6}
 
 
