@@ -40,7 +40,7 @@ UPDATES_MAX = 4096
 class Client(Commands):
     """One user's client. Use it as an async context manager: entering waits for the first session.
 
-    * `url`: one address of the WebSocket, or several that are tried in turn.
+    * `url`: one address of the WebSocket, or several; one that fails is left for any of the others.
     * `renew_token`: asked for a new token before the old one expires, and once after it was refused.
     * `on_update`: takes every update at once, in place of `events()`; it must not block.
     * `start`: new channels are followed from their `head`, from their `beginning`, or from where a function

@@ -16,6 +16,7 @@ from functools import partial
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus
 
+from shared.client.addresses import Addresses
 from shared.client.exchange import Exchange
 from shared.client.policy import Reconnect, Renew
 from shared.client.socket import Socket
@@ -54,8 +55,7 @@ class Connection:
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._exchange = exchange
-        self._urls = urls
-        self._turn = random.randrange(len(urls))
+        self._addresses = Addresses(urls, random.randrange)
         self._token = token
         self._renew_token = renew_token
         self._on_progress = on_progress
@@ -76,8 +76,9 @@ class Connection:
     async def run(self) -> None:
         """Connect, serve, and connect again."""
         while True:
+            url = self._addresses.following(held=self._opened_s is not None)
             self._opened_s = None
-            code, reason, retry_after_s = await self._attempt()
+            code, reason, retry_after_s = await self._attempt(url)
             held_s = 0.0 if self._opened_s is None else time.monotonic() - self._opened_s
             bye = self._exchange.bye
             if bye is not None:
@@ -91,12 +92,10 @@ class Connection:
             if isinstance(verdict, Renew):
                 assert self._renew_token is not None
                 self._token = await self._renew_token()
-            self._turn += 1
             await asyncio.sleep(wait_s)
 
-    async def _attempt(self) -> tuple[int, str, float | None]:
+    async def _attempt(self, url: str) -> tuple[int, str, float | None]:
         """One connection from dial to end: the close code or HTTP status, the reason, the server's advice."""
-        url = self._urls[self._turn % len(self._urls)]
         self._exchange.bye = None
         try:
             async with connect(

@@ -177,6 +177,18 @@ async def test_admission_refusal_is_waited_out() -> None:
         assert [u.code for u in updates if isinstance(u, Offline)] == [503, 503]
 
 
+async def test_a_client_leaves_an_edge_that_sends_it_away() -> None:
+    """Of three edges one drains and one is dead: the client ends at the third, and asks none twice before."""
+    drains = closing(4000, {"resumable": True, "retry_after_ms": 0})
+    async with Scripted(staying) as dead:
+        pass
+    async with Scripted(drains) as leaving, Scripted(staying) as good, asyncio.timeout(60):
+        for number in range(1, 7):
+            async with Client([leaving.url, dead.url, good.url], "t", on_update=lambda _: None):
+                await eventually(lambda number=number: len(good.hellos) == number, within_s=30)  # type: ignore[misc]
+            assert len(leaving.hellos) <= number
+
+
 async def test_silent_line_is_cut() -> None:
     """1.5 heartbeats without a byte: the client cuts the line and comes back (P8, AT-59)."""
 
