@@ -60,12 +60,12 @@ class Reads:
         """
         seq = min(seq, feed.head)
         subject = kv_subject(READS, read_key(feed.key.workspace, user, feed.key.channel))
+        revision, marker = await self._current(subject, certain=False)
+        if marker is not None and marker.seq >= seq:
+            return marker
         moved = ReadMarker(channel=feed.key.channel, seq=seq, messages=await self._messages_up_to(feed, seq))
         with self._breakers.commit(_STREAM):
-            for attempt in range(CONTENTION_TRIES_MAX):
-                revision, marker = await self._current(subject, certain=attempt > 0)
-                if marker is not None and marker.seq >= seq:
-                    return marker
+            for _ in range(CONTENTION_TRIES_MAX):
                 with contextlib.suppress(WrongLastSequence):
                     await self._bus.commit(
                         subject,
@@ -74,6 +74,9 @@ class Reads:
                         deadline_s=MARK_DEADLINE_S,
                     )
                     return moved
+                revision, marker = await self._current(subject, certain=True)
+                if marker is not None and marker.seq >= seq:
+                    return marker
         raise Unavailable("the read marker is being moved by others", retry_after_ms=200)
 
     async def _current(self, subject: str, *, certain: bool) -> tuple[StreamSeq, ReadMarker | None]:

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
+from edge.breakers import Breakers
+from edge.core.breaker import Bounds
+from edge.reads import Reads
+from shared.errors import Unavailable
+from shared.ids import Seq
+from shared.streams import bucket_stream
+from shared.subjects import READS
 from tests.support.http import listed
 from tests.support.peer import Peer
+from tests.support.recording import ANN, BOB, Edge, posted
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
@@ -53,3 +65,29 @@ async def test_unread_begins_with_the_membership(stack: Stack) -> None:
         await eventually(lambda: listed(stack.url, "new-eve", "new"))
         async with Peer.opened(stack.url, "new-eve") as again:
             assert again.welcome["channels"][0]["unread"] == 1
+
+
+async def test_a_marker_that_stands_costs_no_count(edge: Edge) -> None:
+    """Messages are counted, in the archive if need be, only for a marker that moves."""
+    feed = await edge.channel("old-marker")
+    for number in range(40):  # more than the ring holds
+        await edge.publisher.record(feed, posted(str(number)))
+    breakers = Breakers([bucket_stream(READS)], Bounds(), in_flight_max=10, reachable=lambda: True)
+    reads = Reads(edge.bus, edge.archive, breakers, spawn=edge.feeds.spawn)
+    moved = await reads.mark(feed, BOB, feed.head)
+    assert (moved.seq, moved.messages) == (41, 40)
+    assert await reads.mark(feed, BOB, Seq(3)) == moved  # nobody serves the archive here
+    with pytest.raises(Unavailable):
+        await reads.mark(feed, ANN, Seq(3))
+
+
+async def test_the_farther_of_two_sessions_wins(edge: Edge) -> None:
+    """Marks that are made at once end at the farthest, and each of them says where the marker stands."""
+    feed = await edge.channel("both-read")
+    for number in range(10):
+        await edge.publisher.record(feed, posted(str(number)))
+    breakers = Breakers([bucket_stream(READS)], Bounds(), in_flight_max=10, reachable=lambda: True)
+    reads = Reads(edge.bus, edge.archive, breakers, spawn=edge.feeds.spawn)
+    marks = await asyncio.gather(*(reads.mark(feed, BOB, Seq(seq)) for seq in (5, 9, 2, 11, 7)))
+    assert all(mark.seq >= seq for mark, seq in zip(marks, (5, 9, 2, 11, 7), strict=True))
+    assert (await reads.mark(feed, BOB, Seq(1))).seq == 11
