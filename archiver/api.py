@@ -1,4 +1,4 @@
-"""What the archiver answers on NATS, per partition: `history`, `ids`, `count`, `status`.
+"""What the archiver answers on NATS, per partition: `history`, `ids`, `count`, `status`, `heads`.
 
 A request that names a position in the log is answered only once that position is applied, so "absent" means
 absent up to there. Several archivers may answer one partition: each of them would say the same.
@@ -17,10 +17,14 @@ from archiver.history import History
 from archiver.ingest import Ingest
 from archiver.metrics import REQUESTS
 from archiver.threads import Threads
+from shared.archive_manifest import Manifest
 from shared.bus import Bus, Subscription
 from shared.errors import BadRequest
-from shared.ids import ChannelKey
+from shared.ids import ChannelId, ChannelKey, WorkspaceId
 from shared.records import (
+    ArchivedHead,
+    ArchivedHeads,
+    ArchivedHeadsRequest,
     ArchiveStatus,
     CountReply,
     CountRequest,
@@ -55,6 +59,7 @@ class Api:
             "ids": self.ids,
             "count": self.count,
             "status": self.status,
+            "heads": self.heads,
         }
         return await asyncio.gather(
             *(self._serve(bus, operation, answer) for operation, answer in operations.items())
@@ -96,6 +101,21 @@ class Api:
             segments=len(manifest.segments),
             manifest=manifest.version,
         )
+
+    async def heads(self, body: bytes) -> BaseModel:
+        """Where channels stand in Parquet: what a sequencer that has lost its checkpoints goes on from."""
+        request = _parsed(ArchivedHeadsRequest, body)
+        manifest = self._archive.manifest  # before the cache, which is never behind it
+        after = ChannelKey(*(request.after or (WorkspaceId(""), ChannelId(""))))
+        return await self._lookups.run(self._heads, after, manifest)
+
+    def _heads(self, after: ChannelKey, manifest: Manifest) -> ArchivedHeads:
+        found, more = self._archive.cache.heads_behind(after)
+        heads = tuple(
+            ArchivedHead(**key._asdict(), seq=head.seq, stream_seq=head.stream_seq, state=head.state)
+            for key, head in found
+        )
+        return ArchivedHeads(epoch=manifest.epoch, watermark=manifest.hi, heads=heads, more=more)
 
     def _known(
         self, key: ChannelKey, request: IdsRequest, hot: Sequence[HotEvent | None], greatest: str | None

@@ -27,6 +27,10 @@ BUSY_TIMEOUT_S = 10.0
 ASKED_AT_ONCE = (8, 64)
 """Ids in one statement: each costs two changes of the thread that runs, which is most of a lookup."""
 
+HEADS_MAX = 500
+HEADS_BYTES_MAX = 256 * 1024
+"""A page of heads: so many channels or bytes of their states, but one channel at least."""
+
 _SCHEMA = """
 CREATE TABLE position (format INTEGER NOT NULL, epoch TEXT NOT NULL, stream_seq INTEGER NOT NULL);
 CREATE TABLE channels (
@@ -97,9 +101,33 @@ class Cache:
         query = "SELECT seq, stream_seq, state, greatest FROM channels WHERE workspace = ? AND channel = ?"
         with self._read_lock:
             found = {key: _head(self._reader.execute(query, key).fetchone()) for key in dict.fromkeys(keys)}
+        self._check_claim()
+        return found
+
+    def heads_behind(self, after: ChannelKey) -> tuple[list[tuple[ChannelKey, Head]], bool]:
+        """Heads in the order of the channels' names, at `position` or later, and whether more follow.
+
+        Raises `Fenced` as `heads` does.
+        """
+        query = (
+            "SELECT workspace, channel, seq, stream_seq, state, greatest FROM channels"
+            " WHERE (workspace, channel) > (?, ?) ORDER BY workspace, channel"
+        )
+        found: list[tuple[ChannelKey, Head]] = []
+        size, more = 0, False
+        with self._read_lock:
+            for workspace, channel, *row in self._reader.execute(query, after):
+                size += len(row[2] or b"")
+                if found and (size > HEADS_BYTES_MAX or len(found) == HEADS_MAX):
+                    more = True
+                    break
+                found.append((ChannelKey(workspace, channel), _head(tuple(row))))
+        self._check_claim()
+        return found, more
+
+    def _check_claim(self) -> None:
         if self.position > self._claimed:  # asked after the heads: it only grows
             raise Fenced(f"{self._path} is beyond {self._claimed}: another archiver writes it")
-        return found
 
     def greatest(self, key: ChannelKey) -> str:
         """The greatest id of a channel up to `position`; empty if it has none."""

@@ -22,6 +22,7 @@ import structlog
 from pydantic import ValidationError
 
 from sequencer import metrics
+from sequencer.archive import archived_heads
 from sequencer.bucket import Bucket, Value
 from sequencer.core.ledger import BEFORE_ALL, Ledger, Unsaved
 from sequencer.directory import Directory
@@ -29,6 +30,7 @@ from shared.bus import Bus, StoredMessage
 from shared.errors import InvalidId, LogRegressed, Unavailable
 from shared.ids import ChannelKey, Partition, StreamSeq, channel_id, workspace_id
 from shared.records import Checkpoint, Position
+from shared.streams import read_epoch
 from shared.subjects import CHECKPOINTS, checkpoint_key, log_stream, position_key
 
 CHUNK = 500
@@ -68,9 +70,7 @@ class Checkpoints:
         loaded = {Partition(number): _Loaded() for number in range(partitions)}
         async for key, stored in self._bucket.read_all():
             _read(loaded, key, stored)
-        ledgers = [self._ledger(partition, partitions, found) for partition, found in loaded.items()]
-        for ledger in ledgers:
-            await self._prove(ledger)
+        ledgers = [await self._proven(partition, partitions, found) for partition, found in loaded.items()]
         self._unlisted = [
             ledger
             for ledger in ledgers
@@ -97,28 +97,44 @@ class Checkpoints:
             checkpoints=found.checkpoints.items(),
         )
 
-    async def _prove(self, ledger: Ledger) -> None:
+    async def _proven(self, partition: Partition, partitions: int, found: _Loaded) -> Ledger:
         """The log reaches as far as the checkpoints say, and holds their event at the position."""
-        stream = log_stream(ledger.partition)
-        info = await self._bus.api(f"STREAM.INFO.{stream}", {})
-        state = info["state"]
-        assert isinstance(state, dict)
-        first, last = state["first_seq"], state["last_seq"]
-        if ledger.claimed > last:
-            raise LogRegressed(
-                f"{stream} ends at {last}, its checkpoints speak of {ledger.claimed}: {_REGRESSED}"
-            )
+        ledger = self._ledger(partition, partitions, found)
+        stream = log_stream(partition)
+        first, last = await self._bus.ends(stream)
         if first > ledger.position + 1:
-            raise LogRegressed(
-                f"{stream} begins at {first}, its checkpoints end at {ledger.position}: numbers cannot be "
-                "derived from the rest; restore the bucket CHECKPOINTS or the log from a backup"
-            )
-        if max(first, 1) <= ledger.position:  # an empty stream says 0
+            found.position = _NOWHERE  # of the directory, too, nothing is known to be complete
+            ledger = await self._from_archive(ledger, partitions, StreamSeq(first - 1))
+        elif max(first, 1) <= ledger.position <= last:  # an empty stream says 0
             stored = await self._bus.stored(stream, ledger.position)
             if stored is None or stored.at_us != ledger.at_us:
                 raise LogRegressed(
                     f"{stream} holds another event at {ledger.position} than its checkpoints: {_REGRESSED}"
                 )
+        if ledger.claimed > last:
+            raise LogRegressed(
+                f"{stream} ends at {last}, its checkpoints speak of {ledger.claimed}: {_REGRESSED}"
+            )
+        return ledger
+
+    async def _from_archive(self, lost: Ledger, partitions: int, trimmed: StreamSeq) -> Ledger:
+        """What the checkpoints should have said of a log that is trimmed up to there."""
+        stream = log_stream(lost.partition)
+        epoch = await read_epoch(self._bus, lost.partition, partitions)
+        try:
+            heads = await archived_heads(self._bus, lost.partition, partitions, epoch=epoch, upto=trimmed)
+        except LogRegressed as error:
+            raise LogRegressed(
+                f"{stream} begins at {trimmed + 1}, its checkpoints end at {lost.position}, and "
+                f"{error.message}: numbers cannot be derived from the rest; start the archiver, or restore "
+                "the bucket CHECKPOINTS or the log from a backup"
+            ) from error
+        _log.warning("checkpoints.taken_from_archive", partition=lost.partition, channels=len(heads))
+        metrics.REBUILDS.labels(CHECKPOINTS).inc()
+        ledger = Ledger(lost.partition, partitions, position=trimmed, checkpoints=heads.items())
+        ledger.unsave_all()
+        self._positions[lost.partition] = BEFORE_ALL
+        return ledger
 
     async def save(self, ledgers: Sequence[Ledger]) -> None:
         """One round. Raises a `ParleyError` if it failed; nothing is lost, the next one repeats it."""

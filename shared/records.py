@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.channel import ChannelState
 from shared.events import ChannelKind, Recorded, Role, fingerprint
-from shared.ids import ChannelId, CommandId, Seq, StreamSeq, UserId, WorkspaceId
+from shared.ids import ChannelId, CommandId, Epoch, Seq, StreamSeq, UserId, WorkspaceId
 
 
 class _Record(BaseModel):
@@ -188,6 +188,35 @@ class ArchiveStatus(_Record):
     applied: StreamSeq
     segments: int
     manifest: int
+
+
+class ArchivedHeadsRequest(_Record):
+    """Where do the channels behind this one stand, in the order of their names?"""
+
+    after: tuple[WorkspaceId, ChannelId] | None = None
+
+
+class ArchivedHead(_Record):
+    """Where a channel stands in the archive, and its state there."""
+
+    workspace: WorkspaceId
+    channel: ChannelId
+    seq: Seq
+    stream_seq: StreamSeq
+    state: ChannelState | None
+
+
+class ArchivedHeads(_Record):
+    """A page of them. `epoch` names the log that was archived.
+
+    Every channel with an event up to `watermark` is in one of the pages, at its last event up to there or at
+    a later one.
+    """
+
+    epoch: Epoch
+    watermark: StreamSeq
+    heads: tuple[ArchivedHead, ...]
+    more: bool
 
 
 class Failure(_Record):

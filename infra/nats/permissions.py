@@ -62,6 +62,7 @@ def permissions(partitions: int) -> dict[str, Permissions]:
                 "user.*.*.membership",
                 f"$KV.{subjects.CHECKPOINTS}.>",
                 f"$KV.{subjects.DIRECTORY}.>",
+                "archive.*.heads",
                 *(f"$JS.API.STREAM.CREATE.{stream}" for stream in _streams(partitions)),
                 *_READ,
                 *_follow(partitions),

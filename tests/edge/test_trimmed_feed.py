@@ -20,7 +20,7 @@ from shared.settings import CommonSettings
 from shared.streams import ensure_streams
 from tests.support.archive import running
 from tests.support.feeding import ANN, Channel, Seen, active, deafen
-from tests.support.trimming import archiver_settings, numbering, remembering, trim
+from tests.support.trimming import committing, numbering, remembering, trim
 from tests.support.waiting import eventually
 
 
@@ -121,12 +121,12 @@ async def test_an_archive_that_comes_back_is_waited_for(
     layout = await ensure_streams(fresh_bus, fresh_settings)
     channel = Channel(fresh_bus, "away")
     async with Feeds(fresh_bus, layout, FeedLimits()) as feeds, numbering(fresh_settings):
-        async with running(fresh_bus, archiver_settings(fresh_settings, tmp_path)):
+        async with running(fresh_bus, committing(fresh_settings, tmp_path)):
             feed, seen, last = await _behind(feeds, channel, 10)
             await trim(fresh_bus)
         waiting = asyncio.create_task(feed.settled(last, 60))
         feed.want(last)
-        async with running(fresh_bus, archiver_settings(fresh_settings, tmp_path)):
+        async with running(fresh_bus, committing(fresh_settings, tmp_path)):
             assert (await waiting) is not None
         feed.flush()
         assert (seen.seqs, seen.resets) == (list(range(5, 15)), [])
@@ -140,7 +140,7 @@ async def test_without_the_archive_the_feed_is_given_up(
     layout = await ensure_streams(fresh_bus, fresh_settings)
     channel = Channel(fresh_bus, "lost")
     async with Feeds(fresh_bus, layout, FeedLimits()) as feeds, numbering(fresh_settings):
-        async with running(fresh_bus, archiver_settings(fresh_settings, tmp_path)):
+        async with running(fresh_bus, committing(fresh_settings, tmp_path)):
             feed, seen, last = await _behind(feeds, channel, 10)
             await trim(fresh_bus)
         feed.want(last)

@@ -11,19 +11,14 @@ from shared.bus import Bus
 from shared.ids import Partition
 from shared.settings import CommonSettings
 from shared.subjects import log_stream
-from tests.support.archive import running, status
+from tests.support.archive import archiver_settings, running, status
 from tests.support.sequencing import PARTITIONS, last_seq, position, quick, sequencing
 from tests.support.waiting import eventually
 
 
-def archiver_settings(settings: CommonSettings, folder: Path) -> ArchiverSettings:
+def committing(settings: CommonSettings, folder: Path) -> ArchiverSettings:
     """Settings of an archiver that commits at once."""
-    return ArchiverSettings(
-        nats_url=settings.nats_url,
-        partitions=settings.partitions,
-        archive_dir=folder / "archive",
-        flush_interval_s=0.1,
-    )
+    return archiver_settings(settings, folder / "archive", flush_interval_s=0.1)
 
 
 @contextlib.asynccontextmanager
@@ -36,7 +31,7 @@ async def numbering(settings: CommonSettings) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def remembering(bus: Bus, settings: CommonSettings, folder: Path) -> AsyncIterator[None]:
     """Such a sequencer and an archiver, both in this process."""
-    async with numbering(settings), running(bus, archiver_settings(settings, folder)):
+    async with numbering(settings), running(bus, committing(settings, folder)):
         yield
 
 

@@ -117,6 +117,7 @@ PUBLISH_REFUSED = [
     (EDGE, "channel.0.demo.general.more"),
     (SEQUENCER, "channel.0.demo.general"),
     (SEQUENCER, "live.0.demo.general"),
+    (SEQUENCER, "archive.0.history"),
     (SEQUENCER, "$KV.READS.demo.ada.general"),
     (SEQUENCER, "$JS.API.STREAM.DELETE.KV_CHECKPOINTS"),
     (SEQUENCER, "$JS.API.STREAM.CREATE.SPY"),
@@ -216,7 +217,7 @@ async def test_sequencer_can_do_its_work(guarded: NatsServer, credentials: Crede
 
 
 async def test_archiver_can_do_its_work(guarded: NatsServer, credentials: Credentials) -> None:
-    """Follow a log and answer requests of edges and of the operator."""
+    """Follow a log and answer requests of edges, of the sequencer and of the operator."""
 
     async def history(body: bytes) -> bytes:
         return body.upper()
@@ -228,8 +229,11 @@ async def test_archiver_can_do_its_work(guarded: NatsServer, credentials: Creden
         await archiver.serve("archive.*.history", history, queue="archiver")
         await archiver.api(f"STREAM.INFO.LOG_{PARTITION}", {})  # behind it: the server knows who serves
         assert await edge.request("archive.0.history", b"page", timeout_s=30) == b"PAGE"
-        async with _as(guarded, credentials, OPERATOR) as operator:
-            assert await operator.request("archive.0.history", b"page", timeout_s=30) == b"PAGE"
+        await archiver.serve("archive.*.heads", history, queue="archiver")
+        await archiver.api(f"STREAM.INFO.LOG_{PARTITION}", {})
+        for user, subject in ((OPERATOR, "archive.0.history"), (SEQUENCER, "archive.0.heads")):
+            async with _as(guarded, credentials, user) as asking:
+                assert await asking.request(subject, b"page", timeout_s=30) == b"PAGE"
 
 
 async def test_large_messages_are_refused(guarded: NatsServer, credentials: Credentials) -> None:
