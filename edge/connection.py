@@ -100,6 +100,11 @@ class Connection:
         if self._delivery is not None:
             self._delivery.flowing()
 
+    def lost(self) -> None:
+        """The descriptor goes back to the kernel."""
+        if self._delivery is not None:
+            self._delivery.lost()
+
     def tick(self, now_s: float) -> None:
         """Once a second: what time demands (P8, P9)."""
         verdict = self._session.verdict(now_s)
@@ -286,5 +291,4 @@ class Connection:
             seconds=round(self._loop.time() - self._began_s, 3),
             commands=self._dialogue.commands if self._dialogue is not None else 0,
             events=self.events,
-            bytes=self.wire.bytes_written,
         )

@@ -38,8 +38,6 @@ class Connections:
         self.frame_bytes_max = node.settings.frame_bytes_max
         self.doors: dict[Door, float] = {}
         self._open: dict[Connection, asyncio.Task[None]] = {}
-        self._events_of_closed = 0
-        self._events_counted = 0
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
@@ -79,21 +77,19 @@ class Connections:
             await connection.run()
         finally:
             del self._open[connection]
-            self._events_of_closed += connection.events
             if not self._open:
                 self._empty.set()
 
     async def tick(self) -> None:
-        """Heartbeats and deadlines of all sessions, and the count of what they were sent, for ever."""
+        """Heartbeats and deadlines of all sessions, for ever."""
         loop = asyncio.get_running_loop()
         every_s = min(TICK_MAX_S, self._node.settings.heartbeat_s / TICKS_OF_HEARTBEAT)
         while True:
             await asyncio.sleep(every_s)
             now_s = loop.time()
-            events, channels = self._events_of_closed, 0
+            channels = 0
             for connection in tuple(self._open):
                 connection.tick(now_s)
-                events += connection.events
                 channels += connection.channels
             for door, since_s in tuple(self.doors.items()):
                 if now_s - since_s < self._node.settings.hello_deadline_s:
@@ -101,8 +97,6 @@ class Connections:
                 door.too_slow()
             metrics.SESSIONS.set(len(self._open))
             metrics.SUBSCRIPTIONS.set(channels)
-            metrics.DELIVERED.inc(events - self._events_counted)
-            self._events_counted = events
 
     async def drain(self) -> None:
         """Refuse newcomers, send everybody away spread over `drain_s`, and wait until they are gone."""

@@ -1,16 +1,15 @@
 """A session's channels: live events straight from the feeds, everything else from the session's cursors.
 
-Every feed that the session is attached to calls `Held.on_flush`, once per flush, which does no more than
-write bytes that all recipients share. A channel that is not live (its socket was full, or the client asked
-for older events) is fed by `run`, page by page, as fast as the socket drains: a slow reader costs one page
-of memory and loses nothing. The rules are in `core.subscriptions`; here is what acts on them.
+A live channel sits in a row of its feed's audience, which writes bytes that all recipients share. A channel
+that is not live (its socket was full, or the client asked for older events) stands aside and is fed by `run`,
+page by page, as fast as the socket drains: a slow reader costs one page of memory and loses nothing. The
+rules are in `core.subscriptions`; here is what acts on them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import structlog
 from pydantic import BaseModel
@@ -23,6 +22,7 @@ from edge.core.server_frames import ChannelChanged, ChannelName
 from edge.core.subscriptions import Mode, Replay, Subscription
 from edge.fanout import Flush, frames_of
 from edge.feed import Feed
+from edge.held import Held
 from edge.replayer import Replayed, Replayer
 from edge.websocket import EdgeProtocol
 from shared.errors import OutcomeUnknown, Unavailable
@@ -33,31 +33,6 @@ PATIENCE_S = 10.0
 """How long a hole is retried while the archive is away, before it is named instead."""
 
 _log = structlog.get_logger()
-
-
-@dataclass(slots=True, eq=False)
-class Held:
-    """One channel of one session: what its feed writes to."""
-
-    delivery: Delivery
-    feed: Feed
-    sub: Subscription
-    failing_since_s: float | None = None
-
-    def on_flush(self, feed: Feed, flush: Flush) -> None:
-        """Consecutive events of the channel (P19 to P21)."""
-        delivery = self.delivery
-        wire = delivery.wire
-        if wire.is_flowing and not flush.removed and self.sub.advance(flush.first, flush.last):
-            write = wire.write_now if feed.is_wide else wire.write
-            write(flush.frames(batch=delivery.batch))
-            delivery.events += len(flush.entries)
-        else:
-            delivery.on_difficult(self, flush)
-
-    def on_reset(self, _: Feed, reason: str) -> None:
-        """The feed is dead: the channel has to be activated again."""
-        self.delivery.on_reset(self, reason)
 
 
 class Delivery:
@@ -108,23 +83,30 @@ class Delivery:
         """
         held = self._held.get(feed.key)
         if held is not None and held.feed is feed:
+            held.rise()
             feed.attach(held)
             held.sub.renewed(feed.head)
             self._work.set()
             return
         if held is not None:
-            held.feed.detach(held)
+            held.leave()
         held = Held(self, feed, Subscription(feed.head if after is None else after))
         self._held[feed.key] = held
         feed.attach(held)
         if held.sub.cursor < feed.head:
             held.sub.behind()
             self._work.set()
+        held.sit()
+
+    def lost(self) -> None:
+        """The socket is gone: nobody may write to its descriptor any more."""
+        for held in self._held.values():
+            held.rise()
 
     def close(self) -> None:
         """The session ends: no feed calls this any more."""
         for held in self._held.values():
-            held.feed.detach(held)
+            held.leave()
         self._held.clear()
 
     def reset(self, feed: Feed) -> None:
@@ -134,8 +116,8 @@ class Delivery:
 
     # ------------------------------------------------------------ called by feeds
 
-    def on_difficult(self, held: Held, flush: Flush) -> None:
-        """A flush that cannot just be written: the socket is full, the channel not live, or somebody left."""
+    def on_flush(self, held: Held, flush: Flush) -> None:
+        """A flush for one who stands aside: not live, a full socket, or a membership that ends."""
         if self._held.get(held.feed.key) is not held:
             return
         if flush.removed and self.user in flush.removed:
@@ -146,25 +128,23 @@ class Delivery:
         if fresh:
             whole = fresh is flush.entries
             self.wire.write(flush.frames(batch=self.batch) if whole else frames_of(fresh, batch=self.batch))
-            self.events += len(fresh)
+            self._count(len(fresh))
         if held.sub.mode is not Mode.LIVE:
             if was_live:
                 metrics.LAGGING.inc()
             self._work.set()
         elif held.sub.over:
             self._ended(held)
+        else:
+            held.sit()
 
     def on_reset(self, held: Held, reason: str) -> None:
         """The feed of a channel is dead: the channel has to be activated again."""
         if self._held.get(held.feed.key) is held:
+            held.rise()
             del self._held[held.feed.key]
             _log.warning("delivery.feed_lost", reason=reason)
             self._on_lost(held.feed.key)
-
-    def typing(self, frame: bytes) -> None:
-        """Ephemeral: shed first, so only for a socket that takes it."""
-        if self.wire.is_flowing:
-            self.wire.write(frame)
 
     # ------------------------------------------------------------ asked by the client
 
@@ -173,7 +153,9 @@ class Delivery:
         held = self._held.get(key)
         if held is None:
             self._hole(key.channel, Replay(cursor.seq), cursor.seq, None, "forbidden")
-        elif cursor.epoch != held.feed.epoch:
+            return
+        held.rise()
+        if cursor.epoch != held.feed.epoch:
             self._reset(held, "foreign_epoch")
         elif self._is_too_far(held, cursor.seq):
             self._hole(key.channel, Replay(cursor.seq), cursor.seq, held.sub.cursor, "too_far")
@@ -192,7 +174,7 @@ class Delivery:
         chosen = (keys[start:] + keys[:start])[:count]
         self._rotation = start + len(chosen)
         helds = [self._held[key] for key in chosen]
-        return {held.feed.key.channel: held.feed.head for held in helds if held.sub.mode is Mode.LIVE}
+        return {held.feed.key.channel: held.reached for held in helds if held.sub.mode is Mode.LIVE}
 
     def flowing(self) -> None:
         """The socket has drained."""
@@ -239,22 +221,29 @@ class Delivery:
         entries = held.feed.ring.since(held.sub.cursor) if held.sub.cursor <= held.feed.head else None
         if entries is None:
             return False
-        if self._write(held, entries) and (replay := held.sub.caught_up(held.feed.head)) is not None:
-            metrics.resumes("complete").inc()
-            answer = answers.complete(held.feed.key.channel, replay, held.sub.cursor)
-            self.wire.write(codec.text_frame(answer))
+        if self._write(held, entries):
+            replay = held.sub.caught_up(held.feed.head)
+            held.sit()
+            if replay is not None:
+                metrics.resumes("complete").inc()
+                answer = answers.complete(held.feed.key.channel, replay, held.sub.cursor)
+                self.wire.write(codec.text_frame(answer))
         return True
 
     def _write(self, held: Held, items: Sequence[Replayed | Entry]) -> bool:
         """Events behind the cursor; False if they end the membership (P21)."""
-        held.feed.flush()  # they may hold what no sink has heard of
+        held.feed.audience.flush()  # they may hold what no sink has heard of
         fresh = held.sub.fed(items)
         if fresh:
             self.wire.write(codec.frame_events([item.body for item in fresh], batch=self.batch))
-            self.events += len(fresh)
+            self._count(len(fresh))
         if held.sub.over:
             self._ended(held)
         return not held.sub.over
+
+    def _count(self, events: int) -> None:
+        self.events += events
+        metrics.DELIVERED.inc(events)
 
     def _failed(self, held: Held, error: Unavailable | OutcomeUnknown) -> None:
         """Try again in a moment; after some of that, name the hole rather than keep the channel silent."""
@@ -289,7 +278,7 @@ class Delivery:
 
     def _ended(self, held: Held) -> None:
         """The removal has been written: the channel is over for this session."""
-        held.feed.detach(held)
+        held.leave()
         if self._held.get(held.feed.key) is held:
             del self._held[held.feed.key]
             self.send(ChannelChanged(member=False, channel=ChannelName(id=held.feed.key.channel)))

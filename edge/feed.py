@@ -1,26 +1,23 @@
 """A feed: one channel as this edge sees it, contiguous and numbered, from the log to the sessions.
 
 The stream republishes committed messages; the feed applies the gap rule to each, folds it, encodes it once
-and hands it to the attached sinks, at most once per loop iteration. What republishing loses (every leader
-change can) is read from the log: `want(position)` is the one door for all who know of a position that the
-feed should have reached: the gap rule, heads, sweeps, and acks.
+and tells its audience. What republishing loses (every leader change can) is read from the log:
+`want(position)` is the one door for all who know of a position that the feed should have reached: the gap
+rule, heads, sweeps, and acks.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Protocol
 
 import structlog
 
 from edge import metrics
 from edge.archive import Archive
+from edge.audience import Audience, Sink
 from edge.core.live import Place, place
-from edge.core.rest import Rest
 from edge.core.ring import Entry, Ring
-from edge.fanout import Flush
 from edge.trimmed import behind, head_of, trimmed_upto
 from shared import telemetry
 from shared.bus import Bus, BusError, Message, StoredMessage, Subscription, stored_from_headers
@@ -35,21 +32,8 @@ from shared.subjects import channel_subject, live_subject, log_stream
 OWN_REPUBLISH_GRACE_S = 0.02
 """The republish leaves before the ack, but another task may read it a moment later."""
 
-WIDE_SINKS_MIN = 50
-"""A flush to this many sessions is written to each at once: few of them have more to say in the same turn."""
-
 _PLACED = {where: metrics.FEED_LIVE.labels(where.value) for where in Place}
 _log = structlog.get_logger()
-
-
-class Sink(Protocol):
-    """A session's presence in a channel."""
-
-    def on_flush(self, feed: Feed, flush: Flush) -> None:
-        """Consecutive events, each once, in order."""
-
-    def on_reset(self, feed: Feed, reason: str) -> None:
-        """The feed is dead: its numbers are worth nothing any more; activate the channel again."""
 
 
 class Feed:
@@ -71,7 +55,7 @@ class Feed:
         self.epoch = epoch
         self.head = Seq(0)
         self.stream_seq = StreamSeq(0)
-        self.sinks: set[Sink] = set()
+        self.audience = Audience()
         self.closed = False
         self._bus = bus
         self._archive = archive
@@ -79,9 +63,6 @@ class Feed:
         self._state: ChannelState | None = None
         self._new_ring = new_ring
         self.ring = new_ring(self.head)
-        self._unflushed: list[Entry] = []
-        self._rest = Rest()
-        self.is_wide = False
         self._wanted = StreamSeq(0)
         self._repairing = True  # until `open` has brought the feed up
         self._settling: dict[StreamSeq, list[asyncio.Future[Entry]]] = {}
@@ -146,12 +127,11 @@ class Feed:
 
     def attach(self, sink: Sink) -> None:
         """From now on `sink` receives what comes after `head`."""
-        self.flush()
-        self.sinks.add(sink)
+        self.audience.attach(sink)
 
     def detach(self, sink: Sink) -> None:
         """Receive nothing more."""
-        self.sinks.discard(sink)
+        self.audience.detach(sink)
 
     def want(self, stream_seq: StreamSeq) -> None:
         """Somebody knows that the log holds this position: get there, if we are not there yet."""
@@ -257,39 +237,15 @@ class Feed:
         recorded = Recorded(self.key, self.head, stream_seq, at_us, event, void)
         entry = Entry(recorded, wire(recorded), self.messages)
         self.ring.append(entry)
-        if self.sinks:
-            if not self._unflushed:
-                self._flush_soon()
-            self._unflushed.append(entry)
+        self.audience.tell(entry)
         for future in self._settling.get(stream_seq, ()):
             if not future.done():
                 future.set_result(entry)
 
-    def _flush_soon(self) -> None:
-        """At the end of this turn of the loop, or when the rest from the last flush is over."""
-        loop = asyncio.get_running_loop()
-        left_s = self._rest.left_s(time.monotonic())
-        if left_s > 0.0:
-            loop.call_later(left_s, self.flush)
-        else:
-            loop.call_soon(self.flush)
-
-    def flush(self) -> None:
-        """Hand what was applied to the sinks now."""
-        if not self._unflushed:
-            return
-        began_s = time.monotonic()
-        entries, self._unflushed = self._unflushed, []
-        self.is_wide = len(self.sinks) >= WIDE_SINKS_MIN
-        flush = Flush(entries)
-        for sink in tuple(self.sinks):
-            sink.on_flush(self, flush)
-        self._rest.flushed(began_s, time.monotonic())
-
     def _reset(self, reason: str) -> None:
         _log.error("feed.reset", partition=self.partition, reason=reason, seq=self.head)
         metrics.FEED_RESETS.labels(reason).inc()
-        self.flush()
+        self.audience.flush()
         self.closed = True
-        for sink in tuple(self.sinks):
-            sink.on_reset(self, reason)
+        for sink in self.audience:
+            sink.on_reset(reason)

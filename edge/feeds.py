@@ -202,7 +202,7 @@ class Feeds:
     def _close_idle(self, older_than_s: float) -> None:
         now = asyncio.get_running_loop().time()
         for key, feed in tuple(self._feeds.items()):
-            if feed.sinks and not feed.closed:
+            if feed.audience and not feed.closed:
                 self._idle_since.pop(key, None)
             elif feed.closed or now - self._idle_since.setdefault(key, now) >= older_than_s:
                 del self._feeds[key]

@@ -13,9 +13,9 @@ from edge.core import server_frames as s
 from edge.core.actions import member
 from edge.core.principal import Principal
 from edge.core.typing import ENDING, Typists
-from edge.delivery import Held
 from edge.feed import Feed
 from edge.feeds import Feeds
+from edge.held import Held
 from shared.bus import Bus, Message
 from shared.errors import InvalidId, Unavailable
 from shared.events import KnownEvent
@@ -70,6 +70,6 @@ class TypingBoard:
         if feed is None or user not in feed.state.members:
             return
         frame = codec.text_frame(codec.encode(s.Typing(channel=key.channel, user=user)))
-        for sink in tuple(feed.sinks):
-            if isinstance(sink, Held) and sink.delivery.user != user:
-                sink.delivery.typing(frame)
+        for sink in feed.audience:
+            if isinstance(sink, Held) and sink.user != user and sink.wire.is_flowing:
+                sink.wire.write(frame)

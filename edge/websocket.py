@@ -17,13 +17,15 @@ import os
 from asyncio.transports import BaseTransport
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
-from edge import socket_options
+from edge import descriptors, socket_options
 from edge.core import wire_errors
 from edge.core.frame_stream import FrameStream
 from edge.core.goodbye import STANDARD, bye_frame
 from edge.core.wire_errors import CloseCode
+from edge.descriptors import FREE
+from edge.listener import Listener
 
 CLOSE_DEADLINE_S = 5.0
 """From the first sign of a close until the connection is cut, whatever the peer does."""
@@ -33,19 +35,6 @@ LADEN_BYTES = 64 * 1024
 
 FRAMES_OF_READ_MAX = 65_536
 """More than one read of 256 KiB can hold: a client's text frame has at least six bytes."""
-
-
-class Listener(Protocol):
-    """Who wants to know what happens on a connection. All calls are synchronous, on the loop."""
-
-    def heard(self) -> None:
-        """Bytes arrived."""
-
-    def stalled(self) -> None:
-        """The kernel takes no more bytes."""
-
-    def flowing(self) -> None:
-        """The kernel has taken everything."""
 
 
 class EdgeProtocol(asyncio.Protocol):
@@ -58,14 +47,13 @@ class EdgeProtocol(asyncio.Protocol):
         self.take: Callable[[str], None] | None = None
         """Who takes frames where they are read; without it they wait for `receive`."""
         self.closed_with: int | None = None
-        self.bytes_written = 0
         self.is_flowing = True
         """Whether the kernel has taken everything that was written."""
         self._connections = connections
         """uvicorn's, for `shutdown`."""
         self._frames = FrameStream(frame_bytes_max)
         self._unsent: list[bytes] = []
-        self._fd = -1
+        self.fd = descriptors.NONE
         """The plain socket, as long as it is ours alone to write to."""
         self._inbox: deque[str] = deque(maxlen=FRAMES_OF_READ_MAX)
         self._is_over = False
@@ -115,14 +103,12 @@ class EdgeProtocol(asyncio.Protocol):
         """
         if not self._unsent:
             self.loop.call_soon(self.flush)
+            FREE[self.fd] = False
         self._unsent.append(frames)
 
-    def write_now(self, frames: bytes) -> None:
-        """Write whole frames at once, unless others wait already: nothing may overtake them."""
-        if self._unsent:
-            self._unsent.append(frames)
-        elif self.is_open:
-            self._put(frames)
+    def write_rest(self, rest: bytes) -> None:
+        """What the kernel did not take of frames that were written past this object."""
+        self.transport.write(rest)
 
     def flush(self) -> None:
         """Hand over now what `write` has collected."""
@@ -132,16 +118,20 @@ class EdgeProtocol(asyncio.Protocol):
         self._unsent.clear()
         if self.is_open:
             self._put(frames)
+        self._tell_free()
+
+    def _tell_free(self) -> None:
+        """Whether our socket may be written to past this object."""
+        FREE[self.fd] = self.fd and self.is_flowing and not self._unsent and self.is_open
 
     def _put(self, frames: bytes) -> None:
         """Straight to the kernel; what it does not take goes to the transport, which also finds errors.
 
         A third cheaper than the transport, which has to hold what it is given before it tries.
         """
-        self.bytes_written += len(frames)
-        if self._fd >= 0 and not self.transport.get_write_buffer_size():
+        if self.fd and not self.transport.get_write_buffer_size():
             try:
-                taken = os.write(self._fd, frames)
+                taken = os.write(self.fd, frames)
             except OSError:
                 taken = 0
             if taken == len(frames):
@@ -191,7 +181,9 @@ class EdgeProtocol(asyncio.Protocol):
         if found is not None:
             socket_options.bound(found)
             if self.transport.get_extra_info("sslcontext") is None:
-                self._fd = found.fileno()
+                self.fd = found.fileno()
+                descriptors.register(self.fd)
+                self._tell_free()
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrived."""
@@ -220,12 +212,14 @@ class EdgeProtocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The kernel did not take everything."""
         self.is_flowing = False
+        self._tell_free()
         if self.listener is not None:
             self.listener.stalled()
 
     def resume_writing(self) -> None:
         """The kernel has everything."""
         self._flows()
+        self._tell_free()
         if self.listener is not None:
             self.listener.flowing()
 
@@ -251,6 +245,7 @@ class EdgeProtocol(asyncio.Protocol):
         self._unsent.clear()
         self._flush_control()
         self._is_over = True
+        self._tell_free()
         self._tell()
         self.resume_reading()
         self._abort_later()
@@ -276,7 +271,10 @@ class EdgeProtocol(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         """The connection is gone."""
-        self._fd = -1  # the number may be somebody else's soon
+        FREE[self.fd] = False
+        self.fd = descriptors.NONE  # the number may be somebody else's soon
+        if self.listener is not None:
+            self.listener.lost()
         self._connections.discard(self)
         if self._abort_timer is not None:
             self._abort_timer.cancel()

@@ -6,7 +6,6 @@ import asyncio
 import time
 
 from edge.fanout import Flush
-from edge.feed import Feed
 from edge.feeds import Feeds
 from shared.bus import Bus, Message
 from shared.events import MemberLeft
@@ -135,8 +134,8 @@ async def test_a_flush_that_takes_long_is_followed_by_fewer_and_larger_ones(bus:
     """A large channel does not take the whole loop: what arrives while it rests goes out together."""
 
     class Slow(Seen):
-        def on_flush(self, feed: Feed, flush: Flush) -> None:
-            super().on_flush(feed, flush)
+        def on_flush(self, flush: Flush) -> None:
+            super().on_flush(flush)
             until = time.monotonic() + 0.02
             while time.monotonic() < until:
                 pass

@@ -6,7 +6,6 @@ import pytest
 
 from edge.core.ring import Entry
 from edge.fanout import Flush
-from edge.feed import Feed
 from edge.replayer import Replayed, Replayer
 from shared.ids import Seq
 from tests.support.recording import Edge, posted
@@ -19,10 +18,10 @@ async def test_replay_joins_archive_and_ring(edge: Edge) -> None:
     live: dict[int, bytes] = {}
 
     class Tap:
-        def on_flush(self, _: Feed, flush: Flush) -> None:
+        def on_flush(self, flush: Flush) -> None:
             live.update({entry.seq: entry.body for entry in flush.entries})
 
-        def on_reset(self, _: Feed, reason: str) -> None:
+        def on_reset(self, reason: str) -> None:
             raise AssertionError(reason)
 
     feed.attach(Tap())

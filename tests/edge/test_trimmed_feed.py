@@ -128,7 +128,7 @@ async def test_an_archive_that_comes_back_is_waited_for(
         feed.want(last)
         async with running(fresh_bus, committing(fresh_settings, tmp_path)):
             assert (await waiting) is not None
-        feed.flush()
+        feed.audience.flush()
         assert (seen.seqs, seen.resets) == (list(range(5, 15)), [])
 
 

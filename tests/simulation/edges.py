@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import cast
 
+from edge import descriptors
 from edge.archive import Archive
 from edge.core.frames import CursorFrame
 from edge.core.principal import Principal
@@ -132,7 +133,7 @@ class Wire:
         elif self._unread > BUFFERED_MAX:
             self.is_flowing = False
 
-    write_now = write
+    fd = descriptors.NONE
 
     def read(self) -> None:
         """The client takes everything."""

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import archiver.manifest_store
 import archiver.parquet
 import archiver.partition
+import edge.audience
 import edge.delivery
 import edge.feed
 import edge.roster
@@ -37,7 +38,8 @@ _ASYNCIO = types.SimpleNamespace(Event=Event, sleep=_nap, get_running_loop=lambd
 _TIME = types.SimpleNamespace(monotonic=lambda: 0.0)
 _LENT: tuple[tuple[types.ModuleType, str, object], ...] = (
     (edge.feed, "asyncio", _ASYNCIO),
-    (edge.feed, "time", _TIME),
+    (edge.audience, "asyncio", _ASYNCIO),
+    (edge.audience, "time", _TIME),
     (edge.feed, "_log", _Silent()),
     (edge.delivery, "asyncio", _ASYNCIO),
     (edge.delivery, "_log", _Silent()),

@@ -21,12 +21,12 @@ class Seen:
         self.calls = 0
         self.resets: list[str] = []
 
-    def on_flush(self, _: Feed, flush: Flush) -> None:
+    def on_flush(self, flush: Flush) -> None:
         """Remember what arrived."""
         self.calls += 1
         self.seqs += [entry.seq for entry in flush.entries]
 
-    def on_reset(self, _: Feed, reason: str) -> None:
+    def on_reset(self, reason: str) -> None:
         """Remember why the feed died."""
         self.resets.append(reason)
 

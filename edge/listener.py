@@ -1,0 +1,21 @@
+"""What a socket tells its session."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Listener(Protocol):
+    """Who wants to know what happens on a connection. All calls are synchronous, on the loop."""
+
+    def heard(self) -> None:
+        """Bytes arrived."""
+
+    def stalled(self) -> None:
+        """The kernel takes no more bytes."""
+
+    def flowing(self) -> None:
+        """The kernel has taken everything."""
+
+    def lost(self) -> None:
+        """The connection is gone; its descriptor may be somebody else's when this returns."""
