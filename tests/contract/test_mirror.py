@@ -38,6 +38,9 @@ ELSEWHERE = {
     "edge/intake.py": "tests/edge/test_connections.py",
     "edge/core/goodbye.py": "tests/edge/test_dialogue.py",
     "edge/socket_options.py": "tests/edge/test_websocket.py",
+    "edge/listener.py": "tests/edge/test_websocket.py",
+    "edge/descriptors.py": "tests/edge/test_audience.py",
+    "edge/held.py": "tests/edge/test_audience.py",
     "edge/listing.py": "tests/edge/test_directory.py",
     "edge/roster.py": "tests/edge/test_membership.py",
     # behind the publisher's door
