@@ -129,6 +129,10 @@ class Child:
             self._signal(signal.SIGKILL)
             await self._ended.wait()
 
+    def renew(self) -> None:
+        """SIGTERM, and it is started again; nothing if it is down anyway."""
+        self._signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """SIGKILL now; nothing that was acknowledged is lost by it."""
         self._stopping.set()

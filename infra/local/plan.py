@@ -41,6 +41,8 @@ class ChildSpec:
     """Between SIGTERM and SIGKILL."""
     partitions: str = ""
     """What it has of them, where they are divided: `0-3`."""
+    store: Path | None = None
+    """Where a NATS server keeps its streams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,7 @@ def _nats_child(node: NatsNode, directory: DataDirectory, binary: Path) -> Child
         ready_path="/healthz",
         log=directory.logs / f"{node.name}.log",
         stop_deadline_s=_STOP_DEADLINE_S["nats"],
+        store=node.store,
     )
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+from infra.local import full_disk
 from infra.local.child import Child, ChildFailed
 from infra.local.data_directory import DataDirectory
 from infra.local.log_files import LogFile, follow, last_lines
@@ -65,6 +66,8 @@ class Supervisor:
         with self._signals():
             async with asyncio.TaskGroup() as tasks:
                 following = tasks.create_task(follow(files, self._say, verbose=self._verbose))
+                servers = [child for child in self._children if child.spec.kind == "nats"]
+                watching = tasks.create_task(full_disk.watch(servers, self._say))
                 try:
                     if await self._start(tasks):
                         on_ready(time.monotonic() - began)
@@ -72,6 +75,7 @@ class Supervisor:
                 except ParleyError as error:
                     failure = error
                 finally:
+                    watching.cancel()
                     await self._stop()
                     following.cancel()
         self._directory.run_file.unlink(missing_ok=True)

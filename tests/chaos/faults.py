@@ -27,7 +27,7 @@ DELAY_S = (0.01, 0.3)
 BYTES_PER_S = (1_000, 20_000)
 STUTTER_S = (0.1, 0.05)
 """Stopped, running."""
-JETSTREAM_BACK_S = 3.0
+JETSTREAM_BACK_S = 30.0
 CALL_S = 5.0
 """A question to JetStream."""
 _SIGNALS: dict[Kind, signal.Signals] = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM}
@@ -148,8 +148,8 @@ class Injector:
     async def _fill(self, fault: Fault) -> bool:
         """Fill, wait, give the room back.
 
-        A NATS server that meets a full disk may switch JetStream off until it is started again; whoever gives
-        the disk its room back restarts such a server (see infra/README.md), and so do we.
+        A NATS server that meets a full disk may switch JetStream off until it is started anew. The supervisor
+        does that (see infra/README.md); if it has not, we do.
         """
         store = self._stores[fault.victim]
         await asyncio.to_thread(disks.fill, store)

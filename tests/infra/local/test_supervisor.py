@@ -2,54 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from infra.local.child import ChildFailed
-from infra.local.credentials import load_or_create
 from infra.local.data_directory import DataDirectory
-from infra.local.options import Options
-from infra.local.plan import ChildSpec, Plan, plan
-from infra.local.run_file import Run
-from infra.local.supervisor import Supervisor
-from infra.local.system import choose_ports
-from infra.nats.binary import nats_server_binary
+from infra.local.plan import ChildSpec
 from shared.bus import Bus
+from tests.support.supervising import nats_plan, run_of, supervised
 from tests.support.waiting import eventually
-
-
-def _plan(directory: DataDirectory, *, nats: int = 1) -> Plan:
-    """A system of NATS servers without services."""
-    options = Options(data=directory.path, nats=nats, nats_port=0, port=0, partitions=2, durability="process")  # type: ignore[arg-type]
-    credentials = load_or_create(directory.credentials_file)
-    planned = plan(options, directory, credentials, choose_ports(options), nats_server_binary())
-    return replace(planned, children=tuple(child for child in planned.children if child.kind == "nats"))
-
-
-@asynccontextmanager
-async def _running(planned: Plan, directory: DataDirectory) -> AsyncIterator[tuple[Supervisor, list[str]]]:
-    said: list[str] = []
-    ready = asyncio.Event()
-    supervisor = Supervisor(
-        planned, directory, partitions=2, say=lambda name, text: said.append(f"{name} {text}"), verbose=False
-    )
-    running = asyncio.ensure_future(supervisor.run(lambda _: ready.set()))
-    waiting = asyncio.ensure_future(ready.wait())
-    await asyncio.wait({running, waiting}, timeout=40, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    if running.done():
-        running.result()
-    yield supervisor, said
-    supervisor.stop()
-    async with asyncio.timeout(30):
-        await running
 
 
 def _alive(pid: int) -> bool:
@@ -60,19 +25,15 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _run(directory: DataDirectory) -> Run:
-    return Run.model_validate_json(directory.run_file.read_bytes())
-
-
 async def test_a_killed_child_is_started_again(tmp_path: Path) -> None:
     """kill -9 of a child: a new process with the same address and data, and the run file knows it."""
     directory = DataDirectory(tmp_path)
-    async with _running(_plan(directory), directory) as (_, said):
-        before = _run(directory).process("nats-1")
+    async with supervised(nats_plan(directory), directory) as (_, said):
+        before = run_of(directory).process("nats-1")
         assert before.pid is not None
         os.kill(before.pid, signal.SIGKILL)
         after = await eventually(
-            lambda: next((p for p in _run(directory).processes if p.pid not in {None, before.pid}), None)
+            lambda: next((p for p in run_of(directory).processes if p.pid not in {None, before.pid}), None)
         )
         assert (after.url, after.restarts) == (before.url, 1)
         assert any("SIGKILL" in line for line in said)
@@ -81,10 +42,10 @@ async def test_a_killed_child_is_started_again(tmp_path: Path) -> None:
 async def test_stop_leaves_nothing_behind(tmp_path: Path) -> None:
     """After the stop no child lives and no run file claims so; what was stored is there at the next start."""
     directory = DataDirectory(tmp_path)
-    planned = _plan(directory)
-    async with _running(planned, directory):
-        pid = _run(directory).process("nats-1").pid
-        assert _run(directory).state == "ready"
+    planned = nats_plan(directory)
+    async with supervised(planned, directory):
+        pid = run_of(directory).process("nats-1").pid
+        assert run_of(directory).state == "ready"
     assert pid is not None
     assert not _alive(pid)
     assert not directory.run_file.exists()
@@ -94,10 +55,10 @@ async def test_stop_leaves_nothing_behind(tmp_path: Path) -> None:
 async def test_three_servers_form_a_cluster(tmp_path: Path) -> None:
     """With three servers the streams have three copies, and a killed server is not missed."""
     directory = DataDirectory(tmp_path)
-    planned = _plan(directory, nats=3)
+    planned = nats_plan(directory, nats=3)
     assert planned.replicas == 3
-    async with _running(planned, directory):
-        settings = directory.settings_of_operator(_run(directory))
+    async with supervised(planned, directory):
+        settings = directory.settings_of_operator(run_of(directory))
         async with Bus.connect(settings, "test") as bus:
             info = await bus.api("STREAM.INFO.LOG_0", {})
             config = info["config"]
@@ -105,7 +66,7 @@ async def test_three_servers_form_a_cluster(tmp_path: Path) -> None:
             assert config["num_replicas"] == 3
             leader = info["cluster"]
             assert isinstance(leader, dict)
-            pid = _run(directory).process(leader["leader"]).pid
+            pid = run_of(directory).process(leader["leader"]).pid
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
             await eventually(lambda: bus.api("STREAM.INFO.LOG_0", {}))
@@ -114,7 +75,7 @@ async def test_three_servers_form_a_cluster(tmp_path: Path) -> None:
 async def test_a_child_that_cannot_start_ends_everything(tmp_path: Path) -> None:
     """The error names the child and shows the end of its log; nothing is left running."""
     directory = DataDirectory(tmp_path)
-    planned = _plan(directory)
+    planned = nats_plan(directory)
     broken = ChildSpec(
         name="broken",
         kind="edge",
@@ -126,7 +87,7 @@ async def test_a_child_that_cannot_start_ends_everything(tmp_path: Path) -> None
         stop_deadline_s=1,
     )
     with pytest.raises(ChildFailed, match=r"broken ends as soon as it is started(.|\n)*no such setting"):
-        async with _running(replace(planned, children=(*planned.children, broken)), directory):
+        async with supervised(replace(planned, children=(*planned.children, broken)), directory):
             pass
     assert not directory.run_file.exists()
 
@@ -134,7 +95,7 @@ async def test_a_child_that_cannot_start_ends_everything(tmp_path: Path) -> None
 async def test_a_stubborn_child_is_killed_at_its_deadline(tmp_path: Path) -> None:
     """A child that ignores SIGTERM ends with SIGKILL, and the rest of the stop goes on."""
     directory = DataDirectory(tmp_path)
-    planned = _plan(directory)
+    planned = nats_plan(directory)
     server = planned.children[0]
     stubborn = replace(
         server,
@@ -144,8 +105,8 @@ async def test_a_stubborn_child_is_killed_at_its_deadline(tmp_path: Path) -> Non
         log=directory.logs / "stubborn.log",
         stop_deadline_s=0.3,
     )
-    async with _running(replace(planned, children=(server, stubborn)), directory) as (_, said):
-        pid = _run(directory).process("stubborn").pid
+    async with supervised(replace(planned, children=(server, stubborn)), directory) as (_, said):
+        pid = run_of(directory).process("stubborn").pid
     assert pid is not None
     assert not _alive(pid)
     assert any("did not end within 0.3 s" in line for line in said)
