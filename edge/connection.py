@@ -7,7 +7,7 @@ them through `Delivery`. Times are seconds of the loop's clock.
 from __future__ import annotations
 
 import asyncio
-from uuid import uuid4
+import secrets
 
 import structlog
 from pydantic import BaseModel
@@ -53,7 +53,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._began_s = self._loop.time()
         self._session = Session(self._began_s, node.timing)
-        self._name = uuid4().hex[:16]
+        self._name = secrets.token_hex(8)
         self._principal: Principal | None = None
         self._delivery: Delivery | None = None
         self._roster: Roster | None = None

@@ -13,10 +13,12 @@ from edge import metrics
 from edge.archive import Archive
 from edge.core.ring import Budget, Ring
 from edge.feed import Feed
+from edge.lookups import Lookups
 from shared.bus import Bus, BusError, Message, Subscription
 from shared.errors import Unavailable
 from shared.ids import ChannelKey, Seq, StreamSeq
 from shared.records import Checkpoint, Heads
+from shared.stream_reads import LAST_SUBJECTS_MAX
 from shared.streams import Layout, bucket_stream
 from shared.subjects import (
     CHECKPOINTS,
@@ -65,6 +67,9 @@ class Feeds:
         self._tasks: set[asyncio.Task[object]] = set()
         self._subscriptions: list[Subscription] = []
         self._reading = asyncio.Semaphore(ACTIVATIONS_MAX)
+        self._lookups = Lookups(
+            bus, bucket_stream(CHECKPOINTS), filters_max=LAST_SUBJECTS_MAX, spawn=self.spawn
+        )
 
     async def __aenter__(self) -> Feeds:
         self._subscriptions = [
@@ -180,16 +185,16 @@ class Feeds:
             for key in keys
         }
         try:
-            stored = await self._bus.direct_last(bucket_stream(CHECKPOINTS), list(subjects))
+            stored = await self._lookups.newest(list(subjects))
         except (Unavailable, BusError) as error:
             _log.warning("feeds.checkpoints_missing", error=error.message)
             return {}
         found: dict[ChannelKey, Checkpoint] = {}
-        for subject, value in stored.items():
+        for value in stored:
             try:
-                found[subjects[subject]] = Checkpoint.model_validate_json(value.body)
+                found[subjects[value.subject]] = Checkpoint.model_validate_json(value.body)
             except ValidationError:
-                _log.warning("feeds.checkpoint_unreadable", subject=subject)
+                _log.warning("feeds.checkpoint_unreadable", subject=value.subject)
         return found
 
     def _make_room(self, wanted: int) -> None:
