@@ -36,10 +36,16 @@ async def _main(service: Service, settings: EdgeSettings) -> None:
 async def _serve(service: Service, node: Node) -> None:
     connections = Connections(node)
     app = application(node, service.health)
-    async with serving(server_config(app, connections, node.settings)) as port:
-        _log.info("edge.listening", host=node.settings.host, port=port)
+    settings = node.settings
+    async with serving(server_config(app, connections, settings), settings.shared_port) as server:
+        _log.info(
+            "edge.listening", host=settings.host, port=server.port, shared_port=settings.shared_port or None
+        )
         service.health.set("http", True)
         service.on_stop(connections.drain)
+        if settings.shared_port:
+            service.on_stop(connections.let_in)
+            service.on_stop(server.leave_shared_port)
         settle_memory()
         async with asyncio.TaskGroup() as group:
             running = (

@@ -27,6 +27,7 @@ TICK_MAX_S = 1.0
 TICKS_OF_HEARTBEAT = 8
 SLICES = 20
 LAST_WORDS_S = 5.0
+LET_IN_S = 2.0
 _log = structlog.get_logger()
 
 
@@ -97,6 +98,15 @@ class Connections:
                 door.too_slow()
             metrics.SESSIONS.set(len(self._open))
             metrics.SUBSCRIPTIONS.set(channels)
+
+    async def let_in(self) -> None:
+        """Hear who came before the shared port was closed, for a moment: none of them is refused."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + LET_IN_S
+        while True:
+            await asyncio.sleep(LET_IN_S / TICKS_OF_HEARTBEAT)
+            if not self.doors or loop.time() >= until_s:
+                return
 
     async def drain(self) -> None:
         """Refuse newcomers, send everybody away spread over `drain_s`, and wait until they are gone."""

@@ -14,6 +14,13 @@ class EdgeSettings(CommonSettings):
 
     host: str = Field("127.0.0.1", description="Address on which the edge listens.")
     port: int = Field(8080, ge=0, le=65535, description="Port of the edge; 0 takes a free one and logs it.")
+    shared_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port that this edge serves together with the others of this machine, beside its own; "
+        "0: none.",
+    )
     node: str = Field("", max_length=64, description="Name of this node in `welcome`; empty: host and port.")
 
     jwt_secret: SecretStr = Field(

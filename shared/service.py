@@ -188,8 +188,8 @@ async def _health_port(service: Service) -> AsyncIterator[None]:
         ws="none",
         timeout_graceful_shutdown=1,
     )
-    async with serving(config) as port:
-        _log.info("service.started", health=f"http://{config.host}:{port}", port=port)
+    async with serving(config) as server:
+        _log.info("service.started", health=f"http://{config.host}:{server.port}", port=server.port)
         yield
 
 

@@ -47,7 +47,9 @@ def status(
 
 def _show(run: Run, answers: Sequence[Readiness], reports: Sequence[PartitionReport]) -> None:
     console = Console(highlight=False)
-    console.print(f"{run.state}, supervisor {run.supervisor}, NATS {run.nats_url}", soft_wrap=True)
+    console.print(
+        f"{run.state}, page {run.page}/, supervisor {run.supervisor}, NATS {run.nats_url}", soft_wrap=True
+    )
     console.print(_process_table(run, answers))
     console.print(_partition_table(reports))
     console.print(_replica_table(reports))
@@ -60,6 +62,7 @@ def _document(
     return {
         "state": run.state,
         "supervisor": run.supervisor,
+        "page": run.page,
         "nats_url": run.nats_url,
         "processes": [
             process.model_dump(include={"name", "kind", "pid", "url", "restarts", "partitions"})

@@ -22,7 +22,11 @@ class Options:
     data: Annotated[Path, Parameter(env_var="PARLEY_DATA", help="Where everything is kept.")] = DEFAULT
     host: Annotated[str, Parameter(help="Address on which the edges listen.")] = "127.0.0.1"
     port: Annotated[
-        int, Parameter(validator=_PORT, help="Port of the first edge, the others follow; 0: free ones.")
+        int,
+        Parameter(
+            validator=_PORT,
+            help="Port of the edge; several share it, and their own ports follow; 0: free ones.",
+        ),
     ] = 8080
     edges: Annotated[int, Parameter(validator=_COUNT, help="Number of edges.")] = 1
     sequencers: Annotated[

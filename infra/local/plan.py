@@ -55,6 +55,8 @@ class Ports:
     nats_cluster: tuple[int, ...]
     sequencers: tuple[int, ...]
     archivers: tuple[int, ...]
+    shared: int = 0
+    """Served by all edges together, beside their own; 0: there is one edge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Plan:
     nats_url: str
     replicas: Literal[1, 3]
     edges: tuple[str, ...]
+    page: str
+    """What people open: the address that all edges share, or that of the only one."""
 
 
 def plan(
@@ -75,6 +79,7 @@ def plan(
     nodes = _nodes(options, directory, ports)
     nats_url = ",".join(f"nats://127.0.0.1:{node.port}" for node in nodes)
     services = _Services(directory, credentials, _common_env(options, nats_url))
+    at = f"http://{_reachable(options.host)}"
     return Plan(
         children=(
             *(_nats_child(node, directory, binary) for node in nodes),
@@ -87,7 +92,10 @@ def plan(
                     strict=True,
                 )
             ),
-            *(services.edge(number + 1, options.host, port) for number, port in enumerate(ports.edges)),
+            *(
+                services.edge(number + 1, options.host, port, ports.shared)
+                for number, port in enumerate(ports.edges)
+            ),
         ),
         configs=tuple(
             (
@@ -105,7 +113,8 @@ def plan(
         ),
         nats_url=nats_url,
         replicas=options.nats,
-        edges=tuple(f"http://{_reachable(options.host)}:{port}" for port in ports.edges),
+        edges=tuple(f"{at}:{port}" for port in ports.edges),
+        page=f"{at}:{ports.shared or ports.edges[0]}",
     )
 
 
@@ -129,8 +138,13 @@ class _Services:
         }
         return replace(self._service(name, "archiver", ARCHIVER, port, env), partitions=partitions)
 
-    def edge(self, number: int, host: str, port: int) -> ChildSpec:
-        env = {"PARLEY_HOST": host, "PARLEY_PORT": str(port), "PARLEY_JWT_SECRET": self.credentials.jwt}
+    def edge(self, number: int, host: str, port: int, shared_port: int) -> ChildSpec:
+        env = {
+            "PARLEY_HOST": host,
+            "PARLEY_PORT": str(port),
+            "PARLEY_SHARED_PORT": str(shared_port),
+            "PARLEY_JWT_SECRET": self.credentials.jwt,
+        }
         return self._service(f"edge-{number}", "edge", EDGE, port, env, _reachable(host))
 
     def _service(

@@ -43,7 +43,9 @@ class Run(BaseModel):
     partitions: int
     replicas: int
     edges: tuple[str, ...]
-    """The public address of each edge."""
+    """The address of each edge, for who wants a certain one."""
+    page: str
+    """The address that people open: the one that all edges share, or that of the only edge."""
     processes: tuple[RunningProcess, ...] = ()
 
     def process(self, name: str) -> RunningProcess:

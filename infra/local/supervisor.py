@@ -150,6 +150,7 @@ class Supervisor:
             partitions=self._partitions,
             replicas=self._plan.replicas,
             edges=self._plan.edges,
+            page=self._plan.page,
             processes=processes,
         )
 

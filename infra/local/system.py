@@ -23,6 +23,7 @@ from shared.errors import Misconfigured
 
 Planning = Callable[[Options, DataDirectory, Credentials, Ports, Path], Plan]
 
+PORT_MAX = 65_535
 _FIRST_USERS = ("ada", "grace")
 """Two people, so that one person with two windows can see a conversation."""
 
@@ -50,22 +51,18 @@ def run(options: Options, *, planning: Planning = plan) -> None:
 def _greet(console: Console, planned: Plan, directory: DataDirectory, took_s: float) -> None:
     secret = directory.credentials().jwt
     console.print(f"\n[bold]Parley is ready[/] after {took_s:.1f} s; data in {directory.path}/")
-    for address in planned.edges:
-        console.print(f"  page      {address}/")
+    console.print(f"  page      {planned.page}/")
     for user in _FIRST_USERS:
-        console.print(f"  as {user:7}{planned.edges[0]}/#token={mint(secret, user)}", soft_wrap=True)
+        console.print(f"  as {user:7}{planned.page}/#token={mint(secret, user)}", soft_wrap=True)
     console.print("  stop      Ctrl-C\n")
 
 
 def choose_ports(options: Options) -> Ports:
-    """The ports asked for, and free ones for the rest. Raises `Misconfigured` for a taken edge port."""
-    if options.port == 0:
-        edges = free_ports(options.edges)
-    else:
-        edges = tuple(range(options.port, options.port + options.edges))
-        for port in edges:
-            if not port_is_free(port, options.host):
-                raise Misconfigured(f"port {port} is taken: choose another with --port, or 0 for any")
+    """The ports asked for, and free ones for the rest. Raises `Misconfigured` for a taken edge port.
+
+    Several edges have the first one in common, and one each behind it.
+    """
+    shared, *own = _edge_ports(options)
     nats = tuple(range(options.nats_port, options.nats_port + options.nats))
     if options.nats_port == 0 or not all(port_is_free(port) for port in nats):
         nats = free_ports(options.nats)
@@ -75,10 +72,24 @@ def choose_ports(options: Options) -> Ports:
         return tuple(itertools.islice(free, count))
 
     return Ports(
-        edges=edges,
+        edges=tuple(own) or (shared,),
+        shared=shared if own else 0,
         nats=nats,
         sequencers=some(options.sequencers),
         archivers=some(options.archivers),
         nats_monitor=some(options.nats),
         nats_cluster=some(options.nats),
     )
+
+
+def _edge_ports(options: Options) -> tuple[int, ...]:
+    count = 1 if options.edges == 1 else 1 + options.edges
+    if options.port == 0:
+        return free_ports(count)
+    ports = tuple(range(options.port, options.port + count))
+    if ports[-1] > PORT_MAX:
+        raise Misconfigured(f"--port {options.port} --edges {options.edges}: there is no port {ports[-1]}")
+    for port in ports:
+        if not port_is_free(port, options.host):
+            raise Misconfigured(f"port {port} is taken: choose another with --port, or 0 for any")
+    return ports

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -128,6 +129,29 @@ async def test_killed_edge_costs_nothing(ana: Page, bob: Page, system: System) -
     wanted = [(3, "before"), *missed, (9, "typed offline 1"), (10, "typed offline 2")]
     assert await shown(ana) == await shown(bob) == wanted
     await expect(ana.locator("#range")).to_have_text("#1–#10 of 10, no gaps")
+
+
+async def test_pages_share_one_address(browser: Browser, system: System) -> None:
+    """Opened at the address that all edges share, two pages chat, whichever edges they have met."""
+    async with contextlib.AsyncExitStack() as stack:
+        pages = []
+        for user in ("eve", "dan"):
+            context = await stack.enter_async_context(await browser.new_context())
+            page = await context.new_page()
+            await page.goto(f"{system.run.page}/#token={system.token(user)}")
+            await expect(page.locator("#status-text")).to_have_text("Live")
+            pages.append(page)
+        eve, dan = pages
+        await eve.get_by_role("button", name="New channel").click()
+        await eve.get_by_label("Name").fill("door")
+        await eve.get_by_role("button", name="Create").click()
+        await eventually(lambda: lists(dan, "door"), every_s=0.2)
+        await dan.get_by_role("button", name="Join door").click()
+        await expect(eve.locator('[data-seq="2"]')).to_contain_text("dan joined")
+        await write(eve, "which edge are you on?")
+        await expect(dan.locator("#m3 .text")).to_have_text("which edge are you on?")
+        await write(dan, "who knows")
+        await expect(eve.locator("#m4 .text")).to_have_text("who knows")
 
 
 async def test_private_channel_stays_unknown(ana: Page, bob: Page) -> None:

@@ -11,11 +11,19 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 import websockets
+from pydantic import SecretStr
 from websockets.asyncio.client import ClientConnection
 
+from edge.app import application, server_config
+from edge.auth import Authenticator
+from edge.connections import Connections
+from edge.node import assembled
+from edge.settings import EdgeSettings
 from shared.bus import Bus
+from shared.health import Health
+from shared.http_server import serving
 from shared.settings import CommonSettings
-from shared.streams import bucket_stream
+from shared.streams import Layout, bucket_stream
 from shared.subjects import DIRECTORY
 from tests.support.container import server_for_tests
 from tests.support.http import Reply, fetch
@@ -24,6 +32,10 @@ from tests.support.peer import SECRET, Peer, token
 from tests.support.services import ServiceProcess
 from tests.support.waiting import eventually
 
+UPGRADE = (
+    b"GET /v1/ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
 QUESTIONS_MAX = 500_000
 """Far more than the kernel holds on the way."""
 
@@ -128,6 +140,36 @@ async def test_draining_edge_is_not_ready(alone: tuple[NatsServer, ServiceProces
         refused = await _refusal(url)
         assert (refused.status, refused.json["limit"]) == (503, "draining")
     assert await ended == 0
+
+
+async def test_who_has_come_is_let_in_before_an_edge_drains(
+    nats_server: NatsServer, bus: Bus, layout: Layout
+) -> None:
+    """Who is at the door when the shared port is left may still enter; who says nothing holds nobody up."""
+    settings = EdgeSettings(
+        nats_url=nats_server.url, partitions=2, port=0, jwt_secret=SecretStr(SECRET), drain_s=0
+    )
+    async with assembled(bus, layout, settings, Authenticator.of(settings)) as node:
+        connections = Connections(node)
+        config = server_config(application(node, Health()), connections, settings)
+        async with serving(config) as server:
+            silent_reader, silent = await asyncio.open_connection("127.0.0.1", server.port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            await eventually(lambda: len(connections.doors) == 2)
+            entering = asyncio.create_task(_left(connections))
+            await asyncio.sleep(0)
+            writer.write(UPGRADE)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 101 ")
+            await entering
+            silent.write(UPGRADE)
+            assert (await silent_reader.readline()).startswith(b"HTTP/1.1 503 ")
+            silent.close()
+            writer.close()
+
+
+async def _left(connections: Connections) -> None:
+    await connections.let_in()
+    await connections.drain()
 
 
 async def test_answers_that_nobody_reads_are_bounded(alone: tuple[NatsServer, ServiceProcess, str]) -> None:

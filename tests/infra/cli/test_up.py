@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,8 +65,23 @@ async def test_status_shows_what_runs(system: LocalSystem) -> None:
     """Every process with its readiness, every log with the positions behind it."""
     await eventually(lambda: _all_ready(system))
     said = system.parley("status").stdout
-    for name in (*CHILDREN, "LOG_0", "LOG_1"):
+    run = system.run()
+    assert run is not None
+    for name in (*CHILDREN, "LOG_0", "LOG_1", f"page {run.page}/"):
         assert name in said
+
+
+async def test_the_edges_share_the_address_of_the_page(system: LocalSystem) -> None:
+    """It is the one that is printed, also for the first users; each edge has another one for itself."""
+    await eventually(lambda: _all_ready(system))
+    run = system.run()
+    assert run is not None
+    assert run.page not in run.edges
+    printed = re.findall(r"^  (?:page|as \w+) +(http://[^/]+)/", system.said.read_text(), re.MULTILINE)
+    assert printed == [run.page] * 3
+    for address in (run.page, *run.edges):
+        assert (await readiness(address, "/")).ready
+    assert json.loads(system.parley("status", "--json").stdout)["page"] == run.page
 
 
 async def test_status_as_json_is_one_object(system: LocalSystem) -> None:

@@ -17,9 +17,11 @@ from infra.local.options import Options
 from infra.local.plan import STOP_ORDER, Plan, Ports, plan, shares
 from infra.local.system import choose_ports
 from shared.errors import Misconfigured
+from tests.support.ports import own_port
 
 PORTS = Ports(
-    edges=(8080, 8081),
+    edges=(8081, 8082),
+    shared=8080,
     nats=(4222, 4223, 4224),
     nats_monitor=(1, 2, 3),
     nats_cluster=(4, 5, 6),
@@ -64,7 +66,7 @@ def test_addresses_and_order(tmp_path: Path) -> None:
     planned = _plan(tmp_path)
     assert planned.replicas == 3
     assert planned.nats_url == "nats://127.0.0.1:4222,nats://127.0.0.1:4223,nats://127.0.0.1:4224"
-    assert planned.edges == ("http://127.0.0.1:8080", "http://127.0.0.1:8081")
+    assert planned.edges == ("http://127.0.0.1:8081", "http://127.0.0.1:8082")
     assert {child.kind for child in planned.children} == set(STOP_ORDER)
     assert len({child.name for child in planned.children}) == len(planned.children)
 
@@ -104,14 +106,39 @@ def test_every_process_gets_its_ports() -> None:
     """As many as there are processes, all different."""
     ports = choose_ports(Options(port=0, nats_port=0, nats=3, sequencers=2, archivers=2, edges=3))
     assert (len(ports.edges), len(ports.sequencers), len(ports.archivers), len(ports.nats)) == (3, 2, 2, 3)
+    assert len({ports.shared, *ports.edges} - {0}) == 4
     own = {*ports.sequencers, *ports.archivers, *ports.nats_monitor, *ports.nats_cluster}
     assert len(own) == 2 + 2 + 3 + 3
+
+
+def test_several_edges_share_the_port_that_was_asked_for(tmp_path: Path) -> None:
+    """Each has a port of its own behind it; an edge that is alone has that port and shares nothing."""
+    for several in (2, 3):
+        first = _free_row(several + 1)
+        ports = choose_ports(Options(port=first, nats_port=0, edges=several))
+        assert (ports.shared, ports.edges) == (first, tuple(range(first + 1, first + 1 + several)))
+    planned = _plan(tmp_path)
+    edges = [child.env for child in planned.children if child.kind == "edge"]
+    assert [(env["PARLEY_PORT"], env["PARLEY_SHARED_PORT"]) for env in edges] == [
+        ("8081", "8080"),
+        ("8082", "8080"),
+    ]
+    assert planned.page == "http://127.0.0.1:8080"
+    alone = choose_ports(Options(port=first, nats_port=0))
+    assert (alone.shared, alone.edges) == (0, (first,))
+    assert _plan(tmp_path, ports=replace(PORTS, edges=(8080,), shared=0)).page == "http://127.0.0.1:8080"
+
+
+def test_there_are_so_many_ports() -> None:
+    """A row of ports that would not end before 65,535 is refused."""
+    with pytest.raises(Misconfigured, match="no port 65536"):
+        choose_ports(Options(port=65_534, edges=2))
 
 
 def test_a_person_can_open_what_listens_everywhere(tmp_path: Path) -> None:
     """`--host 0.0.0.0` is an address to listen on, not one to visit."""
     planned = _plan(tmp_path, host="0.0.0.0")
-    assert planned.edges[0] == "http://127.0.0.1:8080"
+    assert (planned.page, planned.edges[0]) == ("http://127.0.0.1:8080", "http://127.0.0.1:8081")
     assert planned.children[-1].env["PARLEY_HOST"] == "0.0.0.0"
 
 
@@ -136,3 +163,10 @@ def test_free_ports_differ() -> None:
     """No two processes get the same one."""
     assert len(set(free_ports(20))) == 20
     assert port_is_free(free_port())
+
+
+def _free_row(count: int) -> int:
+    """The first of so many free ports in a row."""
+    return next(
+        first for first in iter(own_port, None) if all(port_is_free(first + more) for more in range(count))
+    )

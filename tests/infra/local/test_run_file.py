@@ -13,7 +13,15 @@ from infra.local.data_directory import DataDirectory
 from infra.local.run_file import Run, held, hold, write_run
 from shared.errors import Misconfigured, Unavailable
 
-RUN = Run(supervisor=1, state="ready", nats_url="nats://x", partitions=8, replicas=1, edges=("http://e",))
+RUN = Run(
+    supervisor=1,
+    state="ready",
+    nats_url="nats://x",
+    partitions=8,
+    replicas=1,
+    edges=("http://e",),
+    page="http://e",
+)
 
 
 def test_only_one_supervisor(tmp_path: Path) -> None:
