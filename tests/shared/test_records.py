@@ -16,10 +16,10 @@ VALUES: dict[str, object] = {
     "seq": 7, "stream_seq": 99, "state": STATE, "channel": "c", "workspace": "w", "member": True,
     "kind": "public", "name": "tea", "topic": "", "archived": False, "members": 3, "messages": 2, "user": "a",
     "applied": 5, "at_us": 1, "body": "{}", "events": [{"seq": 1, "stream_seq": 2, "at_us": 3, "body": "{}"}],
-    "heads": [{"workspace": "w", "channel": "c", "seq": 1, "stream_seq": 1}], "more": True,
+    "heads": [{"workspace": "w", "channel": "c", "seq": 1, "stream_seq": 1, "state": STATE}], "more": True,
     "ids": [["a", "i"]], "found": [None, {"seq": 1, "stream_seq": 2, "at_us": 3, "fingerprint": "f"}],
     "fingerprint": "f", "upto": 4, "partition": 1, "watermark": 9, "segments": 1, "manifest": 2,
-    "greatest": "i", "error": "unavailable", "message": "later",
+    "greatest": "i", "error": "unavailable", "message": "later", "epoch": "e1",
 }  # fmt: skip
 MODELS = [
     model
