@@ -60,7 +60,7 @@ MUTANTS = (
         "ack-before-puback",
         "edge/publisher.py",
         "        self._groups.commit_soon(\n",
-        "        answer(Recording(Seq(feed.head + 1), now_us(), duplicate=False))\n"
+        "        answer(Recording(feed.head + 1, now_us(), duplicate=False))\n"
         "        then = lambda _: None\n"
         "        self._groups.commit_soon(\n",
         scenarios.server_dies_mute,

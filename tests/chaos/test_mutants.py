@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,22 @@ _MUTANT = Mutant("m", "edge/app.py", "sound", "bug", _finds_nothing, "lost")
 def test_a_mutant_can_be_planted(mutant: Mutant) -> None:
     """The code that it changes is there exactly once, and what comes of it is a program."""
     source = (ROOT / mutant.file).read_text()
-    ast.parse(mutant.planted(source))
-    assert mutant.planted(source) != source
+    planted = mutant.planted(source)
+    assert planted != source
+    # A name that the code no longer imports would be another bug than the one that was meant.
+    names = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--isolated",
+        "--select",
+        "F821",
+        "--target-version",
+        "py311",
+    ]
+    found = subprocess.run([*names, "-"], input=planted, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
 
 
 @pytest.mark.parametrize("source", ["", "sound sound"])
