@@ -24,7 +24,7 @@ from edge.delivery import Delivery
 from edge.dialogue import Dialogue, expiry, on_loop_clock, ping
 from edge.intake import Intake
 from edge.node import Node
-from edge.reads import read_frame
+from edge.reads import unread
 from edge.roster import Roster
 from edge.websocket import EdgeProtocol
 from shared.bus import BusError
@@ -131,7 +131,7 @@ class Connection:
         key = ChannelKey(self._principal.workspace, marker.channel)
         feed = self._node.feeds.get(key)
         if self._delivery is not None and key in self._delivery and feed is not None:
-            self._delivery.send(read_frame(feed, marker))
+            self._delivery.send(s.Read(channel=marker.channel, seq=marker.seq, unread=unread(feed, marker)))
 
     def on_revoked(self) -> None:
         """The user's sessions end now (P9)."""

@@ -11,10 +11,9 @@ import time
 from edge.archive import Archive, recorded_already
 from edge.breakers import Breakers
 from edge.core.recording import Recording
-from edge.epochs import Epochs
 from edge.feed import Feed
 from edge.feeds import Feeds
-from edge.trimmed import Log, counted
+from edge.trimmed import counted
 from shared import telemetry
 from shared.bus import Bus, PubAck
 from shared.errors import Conflict, Unavailable, WrongLastSequence
@@ -35,7 +34,7 @@ class Creations:
         self._archive = archive
         self._breakers = breakers
         self._partitions = partitions
-        self._fronts = Fronts(bus, feeds.epochs)
+        self._fronts = Fronts(bus)
 
     async def create(self, key: ChannelKey, event: ChannelCreated) -> tuple[Feed, Recording]:
         """Record the first event of a channel. The same creation again returns the first one.
@@ -99,9 +98,8 @@ def _same_creation(feed: Feed, first: Recorded, event: ChannelCreated) -> None:
 class Fronts:
     """Which logs have been trimmed, as far as this edge knows. A front moves forward only."""
 
-    def __init__(self, bus: Bus, epochs: Epochs) -> None:
+    def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._epochs = epochs
         self._known: dict[Partition, tuple[StreamSeq, float]] = {}
 
     async def hides(self, key: ChannelKey, partition: Partition) -> bool:
@@ -115,5 +113,4 @@ class Fronts:
             asked_s = time.monotonic()
             first = await self._bus.first_seq(log_stream(partition))
             self._known[partition] = first, asked_s
-        log = Log(key, partition, self._epochs.of(partition))
-        return first > 1 and await counted(self._bus, log, first) is not None
+        return first > 1 and await counted(self._bus, key, partition, first) is not None

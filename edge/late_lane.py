@@ -102,8 +102,6 @@ class LateLane:
     async def _serve(self, waiting: list[Waiting]) -> None:
         """Ask the archive for those that may be known, then publish what is not, one behind the other."""
         while waiting:
-            if self.feed.closed:
-                raise Unavailable("the channel is brought up anew", retry_after_ms=1000)
             self._follow_feed()
             known: dict[Name, KnownId] = {}
             if self._greatest is None or any(one.event.id <= self._greatest for one in waiting):

@@ -25,10 +25,7 @@ EVENT_BYTES_MAX = 256 * 1024
 PARTITIONS_MAX = 1024
 BUCKETS = (subjects.CHECKPOINTS, subjects.DIRECTORY, subjects.READS)
 
-EPOCH_LABEL = "parley.epoch"
-REPLACED_LABEL = "parley.epoch.replaced"
-"""In a stream's metadata: the epoch of its log, and those before it, with spaces between."""
-
+_EPOCH = "parley.epoch"
 _PARTITIONS = "parley.partitions"
 _NOT_FOUND = 10059
 _NAME_IN_USE = 10058
@@ -59,7 +56,7 @@ def log_config(partition: Partition, *, partitions: int, replicas: int, epoch: E
         "allow_direct": True,
         "allow_atomic": True,
         "deny_delete": True,
-        "metadata": {EPOCH_LABEL: epoch, _PARTITIONS: str(partitions)},
+        "metadata": {_EPOCH: epoch, _PARTITIONS: str(partitions)},
     }
 
 
@@ -109,6 +106,12 @@ async def ensure_bucket(bus: Bus, bucket: str, *, replicas: int) -> None:
     await _ensure(bus, bucket_config(bucket, replicas=replicas))
 
 
+async def read_epoch(bus: Bus, partition: Partition, partitions: int) -> Epoch:
+    """The epoch of a partition's log now."""
+    info = await bus.api(f"STREAM.INFO.{subjects.log_stream(partition)}", {})
+    return _epoch(_config(info), partitions)
+
+
 async def _ensure(bus: Bus, wanted: StreamConfig) -> StreamConfig:
     name = wanted["name"]
     try:
@@ -138,4 +141,4 @@ def _epoch(config: StreamConfig, partitions: int) -> Epoch:
             f"{config['name']} was created for {metadata.get(_PARTITIONS)} partitions, the setting says"
             f" {partitions}; the number is fixed at first start: set PARLEY_PARTITIONS back"
         )
-    return Epoch(str(metadata[EPOCH_LABEL]))
+    return Epoch(str(metadata[_EPOCH]))

@@ -21,7 +21,6 @@ _COMMANDS = (
     "infra.cli.rebalance:rebalance",
     "infra.cli.drain:drain",
     "infra.cli.restart:restart",
-    "infra.cli.new_epoch:new_epoch",
     "infra.cli.token:token",
     "infra.cli.nats_env:nats_env",
     "infra.cli.bench:bench",

@@ -21,7 +21,7 @@ from edge.replayer import Replayer
 from edge.websocket import EdgeProtocol
 from shared.bus import Bus
 from shared.events import MemberInvited, MemberRemoved
-from shared.ids import Epoch, Seq, UserId
+from shared.ids import Seq, UserId
 from shared.streams import Layout
 from tests.support.feeding import ANN, Channel, active
 from tests.support.waiting import eventually
@@ -47,7 +47,7 @@ class Member:
             self.wire,
             user,
             batch=random.random() < 0.5,
-            replayer=Replayer(Archive(bus, 2, lambda _: Epoch(""))),
+            replayer=Replayer(Archive(bus, 2)),
             replay_events_max=10_000,
             on_lost=lambda _: None,
         )

@@ -73,7 +73,7 @@ async def _opened(edge: Edge, name: str, author: UserId = ANN) -> Recording:
 async def _edge(bus: Bus, settings: CommonSettings) -> AsyncIterator[Edge]:
     layout = await ensure_streams(bus, settings)
     async with Feeds(bus, layout, FeedLimits()) as feeds:
-        archive = Archive(bus, layout.partitions, feeds.epochs.of)
+        archive = Archive(bus, layout.partitions)
         yield Edge(bus, feeds, archive, publisher_of(bus, feeds, archive))
 
 

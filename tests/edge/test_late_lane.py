@@ -61,7 +61,7 @@ async def test_an_import_in_order_asks_once(edge: Edge) -> None:
     def said(minute: int) -> MessagePosted:
         return posted(f"t{minute}", derived_command_id(LONG_AGO_MS + 60_000 * minute, "inorder"))
 
-    publisher = publisher_of(edge.bus, edge.feeds, Counting(edge.bus, 2, edge.feeds.epochs.of))
+    publisher = publisher_of(edge.bus, edge.feeds, Counting(edge.bus, 2))
     created = ChannelCreated(id=said(0).id, author=ANN, channel_kind="public", name="inorder")
     feed, _ = await publisher.create(ChannelKey(WorkspaceId("w"), ChannelId("inorder")), created)
     in_order = [await publisher.record_late(feed, said(minute), {}) for minute in (1, 2, 4, 5)]
@@ -264,11 +264,3 @@ async def test_garbage_does_not_block_late_ids(edge: Edge) -> None:
     )
     assert [one.void for one in events] == [None, "unreadable", None, None]
     assert not more
-
-
-async def test_a_feed_that_was_given_up_records_nothing_late(edge: Edge) -> None:
-    """The lane of a dead feed ends, rather than ask the archive for ever about a head that is gone."""
-    feed = await edge.channel("dead-lane")
-    feed.reset("epoch")
-    with pytest.raises(Unavailable, match="anew"):
-        await edge.publisher.record(feed, posted("a", old_id("dead-lane")))

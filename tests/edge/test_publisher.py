@@ -9,12 +9,10 @@ import pytest
 from edge.core.recording import Recording
 from edge.feed import Feed
 from edge.publisher import FRESH_MS
-from shared.bus import PubAck
-from shared.errors import ClockSkew, Conflict, Forbidden, OutcomeUnknown, ParleyError
+from shared.errors import ClockSkew, Conflict, Forbidden, ParleyError
 from shared.events import KnownEvent, MemberLeft
-from shared.ids import StreamSeq, new_command_id
+from shared.ids import new_command_id
 from tests.support.recording import ANN, Edge, now_ms, posted
-from tests.support.waiting import eventually
 
 
 async def test_record_returns_number_and_time(edge: Edge) -> None:
@@ -122,28 +120,3 @@ async def test_without_a_task_it_is_the_same(edge: Edge) -> None:
     await fresh(edge, feed, MemberLeft(id=new_command_id(now_ms()), author=ANN))
     with pytest.raises(Forbidden):
         await fresh(edge, feed, posted("too late"))
-
-
-async def test_an_ack_whose_position_is_another_event_is_none(edge: Edge) -> None:
-    """A log that our feed has not counted took the event: no number is told, and the log is doubted (P7)."""
-    feed = await edge.channel("foreign-ack")
-    await edge.publisher.record(feed, posted("a"))
-    first = await edge.publisher.record(feed, posted("b"))
-    entry = feed.ring.get(first.seq)
-    assert entry is not None
-    await eventually(lambda: edge.feeds.epochs.is_proven(feed.partition))
-    acked = PubAck("", entry.stream_seq, duplicate=False, retried=False)
-    with pytest.raises(OutcomeUnknown, match="replaced"):
-        await edge.publisher._settled(feed, posted("c"), acked)
-    assert not edge.feeds.epochs.is_proven(feed.partition)
-    await eventually(lambda: edge.feeds.epochs.is_proven(feed.partition))
-
-
-async def test_whoever_waits_hears_at_once_that_the_feed_was_given_up(edge: Edge) -> None:
-    """What was recorded is not known any more by its number; a new feed will tell."""
-    feed = await edge.channel("given-up")
-    waiting = asyncio.create_task(feed.settled(StreamSeq(feed.stream_seq + 1_000), 600))
-    await asyncio.sleep(0)
-    feed.reset("epoch")
-    with pytest.raises(OutcomeUnknown, match="replaced"):
-        await waiting

@@ -14,10 +14,9 @@ from shared.bus import Bus
 from shared.channel import fold
 from shared.errors import LogRegressed, Unavailable
 from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq
-from shared.log_epochs import look
 from shared.records import ArchivedHead, ArchivedHeads
 from shared.settings import CommonSettings
-from shared.streams import bucket_stream, ensure_streams
+from shared.streams import bucket_stream, ensure_streams, read_epoch
 from shared.subjects import (
     CHECKPOINTS,
     DIRECTORY,
@@ -157,7 +156,7 @@ async def test_an_archive_that_is_still_starting_is_waited_for(
         await trim(bus)
     await lose(bus)
     asked: list[bytes] = []
-    epoch = (await look(bus, Partition(0))).label
+    epoch = await read_epoch(bus, Partition(0), PARTITIONS)
 
     async def busy(body: bytes) -> bytes:
         asked.append(body)
@@ -206,7 +205,7 @@ async def test_an_archive_that_proves_nothing_is_refused(
     end = await last_seq(bus, log_stream(Partition(0)))
     await bus.api(f"STREAM.PURGE.{log_stream(Partition(0))}", {"seq": end})
     await lose(bus)
-    own = (await look(bus, Partition(0))).label
+    own = await read_epoch(bus, Partition(0), PARTITIONS)
     page = ArchivedHeads(
         epoch=Epoch(epoch or own), watermark=StreamSeq(watermark), heads=tuple(heads), more=False
     )
@@ -231,7 +230,7 @@ async def test_a_head_that_the_log_contradicts_ends_the_sequencer(
     await bus.api(f"STREAM.PURGE.{log_stream(Partition(0))}", {"seq": end})
     await lose(bus)
     page = ArchivedHeads(
-        epoch=(await look(bus, Partition(0))).label,
+        epoch=await read_epoch(bus, Partition(0), PARTITIONS),
         watermark=end,
         heads=(_head(3, end, KEYS[1]),),  # the last event there is on a stray subject
         more=False,

@@ -28,7 +28,7 @@ from tests.simulation.turns import until
 class Cache:
     """Stands in for `archiver.cache.Cache`; `test_simulation` compares the two."""
 
-    def __init__(self, path: Place, _: Epoch, hi: StreamSeq, *_others: object) -> None:
+    def __init__(self, path: Place, _: Epoch, hi: StreamSeq, __: object = None) -> None:
         self._disk = path.disk
         if self.position > hi:
             self._disk.books.append(Book())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import cast
 
 from edge import descriptors
@@ -79,12 +79,6 @@ class Edge:
                 if self.get(key) is None:
                     raise Unavailable("the log cannot be read")
         return {key: self.get(key) for key in keys}
-
-    def is_doubtful(self, _: ChannelKey) -> bool:
-        return False
-
-    async def patience(self, _: Iterable[ChannelKey]) -> None:
-        return
 
     def _start(self, key: ChannelKey) -> None:
         feed = SimulatedFeed(
