@@ -68,22 +68,38 @@ async def check(
     wait_s: float = 60.0,
     note: Note = lambda _: None,
 ) -> Report:
-    """Compare everything up to the logs' heads at the start of this call.
+    """Compare everything up to the logs' heads at the start.
 
     Waits up to `wait_s` for the archiver and the sequencer to reach those heads. Clients (of `workspace`)
-    must have seen their channels up to the log's head.
+    must have seen their channels up to the log's head. What is recorded meanwhile they have seen as well, but
+    it was not read here: if something differs and the logs have grown, everything is compared anew.
     """
     deadline = Deadline.after(wait_s)
-    heads = await sources.read_heads(bus, partitions)
+    while True:
+        heads = await sources.read_heads(bus, partitions)
+        report = await _check_upto(heads, bus, archive, workspace, verifiers, deadline, note)
+        if report.clean or deadline.passed or await sources.read_heads(bus, partitions) == heads:
+            return report
+        note("the logs have grown")
+
+
+async def _check_upto(
+    heads: Heads,
+    bus: Bus,
+    archive: Path,
+    workspace: WorkspaceId,
+    verifiers: Sequence[Verifier],
+    deadline: Deadline,
+    note: Note,
+) -> Report:
+    partitions = len(heads)
     report = Report([Line(partition, head) for partition, head in heads.items()])
     note("waiting for the archive")
     for partition, hi in (await sources.wait_for_archive(archive, heads, deadline)).items():
-        report.add(f"partition {partition}: the archive has reached {hi} of {heads[partition]} in {wait_s} s")
+        report.add(f"partition {partition}: the archive has reached {hi} of {heads[partition]} in time")
     note("waiting for the checkpoints")
     for partition, at in (await sources.wait_for_checkpoints(bus, heads, deadline)).items():
-        report.add(
-            f"partition {partition}: checkpoints have reached {at} of {heads[partition]} in {wait_s} s"
-        )
+        report.add(f"partition {partition}: checkpoints have reached {at} of {heads[partition]} in time")
     note("reading the logs")
     log = await sources.read_logs(bus, heads, archive)
     note("reading the archive")
