@@ -6,7 +6,8 @@ can never overwrite one that is ahead.
 
 Revisions mean nothing in another bucket of the same name, so the bucket's creation time is its
 `incarnation`. `refresh` recreates a missing bucket; whoever sees the incarnation change writes everything
-again. A key that is gone says the same: the write is refused.
+again. A key that is gone says the same: the write is refused. So is a write on a revision of a bucket that is
+gone: the new one's revisions are all greater (`ensure_bucket`).
 """
 
 from __future__ import annotations
@@ -176,7 +177,7 @@ class Bucket:
         info = await self._bus.api(f"STREAM.INFO.{self._stream}", {})
         state = info["state"]
         assert isinstance(state, dict)
-        return StreamSeq(state["last_seq"])
+        return StreamSeq(state["last_seq"] if state["messages"] else _NOTHING)
 
 
 def _parsed(stored: StoredMessage) -> _Known:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from shared import subjects
 from shared.bus import Bus, BusError
+from shared.clock import now_us
 from shared.errors import Misconfigured
 from shared.ids import Epoch, Partition
 from shared.settings import CommonSettings
@@ -102,8 +103,11 @@ async def ensure_streams(bus: Bus, settings: CommonSettings) -> Layout:
 
 
 async def ensure_bucket(bus: Bus, bucket: str, *, replicas: int) -> None:
-    """Create a bucket if it is missing (the sequencer's can be deleted: it is derived)."""
-    await _ensure(bus, bucket_config(bucket, replicas=replicas))
+    """Create a bucket if it is missing (the sequencer's can be deleted: it is derived).
+
+    Its revisions begin with the time, so that none of them was one of a bucket of that name before it.
+    """
+    await _ensure(bus, {**bucket_config(bucket, replicas=replicas), "first_seq": now_us()})
 
 
 async def read_epoch(bus: Bus, partition: Partition, partitions: int) -> Epoch:

@@ -136,3 +136,20 @@ async def test_the_largest_checkpoint_is_one_message(bus: Bus) -> None:
     found = await bus.last(bucket_stream(NAME), kv_subject(NAME, "largest"))
     assert found is not None
     assert Checkpoint.model_validate_json(found.body) == checkpoint
+
+
+async def test_a_revision_of_a_bucket_that_is_gone_opens_nothing(bus: Bus) -> None:
+    """Two sequencers, the bucket is deleted under them: the one behind cannot overwrite the other."""
+    slow, fast = await opened(bus, "GONE"), await opened(bus, "GONE")
+    assert await slow.write([value("key", 5)]) == ["written"]
+    await bus.api(f"STREAM.DELETE.{bucket_stream('GONE')}", {})
+    await fast.refresh()
+    assert await fast.write([value("key", 9)]) == ["written"]
+    assert await slow.write([value("key", 7)]) == ["newer"]
+    assert (await stored(bus, "key", "GONE")).stream_seq == 9
+
+
+async def test_an_empty_bucket_is_read_to_its_end(bus: Bus) -> None:
+    """Its revisions have not begun, and do not begin with 1."""
+    bucket = await opened(bus, "EMPTY")
+    assert [key async for key, _ in bucket.read_all()] == []
