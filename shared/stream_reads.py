@@ -21,6 +21,7 @@ from shared.errors import ParleyError, Unavailable
 from shared.ids import StreamSeq
 from shared.retry import Deadline, delays
 
+API_DEADLINE_S = 10.0
 LAST_SUBJECTS_MAX = 500
 GAP_TRIES_MAX = 8
 
@@ -46,8 +47,12 @@ class StreamReads(Connection):
     """A connection that reads streams."""
 
     async def api(self, operation: str, body: Mapping[str, object]) -> dict[str, object]:
-        """Call JetStream's API (`STREAM.INFO.X` …). Raises `BusError`, or `Unavailable` after 10 s."""
-        deadline = Deadline.after(10.0)
+        """Call JetStream's API (`STREAM.INFO.X` …).
+
+        Raises `BusError` if JetStream refuses, `Unavailable` if for 10 s it says nothing or that it cannot.
+        """
+        deadline = Deadline.after(API_DEADLINE_S)
+        said = "no answer"
         for delay_s in delays(first_s=0.1, cap_s=1.0):
             with contextlib.suppress(Unavailable):
                 raw = await self.request(f"$JS.API.{operation}", orjson.dumps(body), timeout_s=2.0)
@@ -55,13 +60,13 @@ class StreamReads(Connection):
                 error = answer.get("error")
                 if not isinstance(error, dict):
                     return answer
-                err_code = int(error.get("err_code", 0))
-                if (error["code"] < 500 and err_code != _NO_PEERS) or deadline.passed:
-                    raise BusError(str(error.get("description")), err_code)
+                said, err_code = str(error.get("description")), int(error.get("err_code", 0))
+                if error["code"] < 500 and (err_code != _NO_PEERS or deadline.passed):
+                    raise BusError(said, err_code)
             if deadline.passed:
                 break
             await asyncio.sleep(min(delay_s, deadline.left_s))
-        raise Unavailable(f"JetStream's API does not answer ({operation})", retry_after_ms=1000)
+        raise Unavailable(f"JetStream's API cannot be used ({operation}): {said}", retry_after_ms=1000)
 
     async def direct_batch(
         self,

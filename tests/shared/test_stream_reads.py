@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
-from shared.bus import Bus, BusError
+from shared import stream_reads
+from shared.bus import Bus, BusError, Message
 from shared.errors import Unavailable
 from shared.ids import StreamSeq
 from tests.support.nats import NatsServer
@@ -70,3 +72,18 @@ async def test_api_errors_carry_their_number(log: Bus) -> None:
     with pytest.raises(BusError) as caught:
         await log.api("STREAM.INFO.NOPE", {})
     assert caught.value.err_code == 10059
+
+
+async def test_an_api_that_cannot_is_unavailable(log: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster without a leader says 503: that is asked again, and is no refusal when the time is over."""
+    monkeypatch.setattr(stream_reads, "API_DEADLINE_S", 0.5)
+    asked: list[asyncio.Future[None]] = []
+
+    def answer(message: Message) -> None:
+        said = {"error": {"code": 503, "err_code": 10008, "description": "JetStream system unavailable"}}
+        asked.append(asyncio.ensure_future(log.publish(message.reply, json.dumps(said).encode())))
+
+    await log.subscribe("$JS.API.NO.LEADER", answer)
+    with pytest.raises(Unavailable, match="system unavailable"):
+        await log.api("NO.LEADER", {})
+    assert len(asked) > 1
