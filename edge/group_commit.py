@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from edge import metrics
 from shared.bus import Bus, Draft, PubAck
 from shared.errors import OutcomeUnknown, ParleyError
+from shared.retry import Deadline
 
 GROUP_MIN = 16
 """Below this one by one is as cheap for JetStream (see DESIGN.md, 2026-11-25)."""
@@ -35,6 +36,7 @@ Then = Callable[[PubAck | ParleyError | None], None]
 @dataclass(slots=True)
 class _Commit:
     draft: Draft
+    deadline: Deadline
     then: Then
     unsent: Callable[[], None]
 
@@ -76,14 +78,19 @@ class GroupCommits:
         *,
         msg_id: str,
         headers: Mapping[str, str],
+        deadline: Deadline,
         then: Then,
         unsent: Callable[[], None],
     ) -> None:
-        """Send now or with others; `then` hears of the answer, or `unsent` that there was no connection."""
+        """Send now or with others; `then` hears of the answer, or `unsent` that there was no connection.
+
+        What still waits when its deadline has passed is not sent (None is told): the edge was stopped
+        meanwhile, and JetStream may have forgotten the id.
+        """
         log = self._logs.get(log_name)
         if log is None:
             log = self._logs[log_name] = _Log(deque(maxlen=self._waiting_max))
-        commit = _Commit(Draft(subject, body, msg_id, headers), then, unsent)
+        commit = _Commit(Draft(subject, body, msg_id, headers), deadline, then, unsent)
         if self._grouping and (log.group or log.alone >= GROUP_MIN):
             assert len(log.waiting) < self._waiting_max, "the breaker bounds what is under way"
             log.waiting.append(commit)
@@ -91,6 +98,10 @@ class GroupCommits:
             self._send_alone(log, commit)
 
     def _send_alone(self, log: _Log, commit: _Commit) -> None:
+        if commit.deadline.passed:
+            asyncio.get_running_loop().call_soon(commit.then, None)
+            return
+
         def then(outcome: PubAck | ParleyError | None) -> None:
             log.alone -= 1
             try:
@@ -120,6 +131,8 @@ class GroupCommits:
         metrics.GROUP_COMMITS.observe(len(group))
         outcome: list[PubAck] | ParleyError = OutcomeUnknown("the edge failed")  # if a bug ends it
         try:
+            if group[0].deadline.passed:  # the oldest
+                raise OutcomeUnknown("too late to be sent")
             positions = await self._bus.commit_together([commit.draft for commit in group])
             outcome = [PubAck("", position, duplicate=False, retried=False) for position in positions]
         except ParleyError as error:

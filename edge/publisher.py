@@ -2,8 +2,8 @@
 
 Three paths lead to a commit (ARCHITECTURE.md, "Idempotent for ever"):
 
-* fresh: the id's own time is within half the duplicate window of ours. JetStream's window decides; a
-  duplicate's stored body is compared.
+* fresh: the id's own time is so near to ours that JetStream's duplicate window answers for it
+  (`core/freshness.py`). A duplicate's stored body is compared.
 * late: the id is older. The archiver says whether it knows the id up to our head; if not, the event is
   published on the condition that the head has not moved, so nothing can slip in between (`LateLane`).
 * create: the first event of a channel, on the condition that there is none (`Creations`).
@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from edge import metrics
 from edge.archive import Archive, recorded_already
 from edge.breakers import Breakers
 from edge.core import recording
 from edge.core.breaker import Ticket
+from edge.core.freshness import Freshness
 from edge.core.recording import Recording
 from edge.creation import Creations
 from edge.feed import Feed
@@ -30,23 +32,33 @@ from edge.late_lane import LateLane
 from edge.trimmed import on_head
 from edge.waiting import Waiting
 from shared import telemetry
-from shared.bus import Bus, Draft, PubAck
+from shared.bus import COMMIT_DEADLINE_S, Bus, Draft, PubAck
 from shared.clock import now_us
-from shared.errors import (
-    Conflict,
-    ParleyError,
-    Unavailable,
-)
+from shared.errors import Conflict, ParleyError, Unavailable
 from shared.events import ChannelCreated, KnownEvent, decode, encode, fingerprint
-from shared.ids import ChannelKey, StreamSeq, command_time_ms
+from shared.ids import ChannelKey, StreamSeq
+from shared.retry import Deadline
 from shared.streams import DUPLICATE_WINDOW_S
 from shared.subjects import channel_subject, log_stream, message_id
 
-FRESH_MS = DUPLICATE_WINDOW_S * 1000 // 2
+STRAY_S = 15.0
+"""A connection that says nothing is given up after 6 s, and with it what was sent on it."""
+
+FRESHNESS = Freshness(DUPLICATE_WINDOW_S, COMMIT_DEADLINE_S, STRAY_S)
 SETTLE_DEADLINE_S = 10.0
 LANES_MAX = 10_000
 
 Answer = Callable[[Recording | ParleyError], None]
+
+
+class _Fresh(NamedTuple):
+    """A fresh event on its way; `before`: where its feed was when it came."""
+
+    feed: Feed
+    event: KnownEvent
+    headers: dict[str, str]
+    before: StreamSeq
+    deadline: Deadline
 
 
 class Publisher:
@@ -71,7 +83,7 @@ class Publisher:
 
     def is_late(self, event: KnownEvent) -> bool:
         """Whether the id is too old for the duplicate window; late ids may be handed over many at once."""
-        return command_time_ms(event.id) < now_us() // 1000 - FRESH_MS
+        return FRESHNESS.is_late(event.id, now_us())
 
     async def record(self, feed: Feed, event: KnownEvent) -> Recording:
         """Make the event durable and return its place.
@@ -81,7 +93,7 @@ class Publisher:
         """
         if self.is_late(event):
             return await self.record_late(feed, event, telemetry.headers())
-        recording.check_time(event, now_us(), FRESH_MS)
+        FRESHNESS.check(event.id, now_us())
         with telemetry.span("edge.record"):
             try:
                 found = await self._fresh(feed, event)
@@ -92,9 +104,16 @@ class Publisher:
         return found
 
     def record_fresh(self, feed: Feed, event: KnownEvent, headers: dict[str, str], then: Answer) -> None:
-        """The same for a fresh id, without a task: `then` is called where the log's answer is read."""
-        recording.check_time(event, now_us(), FRESH_MS)
-        before = feed.stream_seq
+        """The same for a fresh id, without a task: `then` is called where the log's answer is read.
+
+        An id that has become late while it waited for its turn is recorded as such.
+        """
+        if self.is_late(event):
+            late = self.record_late(feed, event, headers)
+            late.add_done_callback(lambda done: then(_outcome(done)))
+            return
+        FRESHNESS.check(event.id, now_us())
+        fresh = _Fresh(feed, event, headers, feed.stream_seq, Deadline.after(COMMIT_DEADLINE_S))
         ticket = self._breakers.admit(log_stream(feed.partition))
 
         def answer(outcome: Recording | ParleyError) -> None:
@@ -105,7 +124,7 @@ class Publisher:
             then(outcome)
 
         def try_on(tries: int) -> None:
-            self._feeds.spawn(self._answer_fresh(feed, event, headers, ticket, answer, before, tries))
+            self._feeds.spawn(self._answer_fresh(fresh, ticket, answer, tries))
 
         def acknowledged(outcome: PubAck | ParleyError | None) -> None:
             if outcome is None:
@@ -128,28 +147,23 @@ class Publisher:
             encode(event),
             msg_id=message_id(feed.key, event.author, event.id),
             headers=headers,
+            deadline=fresh.deadline,
             then=acknowledged,
             unsent=lambda: try_on(0),
         )
 
-    async def _answer_fresh(
-        self,
-        feed: Feed,
-        event: KnownEvent,
-        headers: dict[str, str],
-        ticket: Ticket,
-        answer: Answer,
-        before: StreamSeq,
-        tries: int,
-    ) -> None:
-        """What the first try did not say: try on until the log answers."""
+    async def _answer_fresh(self, fresh: _Fresh, ticket: Ticket, answer: Answer, tries: int) -> None:
+        """What the first try did not say: try on until the log answers, as long as the id is fresh."""
         try:
             with self._breakers.ending(ticket):
-                ack = await self._commit(feed, event, None, headers, tries)
+                ack = await self._commit(
+                    fresh.feed, fresh.event, None, fresh.headers, tries, fresh.deadline.left_s
+                )
         except ParleyError as error:
             answer(error)
         else:
-            await self._answer_settled(feed, event, recording.told_apart(ack, before), answer)
+            ack = recording.told_apart(ack, fresh.before)
+            await self._answer_settled(fresh.feed, fresh.event, ack, answer)
 
     async def _answer_settled(self, feed: Feed, event: KnownEvent, ack: PubAck, answer: Answer) -> None:
         try:
@@ -177,7 +191,7 @@ class Publisher:
 
     async def create(self, key: ChannelKey, event: ChannelCreated) -> tuple[Feed, Recording]:
         """Record the first event of a channel (`Creations.create`)."""
-        recording.check_time(event, now_us(), FRESH_MS)
+        FRESHNESS.check(event.id, now_us())
         return await self._creations.create(key, event)
 
     async def _fresh(self, feed: Feed, event: KnownEvent) -> Recording:
@@ -234,6 +248,7 @@ class Publisher:
         expect_last: StreamSeq | None,
         headers: Mapping[str, str],
         tries: int = 0,
+        deadline_s: float = COMMIT_DEADLINE_S,
     ) -> PubAck:
         return await self._bus.commit(
             channel_subject(feed.partition, feed.key),
@@ -242,4 +257,10 @@ class Publisher:
             expect_last=expect_last,
             headers=headers,
             tries=tries,
+            deadline_s=deadline_s,
         )
+
+
+def _outcome(done: asyncio.Future[Recording]) -> Recording | ParleyError:
+    error = done.exception()
+    return error if isinstance(error, ParleyError) else done.result()

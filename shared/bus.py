@@ -79,18 +79,21 @@ class Bus(StreamReads):
         """
         all_headers = _commit_headers(headers, msg_id, expect_last)
         deadline = Deadline.after(deadline_s)
-        if tries == 0 and self.connected:  # nearly always the only try
+        if tries == 0 and self.connected and not deadline.passed:  # nearly always the only try
             ack = await self._try_commit(subject, body, all_headers, retried=False)
             if ack is not None:
                 return ack
             tries = 1
         may_repeat = msg_id is not None or expect_last is not None
         for delay_s in delays(first_s=0.05, cap_s=0.8):
-            if deadline.passed or (tries and not may_repeat):
+            if tries and not may_repeat:
                 break
             if tries:
                 await asyncio.sleep(min(delay_s, deadline.left_s))
-            if await self._reachable(deadline, tries):
+            is_reachable = await self._reachable(deadline, tries)
+            if deadline.passed:  # perhaps long ago, if this process was stopped: the id may be forgotten
+                break
+            if is_reachable:
                 tries += 1
                 ack = await self._try_commit(subject, body, all_headers, retried=tries > 1)
                 if ack is not None:

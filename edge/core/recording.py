@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from edge.core.ring import Entry
-from shared.clock import rfc3339
 from shared.envelope import PubAck
-from shared.errors import ClockSkew, Conflict, Forbidden
+from shared.errors import Conflict, Forbidden
 from shared.events import KnownEvent, fingerprint
-from shared.ids import Seq, StreamSeq, command_time_ms
+from shared.ids import Seq, StreamSeq
 from shared.records import KnownId
 
 
@@ -47,9 +46,3 @@ def of_known(known: KnownId, event: KnownEvent) -> Recording:
 def told_apart(ack: PubAck, before: StreamSeq) -> PubAck:
     """A duplicate that a retry met is this command's own first try, unless it stood there `before` it."""
     return ack._replace(retried=False) if ack.duplicate and ack.stream_seq <= before else ack
-
-
-def check_time(event: KnownEvent, now_us: int, ahead_max_ms: int) -> None:
-    """Raises `ClockSkew` for an id that is so far ahead that the window could not answer for it."""
-    if command_time_ms(event.id) > now_us // 1000 + ahead_max_ms:
-        raise ClockSkew(f"the id is from the future; server time is {rfc3339(now_us)}")

@@ -93,7 +93,7 @@ MUTANTS = (
     Mutant(
         "dedup-by-window-only",
         "edge/publisher.py",
-        "        return command_time_ms(event.id) < now_us() // 1000 - FRESH_MS\n",
+        "        return FRESHNESS.is_late(event.id, now_us())\n",
         "        return False\n",
         scenarios.old_ids_come_again,
         r"doubled: .* (was acked|stands) at",

@@ -10,8 +10,9 @@ from prometheus_client import REGISTRY
 
 from edge.group_commit import GROUP_MIN, GroupCommits
 from shared.bus import Bus, BusError, PubAck
-from shared.errors import ParleyError
+from shared.errors import OutcomeUnknown, ParleyError
 from shared.ids import StreamSeq
+from shared.retry import Deadline
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
 from tests.support.nats import NatsServer
@@ -28,6 +29,7 @@ class Senders:
         self.bus = bus
         self.acks: dict[str, PubAck] = {}
         self.errors: dict[str, ParleyError] = {}
+        self.deadline_s = 60.0
         self._tasks: set[asyncio.Task[None]] = set()
         self.groups = GroupCommits(bus, grouping=grouping, waiting_max=2_000, spawn=self._spawn)
 
@@ -36,7 +38,9 @@ class Senders:
         subject = f"channel.0.w.c{msg_id}"
 
         def answered(outcome: PubAck | ParleyError | None) -> None:
-            if outcome is None:
+            if outcome is None and self.deadline_s == 0.0:
+                self.errors[msg_id] = OutcomeUnknown("too late")
+            elif outcome is None:
                 self._spawn(self._again(subject, msg_id, body, tries=1))
             elif isinstance(outcome, ParleyError):
                 self.errors[msg_id] = outcome
@@ -46,7 +50,16 @@ class Senders:
         def unsent() -> None:
             self._spawn(self._again(subject, msg_id, body, tries=0))
 
-        self.groups.commit_soon(LOG, subject, body, msg_id=msg_id, headers={}, then=answered, unsent=unsent)
+        self.groups.commit_soon(
+            LOG,
+            subject,
+            body,
+            msg_id=msg_id,
+            headers={},
+            deadline=Deadline.after(self.deadline_s),
+            then=answered,
+            unsent=unsent,
+        )
 
     def send_all(self, ids: Sequence[str]) -> None:
         """All at once."""
@@ -110,6 +123,17 @@ async def test_many_share_batches(senders: Senders) -> None:
     await all_true(senders, ids)
     assert not told_as_duplicates(senders)
     assert 1 <= groups("recorded") - before <= MANY / GROUP_MIN
+
+
+async def test_what_waited_too_long_is_not_sent(senders: Senders) -> None:
+    """An edge that was stopped for minutes sends nothing that it held: ids may be stored and forgotten."""
+    ids = [str(n) for n in range(GROUP_MIN)]
+    senders.send_all(ids)
+    senders.deadline_s = 0.0
+    senders.send_all([f"held-{n}" for n in range(GROUP_MIN * 2)])
+    await senders.answers(GROUP_MIN * 3)
+    assert set(await stored_ids(senders.bus)) == set(ids)
+    assert len(senders.errors) == GROUP_MIN * 2
 
 
 async def test_few_never_see_a_batch(senders: Senders) -> None:

@@ -8,11 +8,11 @@ import pytest
 
 from edge.core.recording import Recording
 from edge.feed import Feed
-from edge.publisher import FRESH_MS
+from edge.publisher import FRESHNESS
 from shared.errors import ClockSkew, Conflict, Forbidden, ParleyError
 from shared.events import KnownEvent, MemberLeft
 from shared.ids import new_command_id
-from tests.support.recording import ANN, Edge, now_ms, posted
+from tests.support.recording import ANN, Edge, now_ms, old_id, posted
 
 
 async def test_record_returns_number_and_time(edge: Edge) -> None:
@@ -61,10 +61,10 @@ async def test_duplicate_older_than_the_ring(edge: Edge) -> None:
 
 
 async def test_id_from_the_future_is_refused(edge: Edge) -> None:
-    """An id ahead of the server by more than half the window is refused and leaves no trace."""
+    """An id that is too far ahead of the server is refused and leaves no trace."""
     feed = await edge.channel("future")
     with pytest.raises(ClockSkew):
-        await edge.publisher.record(feed, posted("a", new_command_id(now_ms() + FRESH_MS + 5_000)))
+        await edge.publisher.record(feed, posted("a", new_command_id(now_ms() + FRESHNESS.limit_ms + 5_000)))
     assert feed.head == 1
 
 
@@ -113,10 +113,22 @@ async def test_without_a_task_it_is_the_same(edge: Edge) -> None:
     with pytest.raises(Conflict):
         await fresh(edge, feed, posted("b", event.id))
     with pytest.raises(ClockSkew):
-        await fresh(edge, feed, posted("a", new_command_id(now_ms() + FRESH_MS + 5_000)))
+        await fresh(edge, feed, posted("a", new_command_id(now_ms() + FRESHNESS.limit_ms + 5_000)))
     for number in range(40):  # a duplicate of what has left the ring
         await fresh(edge, feed, posted(str(number)))
     assert await fresh(edge, feed, event) == first._replace(duplicate=True)
     await fresh(edge, feed, MemberLeft(id=new_command_id(now_ms()), author=ANN))
     with pytest.raises(Forbidden):
         await fresh(edge, feed, posted("too late"))
+
+
+@pytest.mark.usefixtures("archiver")
+async def test_an_id_that_has_become_late_is_looked_up(edge: Edge) -> None:
+    """It was fresh when its session read it, and had to wait: then the window is not asked."""
+    feed = await edge.channel("became-late")
+    event = posted("a", old_id("became-late"))
+    first = await fresh(edge, feed, event)
+    assert (first.seq, first.duplicate) == (2, False)
+    assert await fresh(edge, feed, event) == first._replace(duplicate=True)
+    with pytest.raises(Conflict):
+        await fresh(edge, feed, posted("b", event.id))

@@ -136,6 +136,14 @@ async def test_serve_answers_errors_and_refuses_the_excess(log: Bus) -> None:
     assert [await task for task in slow] == [b"done", b"done"]
 
 
+async def test_nothing_is_sent_behind_the_deadline(log: Bus) -> None:
+    """Its process may have been stopped: JetStream may have forgotten the id meanwhile."""
+    for tries in (0, 1):
+        with pytest.raises(OutcomeUnknown):
+            await log.commit("channel.0.w.c", b"a", msg_id="c/1", tries=tries, deadline_s=0.0)
+    assert await log.last(LOG, "channel.0.w.c") is None
+
+
 async def test_duplicate_in_process_is_tried_again(bus: Bus) -> None:
     """Error 10158 means that nothing is known: the same id is tried until the log answers, never another."""
     tried: list[str] = []
@@ -153,5 +161,5 @@ async def test_duplicate_in_process_is_tried_again(bus: Bus) -> None:
     assert tried == ["c/1"] * 4
     tried.clear()
     with pytest.raises(OutcomeUnknown):
-        await bus.commit("in.process", b"a", msg_id="c/1", deadline_s=0.0)
+        await bus.commit("in.process", b"a", msg_id="c/1", deadline_s=0.05)
     await answering.unsubscribe()

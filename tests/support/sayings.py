@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge.publisher import FRESH_MS
+from edge.publisher import FRESHNESS
 from shared.ids import CommandId, command_time_ms, new_command_id
 from tests.support.peer import Frame, Peer
 from tests.support.waiting import eventually
@@ -41,7 +41,7 @@ async def say_each(peer: Peer, channel: str) -> list[Said]:
     return [
         await say(peer, channel, "fresh", now_ms),
         await say(peer, channel, "late", LONG_AGO_MS),
-        await say(peer, channel, "ages", now_ms - FRESH_MS + AGES_MS),
+        await say(peer, channel, "ages", now_ms - FRESHNESS.limit_ms + AGES_MS),
     ]
 
 
@@ -79,4 +79,4 @@ async def _answer(peer: Peer, id_: CommandId, channel: str, text: str) -> Frame:
 async def aged(said: Sequence[Said]) -> None:
     """Returns when the id of the third kind has become late."""
     at_ms = command_time_ms(said[2].id)
-    await eventually(lambda: time.time_ns() // 1_000_000 - FRESH_MS > at_ms)
+    await eventually(lambda: time.time_ns() // 1_000_000 - FRESHNESS.limit_ms > at_ms)
