@@ -102,6 +102,8 @@ class LateLane:
     async def _serve(self, waiting: list[Waiting]) -> None:
         """Ask the archive for those that may be known, then publish what is not, one behind the other."""
         while waiting:
+            if self.feed.closed:
+                raise Unavailable("the channel is brought up anew", retry_after_ms=1000)
             self._follow_feed()
             known: dict[Name, KnownId] = {}
             if self._greatest is None or any(one.event.id <= self._greatest for one in waiting):
@@ -139,7 +141,10 @@ class LateLane:
             if one.stored or one.future.done():  # now, before a stranger came between, or nobody waits
                 start += 1
                 continue
-            run = _unknown_run(waiting[start : start + BATCH_MAX], known)
+            published = {other.name for other in waiting if other.stored}
+            if one.name in published:  # the same id, perhaps another body: now the archive can say
+                return waiting[start:]
+            run = _unknown_run(waiting[start : start + BATCH_MAX], known.keys() | published)
             try:
                 await self._commit_run(run)
             except WrongLastSequence:
@@ -153,8 +158,6 @@ class LateLane:
                 await asyncio.sleep(delay_s)
                 continue
             start += len(run)
-            if start < len(waiting) and waiting[start].name in {one.name for one in run}:
-                return waiting[start:]  # the same id twice: what we published now is known to the archive
         return []
 
     async def _commit_run(self, run: list[Waiting]) -> None:

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 from edge import metrics
 from edge.archive import Archive
 from shared.bus import Bus, StoredMessage
-from shared.errors import LogRegressed, Unavailable, WrongLastSequence
+from shared.errors import LogRegressed, OutcomeUnknown, Unavailable, WrongLastSequence
 from shared.events import Event, Recorded, decode
 from shared.ids import ChannelKey, Partition, Seq, StreamSeq
 from shared.records import Checkpoint, Position
@@ -185,16 +185,21 @@ async def on_head(
     """`commit` on the condition that `head` is still the channel's last position.
 
     JetStream looks for it among what it stores: a head that was trimmed counts as 0.
-    Raises `WrongLastSequence` and what `commit` raises.
+    Raises `WrongLastSequence` and what `commit` raises; `OutcomeUnknown` if a first try may stand there and
+    nobody can say.
     """
     try:
         return await commit(head)
     except WrongLastSequence as error:
-        if not await has_left_log(bus, partition, head):
-            raise
-        retried = error.retried
+        refused = error
     try:
+        if not await has_left_log(bus, partition, head):
+            raise refused
         return await commit(StreamSeq(0))
     except WrongLastSequence as error:
-        error.retried |= retried  # what stands there may be the first try's
+        error.retried |= refused.retried  # what stands there may be the first try's
+        raise
+    except Unavailable as error:
+        if refused.retried:
+            raise OutcomeUnknown(error.message, retry_after_ms=error.retry_after_ms) from error
         raise

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from edge.archive import Archive
+from edge.core.recording import Recording
 from edge.feed import Feed
 from edge.feeds import FeedLimits, Feeds
 from edge.late_lane import BATCH_MIN, LateLane
@@ -205,6 +206,23 @@ async def test_late_id_twice_at_once(edge: Edge) -> None:
 
 
 @pytest.mark.usefixtures("archiver")
+async def test_late_id_again_further_behind(edge: Edge) -> None:
+    """Handed over together, with one between them that is known: another body is a conflict there, too."""
+    feed = await edge.channel("latefar")
+    known, first = posted("k", old_id("known")), posted("a", old_id("far"))
+    await edge.publisher.record(feed, known)
+    events = [first, known, posted("b", first.id), first]
+    futures = [edge.publisher.record_late(feed, event, {}) for event in events]
+    new, old, conflict, again = await asyncio.gather(*futures, return_exceptions=True)
+    assert isinstance(new, Recording)
+    assert isinstance(old, Recording)
+    assert ((new.seq, new.duplicate), (old.seq, old.duplicate)) == ((3, False), (2, True))
+    assert isinstance(conflict, Conflict)
+    assert again == new._replace(duplicate=True)
+    assert feed.head == 3
+
+
+@pytest.mark.usefixtures("archiver")
 async def test_late_ids_against_other_writers(edge: Edge) -> None:
     """Two edges writing the same late ids while somebody else talks: every id is one message."""
     feed = await edge.channel("contended")
@@ -264,3 +282,11 @@ async def test_garbage_does_not_block_late_ids(edge: Edge) -> None:
     )
     assert [one.void for one in events] == [None, "unreadable", None, None]
     assert not more
+
+
+async def test_a_feed_that_was_given_up_takes_no_late_ids(edge: Edge) -> None:
+    """Its head moves no more: whoever waits is told to come again, and finds another feed."""
+    feed = await edge.channel("lategone")
+    feed.closed = True
+    with pytest.raises(Unavailable, match="anew"):
+        await edge.publisher.record_late(feed, posted("a", old_id("gone")), {})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from edge.trimmed import has_left_log, on_head, read_behind, trimmed_upto
+from shared import stream_reads
 from shared.bus import Bus, PubAck
 from shared.channel import ChannelState, fold
-from shared.errors import LogRegressed, Unavailable, WrongLastSequence
+from shared.errors import LogRegressed, OutcomeUnknown, ParleyError, Unavailable, WrongLastSequence
 from shared.events import encode
 from shared.ids import Seq, StreamSeq
 from shared.records import Checkpoint, Position
@@ -23,6 +24,7 @@ from shared.subjects import (
     position_key,
 )
 from tests.support.archive import created, key_of, posted, store
+from tests.support.nats import NatsServer
 
 KEY = key_of("tea")
 PARTITION = partition_of(KEY, 2)
@@ -132,3 +134,22 @@ async def test_writing_on_a_head_that_was_trimmed(fresh_bus: Bus, fresh_settings
     assert ack.stream_seq > at[1]
     with pytest.raises(WrongLastSequence):
         await on_head(fresh_bus, PARTITION, at[1], commit)
+
+
+@pytest.mark.parametrize(("retried", "told"), [(True, OutcomeUnknown), (False, Unavailable)])
+async def test_a_first_try_is_not_denied(
+    fresh_bus: Bus,
+    fresh_nats_server: NatsServer,
+    monkeypatch: pytest.MonkeyPatch,
+    retried: bool,
+    told: type[ParleyError],
+) -> None:
+    """The head has moved, perhaps by this command, and nobody can say: then it is not called unrecorded."""
+    monkeypatch.setattr(stream_reads, "API_DEADLINE_S", 0.2)
+
+    async def commit(_: StreamSeq) -> PubAck:
+        raise WrongLastSequence("moved", retried=retried)
+
+    fresh_nats_server.kill()
+    with pytest.raises(told):
+        await on_head(fresh_bus, PARTITION, StreamSeq(7), commit)
