@@ -17,9 +17,9 @@ from rich.console import Console
 from tests.bench import report
 from tests.bench.loop import run
 
-Name = Literal["fold", "archive", "path", "late", "idle", "storm", "durability", "rolling"]
+Name = Literal["fold", "archive", "path", "late", "idle", "storm", "durability", "rolling", "fan-out"]
 NAMES: tuple[Name, ...] = ("fold", "archive", "path", "late", "idle", "storm", "durability")
-"""What runs if nothing is named: `rolling` takes a minute a repetition, most of it waiting."""
+"""What runs if nothing is named: `rolling` and `fan-out` take minutes."""
 
 
 def main(
@@ -34,7 +34,8 @@ def main(
     where = report.circumstances()
     for name in names or NAMES:
         print(f"{name} …", file=sys.stderr, flush=True)
-        found: list[report.Figure] = run(importlib.import_module(f"tests.bench.{name}").measure(repetitions))
+        module = importlib.import_module("tests.bench." + name.replace("-", "_"))
+        found: list[report.Figure] = run(module.measure(repetitions))
         figures += found
         if json:
             print("\n".join(report.json_lines(found, where)), flush=True)

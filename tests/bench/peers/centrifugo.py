@@ -1,0 +1,68 @@
+"""Centrifugo with its memory engine: published to over its HTTP API, built once by Go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+import httpx
+import orjson
+
+from infra.local.lifeline import free_port
+from tests.bench.dialects import Centrifugo
+from tests.bench.peers.peer import START_DEADLINE_S, Encode, Peer, Skipped, cache, install, process, tool
+
+VERSION = "6.9.1"
+MODULE = f"github.com/centrifugal/centrifugo/v6@v{VERSION}"
+
+
+def settings(port: int) -> dict[str, str]:
+    """Anybody may connect and subscribe; no pings while it is measured."""
+    return {
+        "CENTRIFUGO_HTTP_SERVER_ADDRESS": "127.0.0.1",
+        "CENTRIFUGO_HTTP_SERVER_PORT": str(port),
+        "CENTRIFUGO_CLIENT_INSECURE": "true",
+        "CENTRIFUGO_CLIENT_PING_INTERVAL": "3600s",
+        "CENTRIFUGO_HTTP_API_INSECURE": "true",
+        "CENTRIFUGO_HEALTH_ENABLED": "true",
+        "CENTRIFUGO_LOG_LEVEL": "error",
+    }
+
+
+@contextlib.asynccontextmanager
+async def centrifugo(listeners: int, encode: Encode) -> AsyncIterator[Peer]:
+    """One process, one channel."""
+    binary = cache(f"centrifugo-{VERSION}") / "centrifugo"
+    if not binary.exists():
+        await install(f"Centrifugo {VERSION}", [tool("go"), "install", MODULE], {"GOBIN": str(binary.parent)})
+    port = free_port()
+    async with (
+        process([str(binary)], settings(port)) as child,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http,
+    ):
+        await _ready(child, http)
+
+        async def publish(texts: Sequence[str]) -> None:
+            answer = await http.post("/api/batch", content=batch([encode(text) for text in texts]))
+            answer.raise_for_status()
+
+        yield Peer(child.pid, port, publish, [()] * listeners, "centrifugo")
+
+
+def batch(messages: Sequence[bytes]) -> bytes:
+    """The body of a request that publishes them in order."""
+    commands = [
+        {"publish": {"channel": Centrifugo.channel, "data": orjson.Fragment(message)}} for message in messages
+    ]
+    return orjson.dumps({"commands": commands})
+
+
+async def _ready(child: asyncio.subprocess.Process, http: httpx.AsyncClient) -> None:
+    async with asyncio.timeout(START_DEADLINE_S):
+        while child.returncode is None:
+            with contextlib.suppress(httpx.TransportError):
+                if (await http.get("/health")).is_success:
+                    return
+            await asyncio.sleep(0.05)
+    raise Skipped("centrifugo did not start; see what it says above")
