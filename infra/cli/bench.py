@@ -18,7 +18,10 @@ _ROOT = Path(__file__).parents[2]
 def bench(
     *names: Annotated[
         str,
-        Parameter(help="fold, archive, path, late, idle, storm, durability (all if none is named), rolling."),
+        Parameter(
+            help="fold, archive, path, late, idle, storm, durability (all if none is named); "
+            "rolling and fan-out take minutes."
+        ),
     ],
     json: Annotated[bool, Parameter(help="JSON lines instead of a table.")] = False,
     repetitions: Annotated[int, Parameter(help="Of every case; medians are reported.")] = 5,
