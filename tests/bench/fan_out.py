@@ -27,7 +27,7 @@ from tests.bench.listeners import Listeners, listeners
 from tests.bench.marks import marked
 from tests.bench.measure import CpuMeter, median
 from tests.bench.peers import centrifugo, parley, plain
-from tests.bench.peers.peer import Encode, Peer, Skipped
+from tests.bench.peers.peer import Encode, Missing, Peer, Skipped
 from tests.bench.report import Figure
 from tests.bench.system import WORKSPACE
 
@@ -74,10 +74,6 @@ class Sample:
     burst: Turn
 
 
-class Missing(Exception):
-    """Not everybody was sent everything in order."""
-
-
 class Stage:
     """A server with its listeners."""
 
@@ -110,9 +106,12 @@ class Stage:
         texts = [marked(self._number + turn, TEXT) for turn in range(1, count + 1)]
         self._number += count
         reaching = asyncio.create_task(self._crowd.reach(self._number, DEADLINE_S))
-        began_ns = time.monotonic_ns()
-        await self._peer.publish(texts)
-        reached = await reaching
+        try:
+            began_ns = time.monotonic_ns()
+            await self._peer.publish(texts)
+            reached = await reaching
+        finally:
+            reaching.cancel()
         if reached.behind or reached.fault:
             raise Missing(f"{reached.behind} of {self._size} behind, {reached.fault or 'none out of order'}")
         return (reached.at_ns - began_ns) / 1e6

@@ -11,9 +11,20 @@ import orjson
 
 from infra.local.lifeline import free_port
 from tests.bench.dialects import Centrifugo
-from tests.bench.peers.peer import START_DEADLINE_S, Encode, Peer, Skipped, cache, install, process, tool
+from tests.bench.peers.peer import (
+    START_DEADLINE_S,
+    Encode,
+    Missing,
+    Peer,
+    Skipped,
+    cache,
+    install,
+    process,
+    tool,
+)
 
 VERSION = "6.9.1"
+PUBLISH_DEADLINE_S = 120.0
 MODULE = f"github.com/centrifugal/centrifugo/v6@v{VERSION}"
 
 
@@ -39,13 +50,16 @@ async def centrifugo(listeners: int, encode: Encode) -> AsyncIterator[Peer]:
     port = free_port()
     async with (
         process([str(binary)], settings(port)) as child,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PUBLISH_DEADLINE_S) as http,
     ):
         await _ready(child, http)
 
         async def publish(texts: Sequence[str]) -> None:
-            answer = await http.post("/api/batch", content=batch([encode(text) for text in texts]))
-            answer.raise_for_status()
+            try:
+                answer = await http.post("/api/batch", content=batch([encode(text) for text in texts]))
+                answer.raise_for_status()
+            except httpx.HTTPError as error:
+                raise Missing(f"not published: {error!r}") from error
 
         yield Peer(child.pid, port, publish, [()] * listeners, "centrifugo")
 

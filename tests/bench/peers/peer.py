@@ -27,9 +27,13 @@ class Skipped(Exception):
     """The peer cannot be measured on this machine; the message says why."""
 
 
+class Missing(Exception):
+    """Not everybody was sent everything in order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """`publish` is given texts that carry a mark, and sends each to all listeners.
+    """`publish` is given texts that carry a mark, and sends each to all listeners. It raises `Missing`.
 
     `arguments`: what each listener's dialect is made with. `others`: processes that work for it, by name.
     """
