@@ -125,6 +125,7 @@ async def measure(repetitions: int) -> list[Figure]:
         if soft < size + SPARE_DESCRIPTORS:
             _say(f"{size:,} members skipped: a process may open only {soft:,} descriptors here (ulimit -n)")
             continue
+        _say(f"{size:,} members …")
         figures += figures_of(size, await _samples(size, repetitions))
     return figures
 

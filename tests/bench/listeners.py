@@ -156,6 +156,7 @@ class Hall:
 
     def _end(self, connection: socket.socket, listener: Listener) -> None:
         listener.ended()
+        self._failure = self._failure or listener.fault
         del self._on_socket[connection.fileno()]
         connection.close()  # which takes it out of the poll set
 
@@ -164,7 +165,7 @@ class Hall:
         return {"fault": self._failure} if done or self._failure else None
 
     def _reached(self, until_ns: int) -> dict[str, object] | None:
-        if self._behind and self._newest_ns < until_ns:
+        if self._behind and self._newest_ns < until_ns and not self._failure:
             return None
         fault = next((listener.fault for listener in self._all if listener.fault), "")
         return {"at_ns": self._newest_ns, "behind": self._behind, "fault": fault}

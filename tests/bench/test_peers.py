@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -45,6 +46,16 @@ async def test_a_message_that_does_not_come_is_told() -> None:
     async with plain.websockets_broadcast(LISTENERS, str.encode) as peer, listeners() as crowd:
         await crowd.open(peer.port, peer.dialect, peer.arguments)
         assert (await crowd.reach(1, 0.1)).behind == LISTENERS
+
+
+async def test_a_server_that_ends_is_told_at_once() -> None:
+    """Nobody waits for the deadline when connections are closed; that would be minutes."""
+    async with listeners() as crowd:
+        async with plain.websockets_broadcast(LISTENERS, str.encode) as peer:
+            await crowd.open(peer.port, peer.dialect, peer.arguments)
+        async with asyncio.timeout(DEADLINE_S):
+            reached = await crowd.reach(1, 1000.0)
+        assert (reached.behind, reached.fault) == (LISTENERS, "closed")
 
 
 @pytest.mark.parametrize("start", [plain.send_loop, plain.ws, plain.socket_io, centrifugo.centrifugo])
