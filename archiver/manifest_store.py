@@ -85,13 +85,11 @@ class ManifestStore:
         self._reached("manifest-linked")
         sync_directory(self._manifests)
         self._reached("manifest-directory-synced")
-        if max(self._versions()) > manifest.version:  # so late that our version had been removed already
-            raise Fenced(f"{self._directory} has gone beyond version {manifest.version}")
+        self._still_newest(manifest.version)  # or so late that our version had been removed already
 
     def sweep(self, manifest: Manifest, now_us: int, grace_s: float) -> list[str]:
         """Remove orphans older than the grace, and manifests that nobody needs; names the orphans."""
-        if max(self._versions()) > manifest.version:  # our idea of what is live is old
-            raise Fenced(f"{self._directory} has gone beyond version {manifest.version}")
+        self._still_newest(manifest.version)  # or our idea of what is live is old
         oldest_s = now_us / 1e6 - grace_s
         live = {segment.path for segment in manifest.segments} | {gone.path for gone in manifest.retired}
         orphans = [
@@ -104,6 +102,10 @@ class ManifestStore:
         for version in expired_versions(self._versions(), MANIFESTS_KEPT):
             (self._manifests / manifest_name(version)).unlink(missing_ok=True)
         return [path.name for path in orphans]
+
+    def _still_newest(self, version: int) -> None:
+        if max(self._versions()) > version:
+            raise Fenced(f"{self._directory} has gone beyond version {version}")
 
     def _versions(self) -> list[int]:
         names = (path.name for path in self._manifests.iterdir())

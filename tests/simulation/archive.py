@@ -17,12 +17,20 @@ from shared.archive_rows import Row, body_of
 from shared.errors import Unavailable
 from shared.events import Recorded, decode
 from shared.ids import ChannelKey, CommandId, Epoch, Seq, StreamSeq, UserId
-from shared.records import HistoryEvent, HistoryRequest, KnownId, known_of
-from tests.simulation.back import Pull
-from tests.simulation.bus import PARTITION, Log
+from shared.records import (
+    ArchivedHead,
+    ArchivedHeads,
+    ArchivedHeadsRequest,
+    HistoryEvent,
+    HistoryRequest,
+    KnownId,
+    known_of,
+)
 from tests.simulation.disk import Book, Disk, Place, read_rows
 from tests.simulation.model import Truth, promise
-from tests.simulation.turns import until
+from tests.simulation.puller import Pull
+from tests.simulation.streams import PARTITION, Log
+from tests.simulation.turns import strike, until
 
 
 class Cache:
@@ -57,7 +65,7 @@ class Cache:
         self._claimed = batch.hi
         if self.position != batch.lo - 1:
             raise Fenced(f"the cache is not at {batch.lo - 1}")
-        self._disk.changes()
+        self._disk.changes("the cache")
         self._disk.books.append(self.book.with_batch(batch))
 
 
@@ -159,6 +167,24 @@ class Archives:
     ) -> tuple[list[KnownId | None], str]:
         """Where these ids stand, and the greatest of the channel."""
         return (await self._one(applied)).known(key, ids)
+
+    def answer(self, subject: str, body: bytes) -> bytes:
+        """As `archiver.api` answers `heads`."""
+        if not subject.endswith(".heads") or not self._running:
+            raise Unavailable("the archive is not there yet")
+        one = self._running[0]
+        after = ArchivedHeadsRequest.model_validate_json(body).after
+        found = sorted(cast(Cache, one.archive.cache).book.heads.items())
+        heads = tuple(
+            ArchivedHead(**key._asdict(), seq=head.seq, stream_seq=head.stream_seq, state=head.state)
+            for key, head in found
+            if after is None or tuple(key) > after
+        )
+        strike("heads taken from the archive")
+        reply = ArchivedHeads(
+            epoch=one.archive.manifest.epoch, watermark=one.hi, heads=heads[:1], more=len(heads) > 1
+        )
+        return reply.model_dump_json().encode()
 
     async def _one(self, applied: StreamSeq) -> Archiver:
         await until()

@@ -6,14 +6,16 @@ import errno
 from collections.abc import Callable
 
 from archiver.manifest_store import Fenced
+from shared.errors import LogRegressed
 from shared.ids import ChannelKey, Epoch, StreamSeq
 from tests.simulation.archive import Archiver, Archives
-from tests.simulation.bus import Log
 from tests.simulation.disk import Died, Disk
 from tests.simulation.model import Truth, promise
+from tests.simulation.streams import Log
+from tests.simulation.turns import Current, strike
 
 ORPHAN_GRACE_S = 10.0
-CHANGES = 24
+CHANGES = 16
 """A commit changes the disk about so often: something can happen before each."""
 
 _NOTHING = 7
@@ -43,12 +45,22 @@ class Archiving:
         return all(archiver.applied < last for archiver in self.archivers)
 
     def follow(self, how: int) -> None:
-        """Each takes what a request brings."""
-        for archiver in tuple(self.archivers):
-            try:
-                archiver.follow(how)
-            except Fenced:
-                self.archivers.remove(archiver)
+        """Each takes what a request brings; of two, one may be busy otherwise."""
+        for number, archiver in enumerate(tuple(self.archivers)):
+            if number and how >> 9 & 1:
+                break
+            self._follow(archiver, how)
+
+    def _follow(self, archiver: Archiver, how: int) -> None:
+        try:
+            archiver.follow(how)
+        except Fenced:
+            self.archivers.remove(archiver)
+            strike("archiver fenced")
+        except LogRegressed:  # another one has archived it, and the log was trimmed
+            promise(self._log.floor > archiver.applied + 1, "an archiver finds a log that has regressed")
+            self.archivers.remove(archiver)
+            strike("archiver behind the front of the log")
 
     def start_archiver(self, a: int, b: int) -> None:
         """The first one, or one more: it fences the other, which does not know."""
@@ -59,7 +71,16 @@ class Archiving:
         if self.archivers:
             self._write(self.archivers[a % len(self.archivers)], a // 2, b)
 
+    def commit_all(self) -> None:
+        """The newest takes the whole log and commits it: nothing happens meanwhile, not even to the other."""
+        while self.is_behind(self._log.last):
+            self._follow(self.archivers[-1], 6)
+        if self.archivers:
+            self._write(self.archivers[-1], CHANGES * _NOTHING, 0)
+
     def sweep_disk(self, a: int, b: int) -> None:
+        """Most often everything on the disk is older than the grace by then."""
+        Current.now_s += (ORPHAN_GRACE_S + 1) * (b % 4 > 0)
         if self.archivers:
             self._write(self.archivers[a % len(self.archivers)], a // 2, b, is_sweep=True)
 
@@ -83,7 +104,12 @@ class Archiving:
             else:
                 one.commit()
                 self.watermark = max(self.watermark, one.hi)
-        except (Died, Fenced):
+        except (Died, Fenced) as end:
+            strike(
+                "archiver fenced"
+                if isinstance(end, Fenced)
+                else f"archiver killed before {self.disk.next_change}"
+            )
             self.archivers[:] = [other for other in self.archivers if other is not one]
         except OSError:
             pass  # it tries again
@@ -103,9 +129,11 @@ class Archiving:
             die()
 
         def refuse() -> None:
+            strike("disk refused")
             raise OSError(errno.ENOSPC, "no space left")
 
         def overtake() -> None:
+            strike(f"archiver overtaken before {self.disk.next_change}")
             other = next((it for it in self.archivers if it is not one), None)
             if other is None and len(self.archivers) < 2:
                 self._write(None, 0, 0)
@@ -121,4 +149,5 @@ class Archiving:
 
     def _power_fails(self, chance: int) -> None:
         self.archivers.clear()
+        strike("power failed")
         self.disk.fail(chance)

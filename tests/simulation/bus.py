@@ -1,166 +1,213 @@
-"""The log of one partition, and a bus that loses, doubles, delays, reorders, and answers Direct Get stale."""
+"""A process' connection: the real reads and commits of `shared.bus`, over the simulated network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from shared.clock import rfc3339
-from shared.envelope import Message, StoredMessage
-from shared.errors import Unavailable
-from shared.ids import ChannelKey, Partition, StreamSeq
-from shared.records import Checkpoint, Position
-from shared.stream_reads import BusError, StreamReads
-from shared.subjects import (
-    CHECKPOINTS,
-    channel_subject,
-    checkpoint_key,
-    kv_subject,
-    live_subject,
-    log_stream,
-    position_key,
-)
-from tests.simulation.turns import until
+from shared.bus import Bus as RealBus
+from shared.bus import Draft
+from shared.envelope import Message, PubAck, StoredMessage
+from shared.errors import OutcomeUnknown, ParleyError, Unavailable, WrongLastSequence
+from shared.ids import StreamSeq
+from shared.stream_reads import BusError
+from shared.streams import bucket_stream
+from shared.subjects import log_stream
+from tests.simulation.network import Fate, Flight, Inbox, Network
+from tests.simulation.streams import PARTITION, BucketStream, Request, Stream
+from tests.simulation.turns import Current, strike, until
 
-PARTITION = Partition(0)
-START_US = 1_790_000_000_000_000
-_POSITION = kv_subject(CHECKPOINTS, position_key(PARTITION))
+COMMIT_DEADLINE_S = 0.3
+"""Instead of 25 s: some eight tries."""
+
+_DUPLICATE_IN_PROCESS = 10158
+_NO_STREAM = 10059
 
 
-class Log:
-    """What JetStream has committed. `floor`: everything below it has been trimmed."""
+class Bus(RealBus):
+    """One of a process; `told` hears what it publishes to everybody: it is a sequencer's."""
 
-    def __init__(self) -> None:
-        self.stored: list[StoredMessage] = []
-        self.floor = 1
+    def __init__(self, network: Network, told: Callable[[str, bytes], None] | None = None) -> None:
+        self.network = network
+        self._told = told
 
     @property
-    def last(self) -> StreamSeq:
-        """The highest sequence."""
-        return StreamSeq(len(self.stored))
-
-    def append(self, key: ChannelKey, body: bytes) -> StoredMessage:
-        """Commit a message."""
-        subject = channel_subject(PARTITION, key)
-        before = self.of(subject)
-        seq = StreamSeq(self.last + 1)
-        stored = StoredMessage(
-            subject, body, {}, seq, START_US + seq * 1000, before[-1].stream_seq if before else StreamSeq(0)
-        )
-        self.stored.append(stored)
-        return stored
-
-    def of(self, subject: str, first: int = 1, last: int | None = None) -> list[StoredMessage]:
-        """What is held of a subject between two sequences."""
-        low = max(first, self.floor)
-        return [stored for stored in self.stored[low - 1 : last] if stored.subject == subject]
-
-
-@dataclass(slots=True, eq=False)
-class Inbox:
-    """A live subscription: what is on its way to it."""
-
-    subject: str
-    callback: Callable[[Message], None]
-    waiting: list[Message] = field(default_factory=list)
-    bus: Bus | None = None
-
-    async def unsubscribe(self) -> None:
-        if self.bus is not None and self in self.bus.inboxes:
-            self.bus.inboxes.remove(self)
-
-
-class Checkpoints(Protocol):
-    """What stands in the bucket of checkpoints."""
-
-    position: StreamSeq
-    checkpoints: dict[ChannelKey, Checkpoint]
-
-
-class Bus(StreamReads):
-    """The edges' side: the real reads over a log whose replicas lag, and over the bucket of checkpoints."""
-
-    def __init__(self, log: Log, bucket: Callable[[], Checkpoints]) -> None:
-        self.log = log
-        self.bucket = bucket
-        self.inboxes: list[Inbox] = []
-        self.lag = 0
-        """How many messages the replica that answers is behind."""
-        self.is_away = False
+    def connected(self) -> bool:
+        return not self.network.is_away
 
     async def subscribe(self, subject: str, callback: Callable[[Message], None], **_: str) -> Inbox:  # type: ignore[override]
-        inbox = Inbox(subject, callback, bus=self)
-        self.inboxes.append(inbox)
+        inbox = Inbox(subject, callback, self, self.network.inboxes)
+        self.network.inboxes.append(inbox)
         return inbox
 
-    def republish(self, key: ChannelKey, stored: StoredMessage) -> None:
-        """What the stream's leader does after a commit."""
-        headers = {
-            "Nats-Subject": stored.subject,
-            "Nats-Sequence": str(stored.stream_seq),
-            "Nats-Time-Stamp": rfc3339(stored.at_us),
-            "Nats-Last-Sequence": str(stored.last_seq),
-        }
-        subject = live_subject(PARTITION, key)
-        for inbox in self.inboxes:
-            if inbox.subject == subject:
-                inbox.waiting.append(Message(subject, stored.body, headers, ""))
+    async def publish(self, subject: str, body: bytes, **_: object) -> None:
+        if self.network.is_away:
+            raise Unavailable("nobody is there")
+        if self._told is not None:
+            self._told(subject, body)
 
-    def deliver(self, which: int, how: int) -> None:
-        """One message arrives somewhere: as it should, or lost, doubled, or out of order."""
-        busy = [inbox for inbox in self.inboxes if inbox.waiting]
-        if not busy:
-            return
-        inbox = busy[which % len(busy)]
-        fate = how % 16
-        index = 1 if fate in {1, 2} and len(inbox.waiting) > 1 else 0
-        message = inbox.waiting[index]
-        if fate not in {3, 4}:
-            del inbox.waiting[index]
-        if fate not in {5, 6}:
-            inbox.callback(message)
+    async def _turn(self) -> None:
+        """Others go on meanwhile."""
+        if self._told is None or not self.network.is_quiet:
+            await until()
 
-    def forget_doubles(self) -> None:
-        """Quiet again: what waits arrives, each once."""
-        for inbox in list(self.inboxes):
-            waiting, inbox.waiting = inbox.waiting, []
-            for message in waiting:
-                inbox.callback(message)
+    # ------------------------------------------------------------ reads
 
-    async def first_seq(self, _: str) -> StreamSeq:
+    async def api(self, operation: str, body: Mapping[str, object]) -> dict[str, object]:
         await self._leader()
-        return StreamSeq(self.log.floor)
+        verb, _, name = operation.rpartition(".")
+        stream = self.network.streams[name]
+        if verb == "STREAM.CREATE":
+            assert isinstance(stream, BucketStream)
+            stream.create(int(str(body.get("first_seq", 1))))
+        if stream.created <= 0:
+            raise BusError("stream not found", _NO_STREAM)
+        state = {"first_seq": stream.floor, "last_seq": stream.last, "messages": len(stream.stored)}
+        metadata = {"parley.epoch": stream.epoch, "parley.partitions": "1"}
+        return {"config": {"metadata": metadata}, "created": str(stream.created), "state": state}
 
-    async def _direct(self, _: str, body: Mapping[str, object], timeout_s: float) -> list[StoredMessage]:  # noqa: ARG002
-        await until()
-        if self.is_away:
+    async def request(self, subject: str, body: bytes, *, timeout_s: float) -> bytes:  # noqa: ARG002
+        """To an archiver: only a sequencer asks for more than `Archives` answers."""
+        await self._turn()
+        if self.network.is_away:
+            raise Unavailable("nobody is there")
+        return self.network.asked(subject, body)
+
+    async def stored(self, stream: str, stream_seq: StreamSeq) -> StoredMessage | None:
+        await self._turn()
+        if not self.network.is_away:
+            held = self.network.streams[stream]
+            found = held.at(stream_seq, self._seen(held))
+            if found is not None:
+                return found
+        return await self._from_leader(stream, {"seq": stream_seq})
+
+    def _seen(self, stream: Stream) -> int:
+        """How much the replica that answers now has."""
+        return max(0, stream.last - self.network.lag)
+
+    async def _direct(self, stream: str, body: Mapping[str, object], timeout_s: float) -> list[StoredMessage]:  # noqa: ARG002
+        await self._turn()
+        held = self.network.streams[stream]
+        if self.network.is_away or held.created <= 0:
+            strike("read refused")
             raise Unavailable("nobody answers")
-        seen = max(0, self.log.last - self.lag)
-        subjects = body.get("multi_last")
-        if subjects == [_POSITION]:
-            position = Position(stream_seq=self.bucket().position)
-            return [StoredMessage(_POSITION, position.model_dump_json().encode(), {}, StreamSeq(1), 0)]
-        if isinstance(subjects, list):
-            newest = [self.log.of(subject, 1, seen)[-1:] for subject in subjects]
-            return [found[0] for found in newest if found]
-        first, batch = int(str(body["seq"])), int(str(body["batch"]))
-        return self.log.of(str(body["next_by_subj"]), first, seen)[:batch]
+        found = _found(held, body, self._seen(held))
+        if self.network.lag and found != _found(held, body, held.last):
+            strike("Direct Get stale")
+        return found
 
     async def _leader(self) -> None:
-        await until()
-        if self.is_away:
-            raise BusError("no leader", 10008)
+        await self._turn()
+        if self.network.is_away:
+            strike("read refused")
+            raise Unavailable("no leader for ten seconds")
 
     async def _from_leader(self, stream: str, body: Mapping[str, object]) -> StoredMessage | None:
         await self._leader()
-        if "last_by_subj" not in body:
-            found = self.log.of(str(body["next_by_subj"]), int(str(body["seq"])))
-            return found[0] if found else None
-        subject = str(body["last_by_subj"])
-        if stream == log_stream(PARTITION):
-            return next(iter(self.log.of(subject)[-1:]), None)
-        for key, checkpoint in self.bucket().checkpoints.items():
-            if subject == kv_subject(CHECKPOINTS, checkpoint_key(PARTITION, key)):
-                return StoredMessage(subject, checkpoint.model_dump_json().encode(), {}, StreamSeq(1), 0)
-        return None
+        held = self.network.streams[stream]
+        if "last_by_subj" in body:
+            return next(iter(held.of(str(body["last_by_subj"]))[-1:]), None)
+        seq = int(str(body["seq"]))
+        if "next_by_subj" in body:
+            return next(iter(held.of(str(body["next_by_subj"]), seq)), None)
+        return held.at(seq)
+
+    # ------------------------------------------------------------ commits
+
+    async def commit(self, *arguments: Any, **options: Any) -> PubAck:
+        deadline_s = min(COMMIT_DEADLINE_S, options.get("deadline_s", COMMIT_DEADLINE_S))
+        return await super().commit(*arguments, **options | {"deadline_s": deadline_s})
+
+    def commit_soon(
+        self,
+        subject: str,
+        body: bytes,
+        *,
+        msg_id: str,
+        headers: Mapping[str, str],
+        then: Callable[[PubAck | ParleyError | None], None],
+    ) -> bool:
+        if self.network.is_away:
+            return False
+        flight = self._sent([Request(subject, body, {**headers, "Nats-Msg-Id": msg_id})])
+        Current.works.add(self._soon(flight, then), self)
+        return True
+
+    async def _soon(self, flight: Flight, then: Callable[[PubAck | ParleyError | None], None]) -> None:
+        outcome: PubAck | ParleyError | None
+        try:
+            outcome = await self._answer(flight, retried=False)
+        except ParleyError as error:
+            outcome = error
+        then(outcome)
+
+    async def commit_together(
+        self,
+        drafts: Sequence[Draft],
+        *,
+        expect_last: StreamSeq | None = None,
+        timeout_s: float = 2.0,  # noqa: ARG002
+    ) -> list[StreamSeq]:
+        if self.network.is_away:
+            raise Unavailable("JetStream cannot be reached")
+        requests = [
+            Request(draft.subject, draft.body, {**draft.headers, "Nats-Msg-Id": draft.msg_id})
+            for draft in drafts
+        ]
+        if expect_last is not None:
+            requests[0].headers["Nats-Expected-Last-Subject-Sequence"] = str(expect_last)
+        acks = await self._carried(self._sent(requests))
+        if acks is None:
+            raise OutcomeUnknown("no answer to a batch")
+        strike("batch stored")
+        return [ack.stream_seq for ack in acks]
+
+    async def _try_commit(
+        self, subject: str, body: bytes, headers: dict[str, str], *, retried: bool
+    ) -> PubAck | None:
+        return await self._answer(self._sent([Request(subject, body, headers)]), retried=retried)
+
+    async def _answer(self, flight: Flight, *, retried: bool) -> PubAck | None:
+        """As `shared.bus` reads it: None means that the outcome is not known yet."""
+        try:
+            acks = await self._carried(flight)
+        except WrongLastSequence as error:
+            error.retried = retried
+            raise
+        except BusError as error:
+            if error.err_code == _DUPLICATE_IN_PROCESS:
+                return None
+            raise
+        return acks[0]._replace(retried=retried) if acks else None
+
+    def _sent(self, requests: Sequence[Request]) -> Flight:
+        """On its way from now on."""
+        kind, name, *_ = requests[0].subject.split(".")
+        stream = log_stream(PARTITION) if kind == "channel" else bucket_stream(name)
+        flight = Flight(self.network.streams[stream], requests, self, Current.now_s)
+        self.network.flights.append(flight)
+        return flight
+
+    async def _carried(self, flight: Flight) -> list[PubAck] | None:
+        """There and back; None if no answer comes. Raises what JetStream answers."""
+        try:
+            await self._turn()
+            self.network.carry(flight)
+            await self._turn()
+        finally:
+            self.network.over(flight)
+        if flight.fate is not Fate.ANSWERED or flight.outcome is None or self.network.is_away:
+            Current.now_s += 0.05
+            return None
+        if isinstance(flight.outcome, ParleyError):
+            raise flight.outcome
+        return flight.outcome
+
+
+def _found(held: Stream, body: Mapping[str, object], seen: int) -> list[StoredMessage]:
+    subjects = body.get("multi_last")
+    if isinstance(subjects, list):
+        newest = [held.of(subject, 1, seen)[-1:] for subject in subjects]
+        return [found[0] for found in newest if found]
+    return held.of(str(body["next_by_subj"]), int(str(body["seq"])), seen)[: int(str(body["batch"]))]

@@ -19,6 +19,9 @@ from shared.ids import ChannelKey, CommandId, Seq, StreamSeq, UserId
 from shared.records import KnownId, known_of
 from tests.simulation.turns import Current
 
+CHANGES = ("bytes", "a sync", "the segment's name", "the manifest", "the cache", "a removal")
+"""What is written, in an archiver's words."""
+
 
 class Died(BaseException):
     """The process ends here."""
@@ -69,6 +72,8 @@ class Disk:
     """States of the cache: a power failure may bring an older one back."""
     is_dead: bool = False
     """The process that writes has died: no handler of it changes anything any more."""
+    next_change: str = ""
+    """Which of `CHANGES` comes next."""
     _left: int = 0
     _then: Callable[[], None] | None = None
 
@@ -76,10 +81,11 @@ class Disk:
         """Call `then` before the change with this number, from 0; None: nothing happens."""
         self._left, self._then = changes, then
 
-    def changes(self) -> None:
+    def changes(self, what: str) -> None:
         """Something is about to be written."""
         if self.is_dead:
             raise Died
+        self.next_change = what
         then = self._then
         if then is not None and self._left == 0:
             self._then = None
@@ -137,10 +143,10 @@ class Place:
 
     def open(self, mode: str) -> OpenFile:
         assert mode == "xb"
-        self.disk.changes()
+        self.disk.changes("bytes")
         if self.path in self.disk.seen:
             raise FileExistsError(self.path)
-        content = self.disk.seen[self.path] = Content(Current.works.now_s)
+        content = self.disk.seen[self.path] = Content(Current.now_s)
         return OpenFile(self.disk, content)
 
     def read_bytes(self) -> bytes:
@@ -149,12 +155,12 @@ class Place:
         return self.disk.seen[self.path].seen
 
     def rename(self, target: Place) -> None:
-        self.disk.changes()
+        self.disk.changes("the segment's name")
         self.disk.seen[target.path] = self.disk.seen.pop(self.path)
 
     def unlink(self, missing_ok: bool = False) -> None:
         if self.path in self.disk.seen:
-            self.disk.changes()
+            self.disk.changes("a removal")
             del self.disk.seen[self.path]
         elif not missing_ok:
             raise FileNotFoundError(self.path)
@@ -184,7 +190,7 @@ class OpenFile:
         pass
 
     def write(self, some: bytes) -> None:
-        self.disk.changes()
+        self.disk.changes("bytes")
         self.content.seen += some
 
     def flush(self) -> None:
@@ -195,7 +201,7 @@ class OpenFile:
 
 
 def _fsync(what: OpenFile | Place) -> None:
-    what.disk.changes()
+    what.disk.changes("a sync")
     if isinstance(what, OpenFile):
         what.content.synced = what.content.seen
     else:
@@ -203,7 +209,7 @@ def _fsync(what: OpenFile | Place) -> None:
 
 
 def _link(source: Place, target: Place) -> None:
-    source.disk.changes()
+    source.disk.changes("the manifest")
     if target.path in source.disk.seen:
         raise FileExistsError(target.path)
     source.disk.seen[target.path] = source.disk.seen[source.path]

@@ -7,6 +7,8 @@ from typing import cast
 
 from edge import descriptors
 from edge.archive import Archive
+from edge.breakers import Breakers
+from edge.core.breaker import Bounds
 from edge.core.frames import CursorFrame
 from edge.core.principal import Principal
 from edge.core.ring import Entry, Ring
@@ -15,25 +17,29 @@ from edge.delivery import Delivery
 from edge.directory import Directory
 from edge.feed import Feed
 from edge.feeds import Feeds
+from edge.group_commit import GroupCommits
+from edge.publisher import Publisher
 from edge.reads import Reads
 from edge.replayer import Replayer
 from edge.roster import Roster
 from edge.rush import Rush
 from edge.websocket import EdgeProtocol
-from shared.bus import Bus as RealBus
 from shared.bus import BusError
 from shared.errors import OutcomeUnknown, Unavailable
 from shared.ids import ChannelId, ChannelKey, Epoch, Seq, StreamSeq, WorkspaceId
 from shared.records import Checkpoint, ReadMarker
+from shared.streams import bucket_stream
+from shared.subjects import CHECKPOINTS, checkpoint_key, kv_subject, log_stream
 from tests.simulation.archive import Archives
-from tests.simulation.bus import PARTITION, Bus
+from tests.simulation.bus import Bus
 from tests.simulation.model import Client, Heads, Place, Truth
-from tests.simulation.turns import Current, Ready, until
+from tests.simulation.network import Network
+from tests.simulation.streams import PARTITION
+from tests.simulation.turns import Current, until
 
 WORKSPACE = WorkspaceId("w")
 RING_ENTRIES = 4
 REPLAY_EVENTS_MAX = 20
-BUFFERED_MAX = 3
 
 
 class SimulatedFeed(Feed):
@@ -48,21 +54,28 @@ class SimulatedFeed(Feed):
 
 
 class Edge:
-    """The feeds of one edge, as `Feeds` keeps them, and its sessions."""
+    """The feeds of one edge, as `Feeds` keeps them, and its publisher."""
 
-    def __init__(
-        self,
-        bus: Bus,
-        archives: Archives,
-        epoch: Callable[[], Epoch],
-        checkpoints: Callable[[], dict[ChannelKey, Checkpoint]],
-    ) -> None:
-        self._bus = bus
+    def __init__(self, network: Network, epoch: Callable[[], Epoch], archives: Archives) -> None:
+        self.bus = Bus(network)
         self._archives = archives
         self._epoch = epoch
-        self._checkpoints = checkpoints
         self.feeds: dict[ChannelKey, Feed] = {}
         self.starting: dict[ChannelKey, Feed] = {}
+        self.publisher = Publisher(
+            self.bus,
+            cast(Feeds, self),
+            cast(Archive, archives),
+            Breakers(
+                [log_stream(PARTITION)],
+                Bounds(),
+                in_flight_max=1_000,
+                reachable=lambda: self.bus.connected,
+                clock=lambda: Current.now_s,
+            ),
+            GroupCommits(self.bus, grouping=True, waiting_max=1_000, spawn=self.spawn),
+            1,
+        )
 
     def get(self, key: ChannelKey) -> Feed | None:
         feed = self.feeds.get(key)
@@ -82,26 +95,25 @@ class Edge:
 
     def _start(self, key: ChannelKey) -> None:
         feed = SimulatedFeed(
-            cast(RealBus, self._bus),
+            self.bus,
             cast(Archive, self._archives),
             key,
             PARTITION,
             self._epoch(),
             new_ring=lambda head: Ring(head, entries_max=RING_ENTRIES, bytes_max=100_000),
-            spawn=self._spawn,
+            spawn=self.spawn,
         )
         self.starting[key] = feed
-        Current.works.add(self._bring_up(feed))
+        Current.works.add(self._bring_up(feed), self)
 
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
-        # As in `Feeds`: what a task of its own raises is logged, and that is all.
-        Current.works.add(cast(Coroutine[Ready, None, None], work), self, may_fail=True)
+    def spawn(self, work: Coroutine[object, object, object]) -> None:
+        """As in `Feeds`: what a task of its own raises is logged, and that is all."""
+        Current.works.add(work, self, may_fail=True)
 
     async def _bring_up(self, feed: Feed) -> None:
         await feed.subscribe()
-        await until()
         try:
-            await feed.catch_up(self._checkpoints().get(feed.key))
+            await feed.catch_up(await self._checkpoint(feed.key))
             if feed.exists:
                 self.feeds[feed.key] = feed
             else:
@@ -110,6 +122,15 @@ class Edge:
             await feed.close()
         finally:
             del self.starting[feed.key]
+
+    async def _checkpoint(self, key: ChannelKey) -> Checkpoint | None:
+        """As `Feeds` reads it: from any replica, and none if there is no bucket."""
+        subject = kv_subject(CHECKPOINTS, checkpoint_key(PARTITION, key))
+        try:
+            stored = await self.bus.last(bucket_stream(CHECKPOINTS), subject)
+        except (Unavailable, BusError):
+            return None
+        return Checkpoint.model_validate_json(stored.body) if stored else None
 
 
 class Wire:
@@ -130,7 +151,7 @@ class Wire:
             self._unread += 1
         if self.is_read:
             self.read()
-        elif self._unread > BUFFERED_MAX:
+        else:
             self.is_flowing = False
 
     fd = descriptors.NONE
@@ -225,8 +246,8 @@ class Session:
         self.roster.resume_listed()
         self.is_open = True
         works = Current.works
-        works.add(cast(Coroutine[Ready, None, None], self.delivery.run()), self)
-        works.add(cast(Coroutine[Ready, None, None], self.roster.run(_nothing_more())), self)
+        works.add(self.delivery.run(), self)
+        works.add(self.roster.run(_nothing_more()), self)
 
     def _lost(self, key: ChannelKey) -> None:
         self.roster.lost(key)

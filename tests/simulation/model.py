@@ -8,7 +8,8 @@ import orjson
 
 from shared import events as e
 from shared.channel import ChannelState, fold
-from shared.ids import ChannelId, ChannelKey, Epoch, UserId
+from shared.envelope import StoredMessage
+from shared.ids import ChannelId, ChannelKey, CommandId, Epoch, UserId
 
 
 class Violation(AssertionError):
@@ -21,15 +22,24 @@ def promise(holds: object, what: str) -> None:
         raise Violation(what)
 
 
+Name = tuple[UserId, CommandId]
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
     """An event as the log has it: the truth about its number, its verdict and the state behind it."""
 
     seq: int
     stream_seq: int
-    id: str
+    at_us: int
+    event: e.Event
     void: str | None
     state: ChannelState | None
+
+    @property
+    def id(self) -> CommandId:
+        """Of the command that it is from."""
+        return self.event.id
 
 
 @dataclass(slots=True)
@@ -38,12 +48,27 @@ class Truth:
 
     key: ChannelKey
     facts: list[Fact] = field(default_factory=list)
+    named: dict[Name, Fact] = field(default_factory=dict)
+    """By author and id: what must never stand twice in a log."""
 
-    def record(self, stream_seq: int, body: bytes) -> None:
+    def record(self, stored: StoredMessage) -> None:
         """The log has one event more."""
-        event = e.decode(body)
+        event = e.decode(stored.body)
         state, void = fold(self.facts[-1].state if self.facts else None, event)
-        self.facts.append(Fact(len(self.facts) + 1, stream_seq, event.id, void, state))
+        fact = Fact(len(self.facts) + 1, stored.stream_seq, stored.at_us, event, void, state)
+        self.facts.append(fact)
+        if event.kind != "unreadable":
+            twice = self.named.setdefault((event.author, event.id), fact)
+            is_void = event.kind == "channel.created" and void is not None  # see `edge.creation.Fronts`
+            promise(
+                twice is fact or is_void,
+                f"{self.key.channel}: {event.id} stands at {twice.seq} and at {fact.seq}",
+            )
+
+    def state_at(self, stream_seq: int) -> tuple[int, ChannelState | None]:
+        """The number of the last event up to a position of the log, and the state behind it."""
+        seq = sum(fact.stream_seq <= stream_seq for fact in self.facts)
+        return seq, self.facts[seq - 1].state if seq else None
 
     def is_member(self, user: UserId, seq: int) -> bool:
         """Whether the user is a member behind this event."""

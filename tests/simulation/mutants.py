@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 
 import archiver.manifest_store
 import archiver.parquet
+import edge.core.recording
 import edge.fanout
 import edge.feed
+import edge.publisher
+import sequencer.bucket
 from archiver.core.hot import Batch, Hot
 from archiver.core.manifest import extended
 from archiver.core.segment import SegmentRange, describe, segment_name
-from archiver.manifest_store import ManifestStore
+from archiver.manifest_store import Fenced, ManifestStore
 from archiver.partition import PartitionArchive
 from edge.core.live import Place, place
+from edge.core.recording import Recording
 from edge.core.subscriptions import Item, Mode, Replay, Subscription
 from edge.feed import Feed
+from edge.late_lane import LateLane
+from edge.publisher import Publisher
+from edge.waiting import Name, Waiting
+from sequencer.bucket import Bucket, Outcome, Value, _Known
+from sequencer.checkpoints import Checkpoints
 from sequencer.core.ledger import Ledger
-from shared.archive_manifest import Manifest, manifest_name
+from sequencer.directory import Directory
+from shared.archive_manifest import Manifest, Segment, manifest_name
 from shared.archive_rows import row_of
-from shared.envelope import Message
+from shared.bus import Bus
+from shared.envelope import Message, PubAck, StoredMessage
+from shared.events import KnownEvent
 from shared.ids import Seq, StreamSeq
 from shared.puller import Follower, _stored
+from shared.records import KnownId
+from shared.retry import Deadline
+from shared.streams import _ensure, bucket_config
+from shared.subjects import kv_subject
 from tests.simulation import disk
 
 
@@ -103,6 +120,77 @@ def _forgotten(_: object) -> None:
     """Names are left to the kernel."""
 
 
+async def _unconditional(self: Bucket, value: Value) -> Outcome:
+    """Whoever writes last is right."""
+    ack = await self._bus.commit(kv_subject(self.name, value.key), value.body, deadline_s=5.0)
+    self._remember(value.key, _Known(ack.stream_seq, value.stream_seq), self.incarnation)
+    return "written"
+
+
+async def _position_first(self: Checkpoints, ledgers: Sequence[Ledger]) -> None:
+    await self._notice_loss(ledgers)
+    round_ = {ledger: ledger.take_unsaved() for ledger in ledgers}
+    await self._directory.settled()
+    await self._write_positions(round_)
+    for ledger, unsaved in round_.items():
+        await self._write(ledger.partition, unsaved)
+
+
+async def _at_once(_: object) -> None:
+    """Nobody waits."""
+
+
+async def _from_one(bus: Bus, bucket: str, *, replicas: int) -> None:
+    await _ensure(bus, bucket_config(bucket, replicas=replicas))
+
+
+async def _without_condition(self: Publisher, feed: Feed, one: Waiting, _: StreamSeq) -> PubAck:
+    return await self._commit(feed, one.event, None, one.headers)
+
+
+_strangers = LateLane._strangers
+
+
+async def _unread(self: LateLane) -> dict[Name, KnownId] | None:
+    return None if await _strangers(self) is None else {}
+
+
+def _always_fresh(_: Publisher, __: KnownEvent) -> bool:
+    return False
+
+
+class _Endless:
+    """A deadline that is never passed."""
+
+    @staticmethod
+    def after(_: float) -> Deadline:
+        return Deadline(math.inf)
+
+
+def _believed(known: KnownId, _: KnownEvent) -> Recording:
+    return Recording(known.seq, known.at_us, duplicate=True)
+
+
+async def _as_told(_: Feed, __: Sequence[StoredMessage]) -> None:
+    """The checkpoint is as new as it must be."""
+
+
+def _deaf(self: ManifestStore, manifest: Manifest) -> None:
+    with contextlib.suppress(Fenced):
+        _publish(self, manifest)
+
+
+def _not_again(_: PartitionArchive, __: Sequence[Segment]) -> None:
+    """What the cache lacks, it lacks."""
+
+
+_publish = ManifestStore.publish
+
+
+def _unlooked(_: ManifestStore, __: int) -> None:
+    """No other writer is looked for."""
+
+
 MUTANTS: dict[str, tuple[object, str, Callable[..., object]]] = {
     "gap rule off by one": (edge.feed, "place", _off_by_one),
     "healing off": (Feed, "want", _unhealed),
@@ -117,6 +205,19 @@ MUTANTS: dict[str, tuple[object, str, Callable[..., object]]] = {
     "a manifest before its segment": (PartitionArchive, "write", _manifest_first),
     "a writer that fences nobody": (ManifestStore, "publish", _overwriting),
     "removals unseen": (edge.fanout, "_removed", _nobody),
+    "a checkpoint that is believed": (Feed, "_start_behind_trimmed", _as_told),
+    "a bucket without conditions": (Bucket, "_put", _unconditional),
+    "a position before its checkpoints": (Checkpoints, "save", _position_first),
+    "a round that does not wait for the directory": (Directory, "settled", _at_once),
+    "revisions that begin anew": (sequencer.bucket, "ensure_bucket", _from_one),
+    "late ids left to the window": (Publisher, "is_late", _always_fresh),
+    "late ids without a condition": (Publisher, "_commit_waiting", _without_condition),
+    "strangers whose ids nobody reads": (LateLane, "_strangers", _unread),
+    "a known id taken at its word": (edge.core.recording, "of_known", _believed),
+    "a fresh commit that is sent however late": (edge.publisher, "Deadline", _Endless),
+    "a keeper that does not hear that it is fenced": (ManifestStore, "publish", _deaf),
+    "a cache that is not brought up to its manifest": (PartitionArchive, "_recount", _not_again),
+    "a keeper that looks for no other": (ManifestStore, "_still_newest", _unlooked),
 }
 """What is planted: where, which name, and what stands there instead."""
 

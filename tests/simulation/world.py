@@ -1,4 +1,4 @@
-"""One run: a system of two edges, a sequencer and an archiver, and everything that can happen to it.
+"""One run: a system of two edges, up to two sequencers and archivers, and everything that can happen to it.
 
 What happens is a method with two numbers, and whatever it decides, it decides by these.
 """
@@ -6,15 +6,18 @@ What happens is a method with two numbers, and whatever it decides, it decides b
 from __future__ import annotations
 
 from shared import events as e
+from shared.envelope import StoredMessage
 from shared.ids import ChannelId, ChannelKey, CommandId, Epoch, UserId
 from shared.records import Belonging
 from tests.simulation.archive import prove
 from tests.simulation.archiving import Archiving
-from tests.simulation.back import Sequencer
-from tests.simulation.bus import Bus, Log
 from tests.simulation.edges import WORKSPACE, Edge, Session
 from tests.simulation.model import Client, Place, Truth, promise
-from tests.simulation.turns import Current, Works
+from tests.simulation.network import Network
+from tests.simulation.senders import Senders, command_id
+from tests.simulation.sequencing import Sequencing
+from tests.simulation.streams import Log, now_us
+from tests.simulation.turns import Current, strike
 
 ADMIN = UserId("ada")
 USERS = tuple(UserId(name) for name in ("bob", "cyd", "dan"))
@@ -27,25 +30,21 @@ class World:
     """Everything, and the faults that can happen to it."""
 
     def __init__(self) -> None:
-        Current.works = self.works = Works()
-        self.log = Log()
-        self.bus = Bus(self.log, lambda: self.sequencer.bucket)
+        self.works = Current.begin()
+        self.log = Log(EPOCH, CHANNELS, self._recorded)
         self.truths = {key: Truth(key) for key in CHANNELS}
         self.seen = {(EPOCH, key.channel): truth for key, truth in self.truths.items()}
-        self.sequencer = Sequencer(self.log, self.truths)
+        self.sequencing = Sequencing(self.truths)
+        buckets = self.sequencing.buckets
         self.archiving = Archiving(self.log, self.truths, EPOCH, self.run)
-        self.edges = [
-            Edge(
-                self.bus,
-                self.archiving.archives,
-                lambda: EPOCH,
-                lambda: dict(self.sequencer.bucket.checkpoints),
-            )
-            for _ in range(2)
-        ]
+        self.network = Network([self.log, buckets.saved, buckets.listed], self.archiving.archives.answer)
+        self.senders = Senders(self.log, self.truths, (ADMIN, ADMIN, *USERS))
+        self.edges = [self._edge(), self._edge()]
         self.clients = [Client(user) for user in USERS]
         self.sessions: dict[int, Session] = {}
         self.hints: list[tuple[Session, Belonging]] = []
+        self._ids = 0
+        self.sequencing.begin(self.network, self.log)
         for key in CHANNELS:
             self._commit(
                 key,
@@ -54,16 +53,23 @@ class World:
                 ),
             )
 
+    def _edge(self) -> Edge:
+        return Edge(self.network, lambda: EPOCH, self.archiving.archives)
+
     # ------------------------------------------------------------ the log
 
+    def _recorded(self, key: ChannelKey, stored: StoredMessage) -> None:
+        """The log has committed something, whoever it is from."""
+        self.truths[key].record(stored)
+        self.senders.recorded(stored)
+        self.network.republish(key, stored)
+
     def _id(self) -> CommandId:
-        return CommandId(f"{self.log.last + 1:08x}-0000-7000-8000-000000000000")
+        self._ids += 1
+        return command_id(now_us() // 1000, 1_000_000 + self._ids)
 
     def _commit(self, key: ChannelKey, event: e.KnownEvent | bytes) -> None:
-        body = event if isinstance(event, bytes) else e.encode(event)
-        stored = self.log.append(key, body)
-        self.truths[key].record(stored.stream_seq, body)
-        self.bus.republish(key, stored)
+        self.log.append(key, event if isinstance(event, bytes) else e.encode(event))
 
     def publish(self, a: int, b: int) -> None:
         key, user = CHANNELS[a % 2], USERS[b % len(USERS)]
@@ -81,18 +87,25 @@ class World:
             case _:
                 self._commit(key, e.MessagePosted(id=self._id(), author=ADMIN, text="x"))
 
-    def trim(self, a: int, _: int) -> None:
+    def trim(self, a: int, b: int) -> None:
         """Retention: never above what a restart needs, whatever the edges have missed."""
-        need = [self.sequencer.bucket.position, self.sequencer.ledger.position, self.archiving.watermark]
-        self.log.floor = max(self.log.floor, min(need) + 1 - a % 2)
+        if b % 4 == 2:  # it can be much
+            self.sequencing.follow(6)
+            self.archiving.commit_all()
+            self.sequencing.save(62 + a % 2)
+        need = [self.sequencing.buckets.complete_up_to, self.archiving.watermark]
+        floor = min(need) + 1 - a % 2
+        if floor > self.log.floor:
+            self.log.floor = floor
+            strike("log trimmed")
 
     # ------------------------------------------------------------ the bus
 
     def lag(self, a: int, _: int) -> None:
-        self.bus.lag = (0, 0, 1, 2, 5)[a % 5]
+        self.network.lag = (0, 0, 1, 2, 5)[a % 5]
 
     def bus_away(self, a: int, _: int) -> None:
-        self.bus.is_away = a % 3 == 0
+        self.network.is_away = a % 3 == 0
 
     def run(self, a: int, b: int) -> None:
         for _ in range(1 + b % 16):
@@ -107,9 +120,9 @@ class World:
 
     # ------------------------------------------------------------ the services
 
-    def heads(self, a: int, _: int) -> None:
-        """What the sequencer tells once a second: may be lost for either edge."""
-        heads, self.sequencer.heads = self.sequencer.heads, []
+    def heads(self, a: int, b: int) -> None:
+        """What a sequencer tells once a second: may be lost for either edge."""
+        heads = self.sequencing.take_heads(b)
         for number, edge in enumerate(self.edges):
             for head in heads if a >> number & 1 else ():
                 feed = edge.feeds.get(ChannelKey(head.workspace, head.channel))
@@ -117,24 +130,59 @@ class World:
                     feed.want(head.stream_seq)
 
     def hint(self, a: int, _: int) -> None:
-        """What the sequencer says about memberships arrives at sessions, out of order."""
-        for _key, user, belonging in self.sequencer.news:
+        """What the sequencers say about memberships arrives at sessions, out of order."""
+        news = self.sequencing.buckets.news
+        for user, belonging in news:
             self.hints += [(it, belonging) for it in self.sessions.values() if it.client.user == user]
-        self.sequencer.news.clear()
+        news.clear()
         if self.hints:
             session, belonging = self.hints.pop(a % len(self.hints))
             if session in self.sessions.values():
                 session.roster.hint(belonging)
 
     def follow(self, a: int, b: int) -> None:
-        self.sequencer.follow(a)
+        self.sequencing.follow(a)
         self.archiving.follow(b)
 
     def save(self, a: int, _: int) -> None:
-        self.sequencer.save(a)
+        self.sequencing.save(a)
 
-    def crash_sequencer(self, a: int, _: int) -> None:
-        self.sequencer.crash(a)
+    def freeze_edge(self, a: int, b: int) -> None:
+        """An edge does not get its turn, however much time passes; or it goes on."""
+        owners = {self.edges[a % 2], self.edges[a % 2].bus}
+        if owners <= self.works.frozen:
+            self.works.frozen -= owners
+            return
+        self.works.frozen |= owners
+        self.wait(b, 0)
+        if self.works.has(self.edges[a % 2]):
+            strike("edge frozen at work")
+
+    def kill_edge(self, a: int, b: int) -> None:
+        """It is gone with everything in it; another one takes its place."""
+        edge = self.edges[a % 2]
+        for number, session in tuple(self.sessions.items()):
+            if session.edge is edge:
+                del self.sessions[number]
+                session.close()
+        if self.works.has(edge):
+            strike("edge killed at work")
+        self.network.killed(edge.bus, b)
+        self.works.end(edge)
+        self.works.end(edge.bus)
+        self.works.frozen -= {edge, edge.bus}
+        self.edges[a % 2] = self._edge()
+
+    # ------------------------------------------------------------ the senders
+
+    def order(self, a: int, b: int) -> None:
+        self.senders.order(self.edges[b % 2], self.edges[1 - b % 2], CHANNELS[b // 2 % 2], a, b // 4)
+
+    def again(self, a: int, b: int) -> None:
+        self.senders.again(self.edges[b % 2], a, b // 2)
+
+    def create_again(self, a: int, b: int) -> None:
+        self.senders.create_again(self.edges[b % 2], CHANNELS[a % 2], b // 2)
 
     # ------------------------------------------------------------ the clients
 
@@ -148,9 +196,8 @@ class World:
         cursors = {channel: Place(place.epoch, place.seq) for channel, place in client.kept.items()}
         for place in cursors.values() if b // 2 % 4 == 0 else ():
             place.seq = b // 8 % (place.seq + 1)  # an older copy of what it had
-        listed = [
-            key for (key, user), it in self.sequencer.directory.items() if user == client.user and it.member
-        ]
+        directory = self.sequencing.buckets.directory.values()
+        listed = [key for key, user, it in directory if user == client.user and it.member]
         self.works.add(session.run(listed, cursors if b // 2 % 4 < 3 else {}), session)
 
     def disconnect(self, a: int, _: int) -> None:
@@ -177,7 +224,8 @@ class World:
             self._read(session)
 
     def wait(self, a: int, _: int) -> None:
-        self.works.now_s += (1.0, 11.0)[a % 2]
+        """Time passes: a moment, until old ids are late, until the window has ended."""
+        Current.now_s += (1.0, 11.0, 57.0, 61.0, 1.0, 121.0)[a % 6]
 
     def _read(self, session: Session) -> None:
         session.wire.is_read = True
@@ -192,28 +240,60 @@ class World:
 
     def settle(self) -> None:
         """No faults any more: whoever is connected gets everything, and nothing else."""
-        self.bus.is_away, self.bus.lag = False, 0
+        self.network.heal()
+        self.works.frozen.clear()
         prove(self.archiving.disk, self.truths)
-        self.bus.forget_doubles()
         for session in self.sessions.values():
             self._read(session)
-        while self.sequencer.ledger.position < self.log.last or self.archiving.is_behind(self.log.last):
-            self.follow(6, 6)
+        self._follow_all()
+        if self.sequencing.buckets.was_lost:  # edges wait for checkpoints that are being written again
+            self.sequencing.prove()
         self._drain()
-        for edge in (0, 1):
-            self.sweep(edge, 0)
+        if self.log.last % 2:
+            self._forget_all()
+        self.senders.settle(self.edges, self._drain)
+        self._follow_all()
+        for number in range(len(self.edges)):
+            self.sweep(number, 0)
         self._drain()
+        self.sequencing.prove()
         for session in self.sessions.values():
-            for (_, user), belonging in self.sequencer.directory.items():
+            for _, user, belonging in self.sequencing.buckets.directory.values():
                 if user == session.client.user:
                     session.roster.hint(belonging)
         self._drain()
         for session in self.sessions.values():
             self._complete(session)
 
+    def _forget_all(self) -> None:
+        """Everything but Parquet and the checkpoints has forgotten what was sent; perhaps the edges, too."""
+        self._follow_all()
+        self.archiving.commit_all()
+        self.sequencing.prove()
+        self.trim(2, 0)
+        if self.log.last % 8 == 1:
+            self.network.lag = 2
+            for number in range(len(self.edges)):
+                self.kill_edge(number, 0)
+                self.works.add(self.edges[number].activate(CHANNELS), self.edges[number])
+            self._drain()
+            self.network.heal()
+
+    def _follow_all(self) -> None:
+        self._archive_all()
+        self.sequencing.settle()
+
+    def _archive_all(self) -> None:
+        while self.archiving.is_behind(self.log.last):
+            self.archiving.follow(6)
+
     def _drain(self) -> None:
         for turn in range(TURNS_MAX):
+            if turn % 50 == 0:
+                self.network.forget_doubles()
+                self._archive_all()
             if not self.works.step(turn):
+                self._archive_all()
                 return
         promise(False, "it never comes to rest")
 
