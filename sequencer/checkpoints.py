@@ -105,6 +105,7 @@ class Checkpoints:
         if first > ledger.position + 1:
             found.position = _NOWHERE  # of the directory, too, nothing is known to be complete
             ledger = await self._from_archive(ledger, partitions, StreamSeq(first - 1))
+            _, last = await self._bus.ends(stream)  # the archive may have heard of more meanwhile
         elif max(first, 1) <= ledger.position <= last:  # an empty stream says 0
             stored = await self._bus.stored(stream, ledger.position)
             if stored is None or stored.at_us != ledger.at_us:

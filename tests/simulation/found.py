@@ -5,6 +5,15 @@ from __future__ import annotations
 from tests.simulation.steps import Step
 
 FOUND: dict[str, list[Step]] = {
+    "the archive named heads behind the end of the log that had been read before": [
+        Step("follow", 80986, 770618),
+        Step("trim", 849342, 30258),
+        Step("crash_archiver", 883931, 641230),
+        Step("lose_bucket", 410665, 384300),
+        Step("follow", 203912, 778303),
+        Step("publish", 305475, 1021253),
+        Step("trim", 418004, 699874),
+    ],
     "a repair that JetStream refused left its feed deaf": [
         Step("connect", 938469, 564944),
         Step("order", 99617, 878042),
