@@ -80,3 +80,12 @@ def test_a_batch_for_centrifugo_holds_the_messages_in_order() -> None:
     published = [command["publish"] for command in body["commands"]]
     assert [one["data"]["text"] for one in published] == ["one", "two"]
     assert {one["channel"] for one in published} == {"fan-out"}
+
+
+def test_requests_to_centrifugo_are_bounded_by_their_deliveries() -> None:
+    """Whatever the audience, each message is in one of them, in order."""
+    messages = [b"%d" % number for number in range(22)]
+    for listeners_count, largest in ((1000, 22), (9000, 5), (1_000_000, 1)):
+        requests = list(centrifugo.parts(messages, listeners_count))
+        assert max(map(len, requests)) == largest
+        assert [message for some in requests for message in some] == messages

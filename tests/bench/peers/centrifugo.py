@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import httpx
 import orjson
@@ -25,6 +25,7 @@ from tests.bench.peers.peer import (
 
 VERSION = "6.9.1"
 PUBLISH_DEADLINE_S = 120.0
+REQUEST_DELIVERIES = 50_000
 MODULE = f"github.com/centrifugal/centrifugo/v6@v{VERSION}"
 
 
@@ -56,12 +57,20 @@ async def centrifugo(listeners: int, encode: Encode) -> AsyncIterator[Peer]:
 
         async def publish(texts: Sequence[str]) -> None:
             try:
-                answer = await http.post("/api/batch", content=batch([encode(text) for text in texts]))
-                answer.raise_for_status()
+                for some in parts([encode(text) for text in texts], listeners):
+                    answer = await http.post("/api/batch", content=batch(some))
+                    answer.raise_for_status()
             except httpx.HTTPError as error:
                 raise Missing(f"not published: {error!r}") from error
 
         yield Peer(child.pid, port, publish, [()] * listeners, "centrifugo")
+
+
+def parts(messages: Sequence[bytes], listeners: int) -> Iterator[Sequence[bytes]]:
+    """Requests that a busy machine answers within the ten seconds after which the server hangs up."""
+    count = max(1, REQUEST_DELIVERIES // listeners)
+    for first in range(0, len(messages), count):
+        yield messages[first : first + count]
 
 
 def batch(messages: Sequence[bytes]) -> bytes:
