@@ -8,6 +8,7 @@ spaces). The JWKS file is read again when it changes; if the new one cannot be r
 from __future__ import annotations
 
 import base64
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from shared.ids import user_id, workspace_id
 
 SECRET_BYTES_MIN = 32
 PUBLIC_KEY_ALGORITHMS = ("RS256", "ES256", "EdDSA")
+_SCOPES_KEPT = 256
 
 _log = structlog.get_logger()
 
@@ -149,6 +151,12 @@ def _header(token: str) -> dict[str, Any]:
     return header
 
 
+@functools.lru_cache(maxsize=_SCOPES_KEPT)
+def _scopes(scope: str) -> frozenset[str]:
+    """One set for all who have the same."""
+    return frozenset(scope.split())
+
+
 def _principal(claims: dict[str, Any]) -> Principal:
     scope = claims.get("scope", "")
     if not isinstance(claims["sub"], str) or not isinstance(claims["ws"], str) or not isinstance(scope, str):
@@ -157,7 +165,7 @@ def _principal(claims: dict[str, Any]) -> Principal:
         return Principal(
             user=user_id(claims["sub"]),
             workspace=workspace_id(claims["ws"]),
-            scopes=frozenset(scope.split()),
+            scopes=_scopes(scope),
             expires_s=float(claims["exp"]),
         )
     except (InvalidId, TypeError) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 
 import structlog
 from pydantic import BaseModel
@@ -21,11 +22,13 @@ from edge.core.principal import Principal
 from edge.core.session import Session
 from edge.core.wire_errors import CloseCode
 from edge.delivery import Delivery
-from edge.dialogue import Dialogue, expiry, on_loop_clock, ping
+from edge.dialogue import Dialogue, expiry, on_loop_clock
 from edge.intake import Intake
+from edge.listener import DEAF
 from edge.node import Node
 from edge.reads import unread
 from edge.roster import Roster
+from edge.tasks import Tasks
 from edge.websocket import EdgeProtocol
 from shared.bus import BusError
 from shared.clock import now_us, rfc3339
@@ -39,15 +42,26 @@ RETRY_AFTER_MS = 1000
 _log = structlog.get_logger()
 
 
-class _Ended(Exception):
-    """The conversation is over: ends the task group."""
-
-
 class Connection:
-    """From the accepted upgrade to the lost connection. Listens to its socket and to its user."""
+    """From the accepted upgrade to the lost connection. Listens to its socket and to its user.
 
-    def __init__(self, node: Node, wire: EdgeProtocol, header_token: str | None) -> None:
+    Whoever is told `on_over` has to `leave`. In between there is a task only while something is waited for.
+    """
+
+    __slots__ = (
+        *("_began_s", "_delivery", "_dialogue", "_header_token", "_loop", "_name", "_node", "_on_over"),
+        *("_principal", "_roster", "_session", "_tasks", "wire"),
+    )
+
+    def __init__(
+        self,
+        node: Node,
+        wire: EdgeProtocol,
+        header_token: str | None,
+        on_over: Callable[[Connection], None],
+    ) -> None:
         self.wire = wire
+        self._on_over = on_over
         self._node = node
         self._header_token = header_token
         self._loop = asyncio.get_running_loop()
@@ -58,6 +72,9 @@ class Connection:
         self._delivery: Delivery | None = None
         self._roster: Roster | None = None
         self._dialogue: Dialogue | None = None
+        self._tasks = Tasks(self._failed)
+        wire.listener = self
+        wire.take = self._take_hello
 
     @property
     def events(self) -> int:
@@ -68,21 +85,6 @@ class Connection:
     def channels(self) -> int:
         """How many channels the session is attached to."""
         return len(self._delivery) if self._delivery is not None else 0
-
-    async def run(self) -> None:
-        """Returns when the connection is over."""
-        self.wire.listener = self
-        try:
-            async with asyncio.TaskGroup() as group:
-                await self._converse(group)
-                raise _Ended
-        except* _Ended:
-            pass
-        except* Exception as errors:  # noqa: BLE001  # the task boundary of a session
-            _log.error("connection.failed", session=self._name, exc_info=errors)
-            self.wire.close_with(wire_errors.INTERNAL, RETRY_AFTER_MS)
-        finally:
-            await self._leave()
 
     # ------------------------------------------------------------ called by the socket and the node
 
@@ -100,18 +102,24 @@ class Connection:
         if self._delivery is not None:
             self._delivery.flowing()
 
+    def over(self) -> None:
+        """No text comes any more."""
+        self._on_over(self)
+
     def lost(self) -> None:
         """The descriptor goes back to the kernel."""
         if self._delivery is not None:
             self._delivery.lost()
 
-    def tick(self, now_s: float) -> None:
-        """Once a second: what time demands (P8, P9)."""
+    def tick(self, now_s: float) -> float:
+        """What time demands (P8, P9); the time of the next tick, in seconds of the loop's clock."""
         verdict = self._session.verdict(now_s)
         if verdict is not None:
             self.close(verdict)
         elif self._delivery is not None and self._session.ping_due(now_s):
-            self._delivery.send(ping(self._delivery.heads(HEADS_OF_PING)))
+            ping = codec.ping(self._delivery.heads(HEADS_OF_PING), rfc3339(now_us()))
+            self.wire.write_now(codec.text_frame(ping))
+        return self._session.due_s(now_s)
 
     def close(self, code: CloseCode, retry_after_ms: int | None = None) -> None:
         """End the session with `bye` (P10)."""
@@ -139,25 +147,17 @@ class Connection:
 
     # ------------------------------------------------------------ hello
 
-    async def _converse(self, group: asyncio.TaskGroup) -> None:
-        first = await self.wire.receive()
-        if first is None:
-            return
+    def _take_hello(self, text: str) -> None:
+        """The first frame; what comes behind it waits for the welcome."""
+        self.wire.take = None
+        self._tasks.spawn(self._open(text))
+
+    async def _open(self, first: str) -> None:
         hello = self._hello(first)
-        if hello is None or not await self._open(hello, group):
-            return
-        assert self._dialogue is not None
-        intake = Intake(self.wire, self._session, self._dialogue, spawn=group.create_task)
-        try:
-            # What came behind the hello waits already; then frames are taken where they are read.
-            while self.wire.is_queueing and (text := await self.wire.receive()) is not None:
-                intake.take(text)
-            self.wire.take = intake.take
-            if await self.wire.receive() is not None:
-                raise AssertionError("frames do not come this way any more")
-        finally:
-            self.wire.take = None
-            self._dialogue.close()
+        if hello is not None and await self._welcomed(hello):
+            assert self._dialogue is not None
+            intake = Intake(self.wire, self._session, self._dialogue, spawn=self._tasks.spawn)
+            self.wire.hand_over(intake.take)
 
     def _hello(self, text: str) -> f.Hello | None:
         """The hello, with its principal accepted; None if the connection was closed instead."""
@@ -187,9 +187,9 @@ class Connection:
         self._write(codec.refusal(error))
         self.close(code)
 
-    async def _open(self, hello: f.Hello, group: asyncio.TaskGroup) -> bool:
+    async def _welcomed(self, hello: f.Hello) -> bool:
         """Attach the user's channels and say welcome; whether that worked."""
-        principal, node = self._principal, self._node
+        principal, node, spawn = self._principal, self._node, self._tasks.spawn
         assert principal is not None
         self._session.opened(self._loop.time(), on_loop_clock(principal.expires_s))
         delivery = Delivery(
@@ -198,7 +198,8 @@ class Connection:
             batch=hello.batch,
             replayer=node.replayer,
             replay_events_max=node.settings.replay_events_max,
-            on_lost=lambda key: roster.lost(key),  # noqa: PLW0108  # the roster comes next
+            on_lost=self._lose,
+            spawn=spawn,
         )
         roster = Roster(
             principal,
@@ -209,25 +210,17 @@ class Connection:
             rush=node.rush,
             page=node.settings.channels_page,
             channels_max=node.settings.subscriptions_max,
+            spawn=spawn,
         )
         self._delivery, self._roster = delivery, roster
-        self._dialogue = Dialogue(
-            node,
-            self.wire,
-            self._session,
-            roster,
-            principal,
-            spawn=group.create_task,
-        )
+        self._dialogue = Dialogue(node, self.wire, self._session, roster, principal, spawn=spawn)
         for channel, cursor in hello.cursors.items():
             roster.resume(channel, cursor)
         with node.rush.opening():
-            return await self._welcomed(principal, delivery, roster, group)
+            return await self._attached(principal, delivery, roster)
 
-    async def _welcomed(
-        self, principal: Principal, delivery: Delivery, roster: Roster, group: asyncio.TaskGroup
-    ) -> bool:
-        """Attach the first page of channels and say welcome, in one step; the rest follows in tasks."""
+    async def _attached(self, principal: Principal, delivery: Delivery, roster: Roster) -> bool:
+        """Attach the first page of channels and say welcome, in one step; the rest follows in a task."""
         node = self._node
         try:
             await node.users.listen(principal, self)
@@ -241,8 +234,7 @@ class Connection:
             return False
         delivery.send(self._welcome(principal, infos, more=more))
         roster.resume_listed()
-        group.create_task(delivery.run())
-        group.create_task(roster.run(pages))
+        self._tasks.spawn(roster.finish_list(pages))
         metrics.SESSIONS_OPENED.inc()
         _log.debug("connection.opened", session=self._name, channels=len(infos))
         return True
@@ -270,16 +262,29 @@ class Connection:
             more=more,
         )
 
-    # ------------------------------------------------------------ the end
-
     def _write(self, frame: BaseModel) -> None:
         self.wire.write(codec.text_frame(codec.encode(frame)))
 
-    async def _leave(self) -> None:
+    def _lose(self, key: ChannelKey) -> None:
+        assert self._roster is not None
+        self._roster.lost(key)
+
+    # ------------------------------------------------------------ the end
+
+    def _failed(self, error: Exception) -> None:
+        """The task boundary of a session: a bug ends it."""
+        _log.error("connection.failed", session=self._name, exc_info=error)
+        self.wire.close_with(wire_errors.INTERNAL, RETRY_AFTER_MS)
+
+    async def leave(self) -> None:
+        """Let go of everything; returns when no task of the session runs any more."""
         self._session.closing()
-        self.wire.listener = None
-        if self._delivery is not None:
+        self.wire.listener, self.wire.take = DEAF, None
+        if self._dialogue is not None and self._roster is not None and self._delivery is not None:
+            self._dialogue.close()
+            self._roster.close()
             self._delivery.close()
+        await self._tasks.end()
         if self._principal is not None:
             await self._node.users.unlisten(self._principal, self)
         code = self.wire.closed_with or 0

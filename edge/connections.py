@@ -18,13 +18,14 @@ from edge.core import wire_errors
 from edge.core.admission import Admission
 from edge.core.handshake import Upgrade
 from edge.core.limits import Rate
+from edge.core.rounds import Rounds
 from edge.door import Door
 from edge.node import Node
 from edge.websocket import EdgeProtocol
 from shared.errors import Forbidden, ParleyError, Unavailable
 
-TICK_MAX_S = 1.0
-TICKS_OF_HEARTBEAT = 8
+TICK_MAX_S = 0.5
+TICKS_OF_HEARTBEAT = 16
 SLICES = 20
 LAST_WORDS_S = 5.0
 LET_IN_S = 2.0
@@ -38,7 +39,12 @@ class Connections:
         self._node = node
         self.frame_bytes_max = node.settings.frame_bytes_max
         self.doors: dict[Door, float] = {}
-        self._open: dict[Connection, asyncio.Task[None]] = {}
+        self._every_s = min(TICK_MAX_S, node.settings.heartbeat_s / TICKS_OF_HEARTBEAT)
+        self._open: Rounds[Connection] = Rounds(asyncio.get_running_loop().time(), self._every_s)
+        """Each until it is over; what time demands of it is looked at when it may be due."""
+        self._leaving: dict[Connection, asyncio.Task[None]] = {}
+        self._on_over = self._over  # one for all
+        metrics.SUBSCRIPTIONS.set_function(lambda: sum(connection.channels for connection in self._open))
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
@@ -48,7 +54,7 @@ class Connections:
         )
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._open) + len(self._leaving)
 
     # ------------------------------------------------------------ called by the door
 
@@ -59,7 +65,7 @@ class Connections:
             raise Forbidden("pages of this origin may not connect", limit="origin")
         if self._draining:
             raise Unavailable("this edge is leaving", retry_after_ms=1000, limit="draining")
-        if len(self._open) >= settings.sessions_max:
+        if len(self) >= settings.sessions_max:
             raise Unavailable("this edge is full", retry_after_ms=5000, limit="sessions_max")
         self._admission.enter(asyncio.get_running_loop().time())
 
@@ -69,35 +75,38 @@ class Connections:
 
     def serve(self, wire: EdgeProtocol, upgrade: Upgrade) -> None:
         """A connection was opened: it is served to its end."""
-        connection = Connection(self._node, wire, bearer(upgrade.authorization))
-        self._open[connection] = asyncio.create_task(self._served(connection))
+        now_s = asyncio.get_running_loop().time()
+        connection = Connection(self._node, wire, bearer(upgrade.authorization), self._on_over)
+        self._open.put(connection, connection.tick(now_s))
         self._empty.clear()
 
-    async def _served(self, connection: Connection) -> None:
+    def _over(self, connection: Connection) -> None:
+        self._open.drop(connection)
+        self._leaving[connection] = asyncio.create_task(self._left(connection))
+
+    async def _left(self, connection: Connection) -> None:
         try:
-            await connection.run()
+            await connection.leave()
         finally:
-            del self._open[connection]
-            if not self._open:
+            del self._leaving[connection]
+            if not len(self):
                 self._empty.set()
 
     async def tick(self) -> None:
         """Heartbeats and deadlines of all sessions, for ever."""
         loop = asyncio.get_running_loop()
-        every_s = min(TICK_MAX_S, self._node.settings.heartbeat_s / TICKS_OF_HEARTBEAT)
         while True:
-            await asyncio.sleep(every_s)
+            await asyncio.sleep(self._every_s)
             now_s = loop.time()
-            channels = 0
-            for connection in tuple(self._open):
-                connection.tick(now_s)
-                channels += connection.channels
+            for connection in self._open.take(now_s):
+                due_s = connection.tick(now_s)
+                if connection not in self._leaving:
+                    self._open.put(connection, due_s)
             for door, since_s in tuple(self.doors.items()):
                 if now_s - since_s < self._node.settings.hello_deadline_s:
                     break
                 door.too_slow()
-            metrics.SESSIONS.set(len(self._open))
-            metrics.SUBSCRIPTIONS.set(channels)
+            metrics.SESSIONS.set(len(self))
 
     async def let_in(self) -> None:
         """Hear who came before the shared port was closed, for a moment: none of them is refused."""
@@ -127,6 +136,6 @@ class Connections:
             async with asyncio.timeout(LAST_WORDS_S):
                 await self._empty.wait()
         except TimeoutError:
-            for connection in tuple(self._open):
+            for connection in (*self._open, *self._leaving):
                 connection.wire.abort()
         _log.info("edge.drained")

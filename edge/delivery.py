@@ -1,9 +1,9 @@
 """A session's channels: live events straight from the feeds, everything else from the session's cursors.
 
 A live channel sits in a row of its feed's audience, which writes bytes that all recipients share. A channel
-that is not live (its socket was full, or the client asked for older events) stands aside and is fed by `run`,
-page by page, as fast as the socket drains: a slow reader costs one page of memory and loses nothing. The
-rules are in `core.subscriptions`; here is what acts on them.
+that is not live (its socket was full, or the client asked for older events) stands aside and is fed by a
+task, page by page, as fast as the socket drains: a slow reader costs one page of memory and loses nothing.
+The rules are in `core.subscriptions`; here is what acts on them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from edge.fanout import Flush, frames_of
 from edge.feed import Feed
 from edge.held import Held
 from edge.replayer import Replayed, Replayer
+from edge.tasks import Errand, Work
 from edge.websocket import EdgeProtocol
 from shared.errors import OutcomeUnknown, Unavailable
 from shared.ids import ChannelId, ChannelKey, Seq, UserId
@@ -38,6 +39,11 @@ _log = structlog.get_logger()
 class Delivery:
     """The channels of one session."""
 
+    __slots__ = (
+        *("_feeding", "_held", "_on_lost", "_replay_events_max", "_replayer", "_rotation"),
+        *("batch", "events", "user", "wire"),
+    )
+
     def __init__(
         self,
         wire: EdgeProtocol,
@@ -47,6 +53,7 @@ class Delivery:
         replayer: Replayer,
         replay_events_max: int,
         on_lost: Callable[[ChannelKey], None],
+        spawn: Callable[[Work], object],
     ) -> None:
         self.user = user
         self.events = 0
@@ -56,7 +63,7 @@ class Delivery:
         self._replay_events_max = replay_events_max
         self._held: dict[ChannelKey, Held] = {}
         self._on_lost = on_lost
-        self._work = asyncio.Event()
+        self._feeding = Errand(self._feed_all, spawn)
         self._rotation = 0
 
     def __len__(self) -> int:
@@ -86,7 +93,7 @@ class Delivery:
             held.rise()
             feed.attach(held)
             held.sub.renewed(feed.head)
-            self._work.set()
+            self._feeding.ask()
             return
         if held is not None:
             held.leave()
@@ -95,7 +102,7 @@ class Delivery:
         feed.attach(held)
         if held.sub.cursor < feed.head:
             held.sub.behind()
-            self._work.set()
+            self._feeding.ask()
         held.sit()
 
     def lost(self) -> None:
@@ -105,6 +112,7 @@ class Delivery:
 
     def close(self) -> None:
         """The session ends: no feed calls this any more."""
+        self._feeding.end()
         for held in self._held.values():
             held.leave()
         self._held.clear()
@@ -132,7 +140,7 @@ class Delivery:
         if held.sub.mode is not Mode.LIVE:
             if was_live:
                 metrics.LAGGING.inc()
-            self._work.set()
+            self._feeding.ask()
         elif held.sub.over:
             self._ended(held)
         else:
@@ -162,38 +170,37 @@ class Delivery:
         else:
             held.sub.asked(cursor.seq)
             if self.wire.is_laden or not self._fed_from_ring(held):
-                self._work.set()
+                self._feeding.ask()
 
     def heads(self, count: int) -> dict[ChannelId, Seq]:
         """Heads of the next `count` channels in rotation, for the heartbeat (P8).
 
         Of channels that are live only: the others' events are on their way anyway.
         """
-        keys = list(self._held)
-        start = self._rotation % max(1, len(keys))
-        chosen = (keys[start:] + keys[:start])[:count]
-        self._rotation = start + len(chosen)
-        helds = [self._held[key] for key in chosen]
+        if len(self._held) <= count:
+            helds = list(self._held.values())
+        else:
+            keys = list(self._held)
+            start = self._rotation % len(keys)
+            chosen = (keys[start:] + keys[:start])[:count]
+            self._rotation = start + len(chosen)
+            helds = [self._held[key] for key in chosen]
         return {held.feed.key.channel: held.reached for held in helds if held.sub.mode is Mode.LIVE}
 
     def flowing(self) -> None:
         """The socket has drained."""
         if any(held.sub.mode is not Mode.LIVE for held in self._held.values()):
-            self._work.set()
+            self._feeding.ask()
 
-    async def run(self) -> None:
-        """Feed what is not live, until the session ends."""
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            for held in [held for held in self._held.values() if held.sub.mode is not Mode.LIVE]:
-                try:
-                    await self._feed(held)
-                    held.failing_since_s = None
-                except (Unavailable, OutcomeUnknown) as error:
-                    self._failed(held, error)
-                if held.sub.over:
-                    self._ended(held)
+    async def _feed_all(self) -> None:
+        for held in [held for held in self._held.values() if held.sub.mode is not Mode.LIVE]:
+            try:
+                await self._feed(held)
+                held.failing_since_s = None
+            except (Unavailable, OutcomeUnknown) as error:
+                self._failed(held, error)
+            if held.sub.over:
+                self._ended(held)
 
     async def _feed(self, held: Held) -> None:
         """Up to the head. What is asked, or ends, while something is awaited counts from the next step on."""
@@ -254,7 +261,7 @@ class Delivery:
             held.failing_since_s = loop.time()
             _log.warning("delivery.starved", error=error.message)
         if loop.time() - held.failing_since_s < PATIENCE_S:
-            loop.call_later(RETRY_S, self._work.set)
+            loop.call_later(RETRY_S, self._feeding.ask)
             return
         held.failing_since_s = None
         reached = held.sub.cursor

@@ -30,7 +30,7 @@ from edge.websocket import EdgeProtocol
 from shared import telemetry
 from shared.clock import now_us, rfc3339
 from shared.errors import BadRequest, ParleyError, Unauthorized
-from shared.ids import ChannelId, ChannelKey, Seq
+from shared.ids import ChannelId, ChannelKey
 
 _NEW_CHANNEL = ChannelId("")
 """The lane of creations, which are about no channel yet."""
@@ -43,6 +43,11 @@ _Command = f.WritingCommand | f.ReadCommand | f.TypingCommand
 
 class Dialogue:
     """The frames of one session. Times are seconds of the loop's clock."""
+
+    __slots__ = (
+        *("_bucket", "_lanes", "_loop", "_node", "_order", "_roster", "_session", "_wire"),
+        *("commands", "principal"),
+    )
 
     def __init__(
         self,
@@ -62,15 +67,11 @@ class Dialogue:
         self._roster = roster
         self._loop = asyncio.get_running_loop()
         self._order = Order()
-        settings = node.settings
         self._lanes: Lanes[_Command] = Lanes(
-            self._work, in_flight_max=settings.commands_in_flight, spawn=spawn
+            self._work, in_flight_max=node.settings.commands_in_flight, spawn=spawn
         )
-        self._bucket = Bucket(
-            "connection",
-            Rate(settings.connection_rate, settings.connection_burst),
-            at_s=self._loop.time(),
-        )
+        self._bucket: Bucket | None = None
+        """Made for the first command: it starts full."""
 
     def close(self) -> None:
         """The session ends: what is queued is not begun any more."""
@@ -111,7 +112,7 @@ class Dialogue:
             case f.Hello():
                 raise BadRequest("hello was said already")
             case f.Probe():
-                self._write(ping({}, frame.id))
+                self._write(s.Ping(id=frame.id, heads={}, server_time=rfc3339(now_us())))
             case f.Refresh():
                 self._refresh(frame)
             case f.Resume():
@@ -129,6 +130,10 @@ class Dialogue:
         if principal.may_import:
             return
         now_s = self._loop.time()
+        if self._bucket is None:
+            settings = self._node.settings
+            rate = Rate(settings.connection_rate, settings.connection_burst)
+            self._bucket = Bucket("connection", rate, at_s=now_s)
         user = self._node.user_buckets.of(UserKey(principal.workspace, principal.user), now_s)
         take_all(now_s, self._bucket, user)
 
@@ -254,11 +259,6 @@ class Dialogue:
 
     def _write(self, frame: BaseModel) -> None:
         self._wire.write(codec.text_frame(codec.encode(frame)))
-
-
-def ping(heads: dict[ChannelId, Seq], correlated: str | None = None) -> s.Ping:
-    """A heartbeat, or the answer to a client's own (P8)."""
-    return s.Ping(id=correlated, heads=heads, server_time=rfc3339(now_us()))
 
 
 def expiry(principal: Principal) -> str | None:

@@ -43,14 +43,16 @@ class _Lane(Generic[Item]):
 class Lanes(Generic[Item]):
     """The lanes of one session."""
 
+    __slots__ = ("_closed", "_in_flight", "_in_flight_max", "_lanes", "_room", "_spawn", "_work")
+
     def __init__(self, work: Work[Item], *, in_flight_max: int, spawn: Spawn) -> None:
         self._work = work
         self._in_flight_max = in_flight_max
         self._spawn = spawn
         self._lanes: dict[ChannelId, _Lane[Item]] = {}
         self._in_flight = 0
-        self._room = asyncio.Event()
-        self._room.set()
+        self._room: asyncio.Event | None = None
+        """Made by the first who waits for it."""
         self._closed = False
 
     @property
@@ -60,14 +62,15 @@ class Lanes(Generic[Item]):
 
     async def room(self) -> None:
         """Returns when `put` may be called."""
-        await self._room.wait()
+        while self.is_full:
+            if self._room is None:
+                self._room = asyncio.Event()
+            await self._room.wait()
 
     def put(self, channel: ChannelId, item: Item) -> None:
         """Decide about an item now, or queue it behind the channel's others."""
         assert not self.is_full, "wait for room first"
         self._in_flight += 1
-        if self.is_full:
-            self._room.clear()
         lane = self._lanes.get(channel)
         if lane is None:
             lane = self._lanes[channel] = _Lane(deque(maxlen=self._in_flight_max))
@@ -123,7 +126,9 @@ class Lanes(Generic[Item]):
 
     def _ended(self) -> None:
         self._in_flight -= 1
-        self._room.set()
+        if self._room is not None:
+            self._room.set()
+            self._room = None
 
 
 async def fail(error: Exception) -> None:

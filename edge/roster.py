@@ -8,7 +8,7 @@ channel attached and the client told, both in one step, so that no event falls i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -23,6 +23,7 @@ from edge.feed import Feed
 from edge.feeds import Feeds
 from edge.reads import Reads
 from edge.rush import Rush
+from edge.tasks import Errand, Work
 from shared.bus import BusError
 from shared.errors import OutcomeUnknown, Unavailable
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq
@@ -51,6 +52,11 @@ class _Proposal:
 class Roster:
     """The memberships of one session."""
 
+    __slots__ = (
+        *("_channels_max", "_considering", "_cursors", "_delivery", "_directory", "_feeds", "_listed"),
+        *("_page", "_principal", "_proposals", "_reads", "_rush"),
+    )
+
     def __init__(
         self,
         principal: Principal,
@@ -62,6 +68,7 @@ class Roster:
         rush: Rush,
         page: int,
         channels_max: int,
+        spawn: Callable[[Work], object],
     ) -> None:
         self._principal = principal
         self._delivery = delivery
@@ -74,7 +81,11 @@ class Roster:
         self._cursors: dict[ChannelKey, CursorFrame] = {}
         self._listed = False
         self._proposals: dict[ChannelKey, _Proposal] = {}
-        self._work = asyncio.Event()
+        self._considering = Errand(self._consider, spawn)
+
+    def close(self) -> None:
+        """The session ends: no proposal is considered any more."""
+        self._considering.end()
 
     # ------------------------------------------------------------ proposals, synchronous
 
@@ -107,8 +118,13 @@ class Roster:
         if key not in self._proposals and len(self._proposals) >= self._channels_max:
             _log.warning("roster.full", channels_max=self._channels_max)
             return None
-        self._work.set()
+        self._consider_soon()
         return self._proposals.setdefault(key, _Proposal())
+
+    def _consider_soon(self) -> None:
+        """Once the client knows the list."""
+        if self._listed:
+            self._considering.ask()
 
     # ------------------------------------------------------------ the list
 
@@ -144,8 +160,8 @@ class Roster:
         for key in [key for key in self._cursors if key in self._delivery]:
             self._delivery.resume(key, self._cursors.pop(key))
 
-    async def run(self, rest: AsyncIterator[tuple[list[ChannelKey], bool]]) -> None:
-        """Send the other pages, then follow what changes, until the session ends."""
+    async def finish_list(self, rest: AsyncIterator[tuple[list[ChannelKey], bool]]) -> None:
+        """Send the other pages; from then on what changes is followed."""
         while not await self._told(rest):
             await asyncio.sleep(RETRY_S)
             rest = self._directory.pages(self._principal, self._page)
@@ -153,10 +169,7 @@ class Roster:
         for key, cursor in self._cursors.items():
             self.resume(key.channel, cursor)
         self._cursors.clear()
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            await self._consider()
+        self._considering.ask()
 
     async def _told(self, rest: AsyncIterator[tuple[list[ChannelKey], bool]]) -> bool:
         """Send these pages; False if they could not be read. Begun anew, what was told is left out."""
@@ -186,7 +199,7 @@ class Roster:
             except (Unavailable, BusError) as error:
                 _log.warning("roster.postponed", channels=len(chosen), error=error.message)
                 self._proposals = {**chosen, **self._proposals}
-                asyncio.get_running_loop().call_later(RETRY_S, self._work.set)
+                asyncio.get_running_loop().call_later(RETRY_S, self._considering.ask)
                 return
 
     async def _settled(self, feed: Feed, proposal: _Proposal) -> None:

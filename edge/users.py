@@ -7,7 +7,8 @@ markers show with the next one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -49,7 +50,7 @@ class Listener(Protocol):
 
 @dataclass(slots=True)
 class _Presence:
-    listeners: set[Listener] = field(default_factory=set)
+    listeners: list[Listener]
     subscription: Subscription | None = None
 
 
@@ -65,11 +66,11 @@ class Users:
         key = UserKey(principal.workspace, principal.user)
         found = self._present.get(key)
         if found is not None:
-            found.listeners.add(listener)
+            found.listeners.append(listener)
             return
-        present = self._present[key] = _Presence({listener})
+        present = self._present[key] = _Presence([listener])
         subject = user_subject(key.workspace, key.user, "*")
-        subscription = await self._bus.subscribe(subject, lambda message: _tell(present, message))
+        subscription = await self._bus.subscribe(subject, partial(_tell, present))
         if self._present.get(key) is present:
             present.subscription = subscription
         else:  # everybody left meanwhile
@@ -79,9 +80,9 @@ class Users:
         """The session ends. Harmless if it never listened."""
         key = UserKey(principal.workspace, principal.user)
         present = self._present.get(key)
-        if present is None:
+        if present is None or listener not in present.listeners:
             return
-        present.listeners.discard(listener)
+        present.listeners.remove(listener)
         if not present.listeners:
             del self._present[key]
             if present.subscription is not None:

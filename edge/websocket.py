@@ -25,7 +25,7 @@ from edge.core.frame_stream import FrameStream
 from edge.core.goodbye import STANDARD, bye_frame
 from edge.core.wire_errors import CloseCode
 from edge.descriptors import FREE
-from edge.listener import Listener
+from edge.listener import DEAF, Listener
 
 CLOSE_DEADLINE_S = 5.0
 """From the first sign of a close until the connection is cut, whatever the peer does."""
@@ -40,12 +40,17 @@ FRAMES_OF_READ_MAX = 65_536
 class EdgeProtocol(asyncio.Protocol):
     """One connection. Everything public here runs on the loop and never blocks."""
 
+    __slots__ = (
+        *("_abort_timer", "_connections", "_drained", "_frames", "_inbox", "_is_over", "_is_reading"),
+        *("_unsent", "closed_with", "fd", "is_flowing", "listener", "loop", "take", "transport"),
+    )
+
     def __init__(self, connections: set[Any], *, frame_bytes_max: int) -> None:
         self.loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # until `connection_made`
-        self.listener: Listener | None = None
+        self.listener: Listener = DEAF
         self.take: Callable[[str], None] | None = None
-        """Who takes frames where they are read; without it they wait for `receive`."""
+        """Who takes frames where they are read; without it they wait for `hand_over`."""
         self.closed_with: int | None = None
         self.is_flowing = True
         """Whether the kernel has taken everything that was written."""
@@ -55,10 +60,9 @@ class EdgeProtocol(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self.fd = descriptors.NONE
         """The plain socket, as long as it is ours alone to write to."""
-        self._inbox: deque[str] = deque(maxlen=FRAMES_OF_READ_MAX)
+        self._inbox: deque[str] | None = None
         self._is_over = False
         self._is_reading = True
-        self._news: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
 
@@ -88,13 +92,12 @@ class EdgeProtocol(asyncio.Protocol):
                 self._drained = self.loop.create_future()
             await asyncio.shield(self._drained)
 
-    async def receive(self) -> str | None:
-        """The next text; None when the conversation is over."""
-        while not self._inbox and not self._is_over:
-            self.resume_reading()
-            self._news = self.loop.create_future()
-            await self._news
-        return self._inbox.popleft() if self._inbox and not self._is_over else None
+    def hand_over(self, take: Callable[[str], None]) -> None:
+        """Give `take` the texts that wait, and from now on each where it is read."""
+        self.take, inbox, self._inbox = take, self._inbox or (), None
+        self.resume_reading()
+        for text in inbox:
+            self._on_text(text)
 
     def write(self, frames: bytes) -> None:
         """Write whole frames, together with what else comes up in this turn of the loop.
@@ -105,6 +108,13 @@ class EdgeProtocol(asyncio.Protocol):
             self.loop.call_soon(self.flush)
             FREE[self.fd] = False
         self._unsent.append(frames)
+
+    def write_now(self, frames: bytes) -> None:
+        """As `write`, for what has nothing to wait for in this turn."""
+        if FREE[self.fd]:
+            self._put(frames)
+        else:
+            self.write(frames)
 
     def write_rest(self, rest: bytes) -> None:
         """What the kernel did not take of frames that were written past this object."""
@@ -153,11 +163,6 @@ class EdgeProtocol(asyncio.Protocol):
         """Cut the connection now."""
         self.transport.abort()
 
-    @property
-    def is_queueing(self) -> bool:
-        """Whether frames wait for `receive`."""
-        return bool(self._inbox) and not self._is_over
-
     def pause_reading(self) -> None:
         """Leave what the client sends in its socket."""
         if self._is_reading and not self.transport.is_closing():
@@ -180,15 +185,14 @@ class EdgeProtocol(asyncio.Protocol):
         found = self.transport.get_extra_info("socket")
         if found is not None:
             socket_options.bound(found)
-            if self.transport.get_extra_info("sslcontext") is None:
-                self.fd = found.fileno()
-                descriptors.register(self.fd)
-                self._tell_free()
+        if found is not None and self.transport.get_extra_info("sslcontext") is None:
+            self.fd = found.fileno()
+            descriptors.register(self.fd)
+            self._tell_free()
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrived."""
-        if self.listener is not None:
-            self.listener.heard()
+        self.listener.heard()
         frames = self._frames
         for text in frames.feed(data):
             self._on_text(text)
@@ -205,23 +209,22 @@ class EdgeProtocol(asyncio.Protocol):
         if self.take is not None:
             self.take(text)
             return
+        if self._inbox is None:
+            self._inbox = deque(maxlen=FRAMES_OF_READ_MAX)
         self._inbox.append(text)
         self.pause_reading()
-        self._tell()
 
     def pause_writing(self) -> None:
         """The kernel did not take everything."""
         self.is_flowing = False
         self._tell_free()
-        if self.listener is not None:
-            self.listener.stalled()
+        self.listener.stalled()
 
     def resume_writing(self) -> None:
         """The kernel has everything."""
         self._flows()
         self._tell_free()
-        if self.listener is not None:
-            self.listener.flowing()
+        self.listener.flowing()
 
     def _closed(self, code: int) -> None:
         """The peer closes, or answers our close."""
@@ -244,9 +247,8 @@ class EdgeProtocol(asyncio.Protocol):
             self._put(b"".join(self._unsent))
         self._unsent.clear()
         self._flush_control()
-        self._is_over = True
+        self._conclude()
         self._tell_free()
-        self._tell()
         self.resume_reading()
         self._abort_later()
 
@@ -257,9 +259,11 @@ class EdgeProtocol(asyncio.Protocol):
             self.flush()
             self.transport.write(data)
 
-    def _tell(self) -> None:
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
+    def _conclude(self) -> None:
+        """Nothing that comes is heard any more."""
+        if not self._is_over:
+            self._is_over = True
+            self.listener.over()
 
     def shutdown(self) -> None:
         """uvicorn stops. `drain` has moved the sessions away; who is left hears why."""
@@ -273,16 +277,14 @@ class EdgeProtocol(asyncio.Protocol):
         """The connection is gone."""
         FREE[self.fd] = False
         self.fd = descriptors.NONE  # the number may be somebody else's soon
-        if self.listener is not None:
-            self.listener.lost()
+        self.listener.lost()
         self._connections.discard(self)
         if self._abort_timer is not None:
             self._abort_timer.cancel()
             self._abort_timer = None
-        self._is_over = True
+        self._conclude()
         self._unsent.clear()
         self._flows()
-        self._tell()
 
     def _flows(self) -> None:
         self.is_flowing = True

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -31,6 +31,9 @@ _SURROGATE = re.compile(r"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
 _NO_SUCH_TYPE = "union_tag_invalid"
 _NOT_UNICODE = "string_unicode"
 _FIN_TEXT = 0x81
+
+PONGS = frozenset({'{"type":"pong"}', '{"type": "pong"}'})
+"""How clients write it. It says nothing but that it came (P8): written like this it need not be read."""
 
 
 def read(text: str | bytes) -> dict[str, object]:
@@ -76,6 +79,11 @@ def ack(command: CommandId, channel: ChannelId, seq: Seq, ts: str, *, duplicate:
     """The JSON of an `Ack`, which goes out with every command: a third of what the model costs."""
     fields = {"id": command, "channel": channel, "seq": seq, "ts": ts, "duplicate": duplicate}
     return orjson.dumps({"type": "ack", **fields})
+
+
+def ping(heads: Mapping[ChannelId, Seq], server_time: str) -> bytes:
+    """The JSON of a `Ping` that nobody asked for: every session is sent one all the time."""
+    return orjson.dumps({"type": "ping", "heads": heads, "server_time": server_time})
 
 
 def refusal(error: ParleyError, correlated: str | None = None) -> Error:

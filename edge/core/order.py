@@ -33,6 +33,8 @@ class _Hold:
 class Order:
     """The channels of one session that wait for a postponed command."""
 
+    __slots__ = ("_holds",)
+
     def __init__(self) -> None:
         self._holds: dict[ChannelId, _Hold] = {}
 

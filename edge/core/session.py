@@ -49,9 +49,19 @@ class Timing:
     def __post_init__(self) -> None:
         assert 0 < self.heartbeat_s <= HEARTBEAT_MAX_S, "P8: at least every 25 s"
 
+    @property
+    def rhythm_s(self) -> float:
+        """Nothing that begins in an open session is due sooner than this."""
+        return min(self.heartbeat_s, self.stall_limit_s, self.token_grace_s)
+
 
 class Session:
     """The state machine of one session."""
+
+    __slots__ = (
+        *("_born_s", "_expires_s", "_heard_s", "_held", "_pinged_s", "_stalled_s", "_timing"),
+        "state",
+    )
 
     def __init__(self, now_s: float, timing: Timing) -> None:
         self.state = State.NEW
@@ -119,6 +129,26 @@ class Session:
         if not self._held and silence_s >= SILENCE_INTERVALS * self._timing.heartbeat_s:
             return wire_errors.HEARTBEAT_TIMEOUT
         return None
+
+    def due_s(self, now_s: float) -> float:
+        """When to ask `verdict` and `ping_due` again: before that, neither says anything new.
+
+        What begins meanwhile (a stall, a newer token) is due a rhythm later at the earliest, so whoever is
+        asked in that rhythm is asked in time.
+        """
+        due_s = now_s + self._timing.rhythm_s
+        if self.state is State.NEW:
+            return min(due_s, self._born_s + self._timing.hello_deadline_s)
+        if self.state is State.CLOSING:
+            return due_s
+        due_s = min(due_s, self._pinged_s + self._timing.heartbeat_s)
+        if self._expires_s is not None:
+            due_s = min(due_s, self._expires_s + self._timing.token_grace_s)
+        if self._stalled_s is not None:
+            due_s = min(due_s, self._stalled_s + self._timing.stall_limit_s)
+        if not self._held:
+            due_s = min(due_s, self._heard_s + SILENCE_INTERVALS * self._timing.heartbeat_s)
+        return due_s
 
     def _expect(self, state: State) -> None:
         if self.state is not state:

@@ -20,6 +20,7 @@ from tests.bench.system import System, running
 NAME = "idle"
 SESSIONS = 1000
 RSS_MB_MAX = 120.0
+KB_PER_SESSION_MAX = 12.0
 SETTLE_S = 2.0
 WATCH_S = 4.0
 CHANNEL = "lobby"
@@ -56,7 +57,7 @@ async def measure(repetitions: int) -> list[Figure]:
     case = f"{SESSIONS:,} silent sessions in one channel"
     return [
         *alone,
-        figure("RSS per session", "KB", lambda sample: sample.kb_per_session),
+        figure("RSS per session", "KB", lambda sample: sample.kb_per_session, KB_PER_SESSION_MAX),
         figure("RSS of the edge", "MB", lambda sample: sample.rss_full_mb),
         figure("CPU to accept one", "us", lambda sample: sample.cpu_us_per_session),
         figure(

@@ -18,6 +18,7 @@ from edge.delivery import Delivery
 from edge.feed import Feed
 from edge.feeds import FeedLimits, Feeds
 from edge.replayer import Replayer
+from edge.tasks import Tasks
 from edge.websocket import EdgeProtocol
 from shared.bus import Bus
 from shared.events import MemberInvited, MemberRemoved
@@ -43,6 +44,8 @@ class Member:
         self.inside, self.client = socket.socketpair()
         self.client.setblocking(False)
         self.wire = EdgeProtocol(set(), frame_bytes_max=1000)
+        self._failures: list[Exception] = []
+        self._tasks = Tasks(self._failures.append)
         self.delivery = Delivery(
             self.wire,
             user,
@@ -50,10 +53,10 @@ class Member:
             replayer=Replayer(Archive(bus, 2)),
             replay_events_max=10_000,
             on_lost=lambda _: None,
+            spawn=self._tasks.spawn,
         )
         self.wire.listener = self
         self.first = 0
-        self._feeder: asyncio.Task[None] | None = None
         self._bytes = b""
         self._events: list[tuple[str, int]] = []
 
@@ -62,16 +65,14 @@ class Member:
         await asyncio.get_running_loop().connect_accepted_socket(lambda: self.wire, self.inside)
         self.delivery.attach(feed)
         self.first = feed.head + 1
-        self._feeder = asyncio.create_task(self.delivery.run())
 
     async def leave(self) -> None:
         """End, as a lost connection does."""
         self.wire.abort()
         self.client.close()
         self.delivery.close()
-        if self._feeder is not None:
-            self._feeder.cancel()
-            await asyncio.gather(self._feeder, return_exceptions=True)
+        await self._tasks.end()
+        assert not self._failures
 
     def events(self) -> list[tuple[str, int]]:
         """Channel and seq of everything that the client can read by now, of all reads so far."""
@@ -94,6 +95,9 @@ class Member:
     def flowing(self) -> None:
         """As a connection has it."""
         self.delivery.flowing()
+
+    def over(self) -> None:
+        """Whoever ends it calls `leave`."""
 
     def lost(self) -> None:
         """As a connection has it."""

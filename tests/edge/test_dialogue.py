@@ -9,7 +9,7 @@ import time
 import pytest
 
 from shared.ids import new_command_id
-from tests.support.peer import Peer, new_id
+from tests.support.peer import Peer, new_id, token
 from tests.support.stack import Stack
 
 BAD_FRAMES = {
@@ -110,6 +110,23 @@ async def test_same_id_is_the_same_message_on_any_edge(stack: Stack) -> None:
         assert (again["seq"], again["ts"], again["duplicate"]) == (2, first["ts"], True)
         await other.send({**command, "text": "twice"})
         assert (await other.answer(str(command["id"])))["code"] == "conflict"
+
+
+async def test_frames_behind_the_hello_are_answered_in_order(stack: Stack) -> None:
+    """A client need not wait for its welcome: all that it says behind the hello is done, in order (P13)."""
+    async with Peer.opened(stack.url, "hasty") as peer:
+        await peer.do("create_channel", kind="public", name="h", channel="hasty")
+    ids = [new_id() for _ in range(200)]
+    async with Peer.connect(stack.url) as peer:
+        await peer.send({"type": "hello", "token": token("hasty")})
+        for command in ids:
+            await peer.send({"type": "send", "id": command, "channel": "hasty", "text": command})
+        acks = [await peer.answer(command) for command in ids]
+    refused = {(ack["code"], ack.get("limit")) for ack in acks if ack["type"] == "error"}
+    assert refused <= {("rate_limited", "connection"), ("rate_limited", "user"), ("unavailable", "order")}
+    seqs = [ack["seq"] for ack in acks if ack["type"] == "ack"]
+    assert len(seqs) >= 10
+    assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
 
 
 async def test_pipelined_sends_keep_their_order(stack: Stack) -> None:

@@ -23,6 +23,7 @@ from edge.reads import Reads
 from edge.replayer import Replayer
 from edge.roster import Roster
 from edge.rush import Rush
+from edge.tasks import Work
 from edge.websocket import EdgeProtocol
 from shared.bus import BusError
 from shared.errors import OutcomeUnknown, Unavailable
@@ -219,6 +220,7 @@ class Session:
             replayer=Replayer(cast(Archive, archives)),
             replay_events_max=REPLAY_EVENTS_MAX,
             on_lost=self._lost,
+            spawn=self._spawn,
         )
         self.roster = Roster(
             Principal(client.user, WORKSPACE),
@@ -229,6 +231,7 @@ class Session:
             rush=cast(Rush, None),
             page=10,
             channels_max=100,
+            spawn=self._spawn,
         )
 
     async def run(self, keys: list[ChannelKey], cursors: dict[ChannelId, Place]) -> None:
@@ -245,9 +248,10 @@ class Session:
         self.delivery.send(Channels(channels=infos, more=False))
         self.roster.resume_listed()
         self.is_open = True
-        works = Current.works
-        works.add(self.delivery.run(), self)
-        works.add(self.roster.run(_nothing_more()), self)
+        self._spawn(self.roster.finish_list(_nothing_more()))
+
+    def _spawn(self, work: Work) -> None:
+        Current.works.add(work, self)
 
     def _lost(self, key: ChannelKey) -> None:
         self.roster.lost(key)
@@ -261,6 +265,7 @@ class Session:
     def close(self) -> None:
         """The connection is gone."""
         Current.works.end(self)
+        self.roster.close()
         self.delivery.close()
         self.client.lost_connection()
 

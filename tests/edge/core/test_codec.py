@@ -13,7 +13,7 @@ from websockets.frames import Opcode
 from websockets.streams import StreamReader
 
 from edge.core import codec
-from edge.core.frames import ClientFrame, Send
+from edge.core.frames import ClientFrame, Pong, Send
 from edge.core.server_frames import Ack, Ping
 from shared.errors import BadFrame, BadRequest, InvalidId, InvalidText, ParleyError, RateLimited, UnknownType
 from shared.ids import ChannelId, CommandId, Seq
@@ -193,3 +193,15 @@ def _payloads(frames: bytes) -> list[bytes]:
             payloads.append(bytes(done.value.data))
         except EOFError:
             return payloads
+
+
+def test_a_ping_is_the_models() -> None:
+    """The heartbeat's short cut writes what the model would."""
+    heads = {ChannelId("a"): Seq(3), ChannelId("b"): Seq(2**53 - 1)}
+    for known in (heads, {}):
+        assert codec.ping(known, "t") == codec.encode(Ping(heads=known, server_time="t"))
+
+
+def test_a_pong_that_is_not_read_is_one() -> None:
+    """What is taken for a pong by its spelling is one by its meaning."""
+    assert {type(codec.parse(text)) for text in codec.PONGS} == {Pong}

@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 
 from edge.core import wire_errors
 from edge.core.session import SILENCE_INTERVALS, Session, State, Timing, WrongTransition
+from edge.core.wire_errors import CloseCode
 
 TIMING = Timing(heartbeat_s=10, stall_limit_s=30, hello_deadline_s=8, token_grace_s=5)
+Said = tuple[float, CloseCode | None, bool]
+"""A moment, the verdict, and whether a ping was due."""
+
 SILENT_S = SILENCE_INTERVALS * TIMING.heartbeat_s
 
 
@@ -20,6 +24,11 @@ def opened(now_s: float = 0.0, expires_s: float | None = None) -> Session:
     session = Session(now_s, TIMING)
     session.opened(now_s, expires_s)
     return session
+
+
+def fields(session: Session) -> dict[str, object]:
+    """Everything that a session knows."""
+    return {name: getattr(session, name) for name in Session.__slots__}
 
 
 def test_hello_has_a_deadline() -> None:
@@ -118,14 +127,14 @@ def test_wrong_transitions_raise_and_change_nothing(state: State) -> None:
     session = Session(0.0, TIMING) if state is State.NEW else opened(expires_s=50.0)
     if state is State.CLOSING:
         session.closing()
-    before = dict(vars(session))
+    before = fields(session)
     if state is not State.NEW:
         with pytest.raises(WrongTransition):
             session.opened(1.0, None)
     if state is not State.OPEN:
         with pytest.raises(WrongTransition):
             session.refreshed(None)
-    assert vars(session) == before
+    assert fields(session) == before
 
 
 @pytest.mark.parametrize("heartbeat_s", [0, -1, 25.1])
@@ -153,3 +162,50 @@ def test_lively_client_is_never_closed(steps: list[tuple[str, float]]) -> None:
             due = session.ping_due(now_s)
             assert due == (now_s - pinged_s >= TIMING.heartbeat_s)
             pinged_s = now_s if due else pinged_s
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["wait", "open", "heard", "held", "free", "stalled", "flowing", "refreshed"]),
+            st.integers(0, 24),
+        ),
+        max_size=60,
+    )
+)
+def test_nothing_is_due_before_it_is_said_to_be(events: list[tuple[str, int]]) -> None:
+    """Whoever asks only when something may be due pings and closes as one who asks all the time."""
+    always, seldom = Session(0.0, TIMING), Session(0.0, TIMING)
+    due_s, now_s = seldom.due_s(0.0), 0.0
+    said: tuple[list[Said], list[Said]] = ([], [])
+    for what, steps in [*events, ("wait", 200)]:
+        for session in (always, seldom):
+            _happens(session, what, now_s)
+        for _ in range(steps):
+            now_s += 0.5
+            said[0].append((now_s, always.verdict(now_s), always.ping_due(now_s)))
+            if now_s >= due_s:
+                said[1].append((now_s, seldom.verdict(now_s), seldom.ping_due(now_s)))
+                due_s = seldom.due_s(now_s)
+                assert due_s > now_s or said[1][-1][1] is not None
+            if said[0][-1][1] is not None:
+                assert said[1]
+                assert said[1][-1] == said[0][-1]
+                return
+    assert [it for it in said[0] if it[2]] == [it for it in said[1] if it[2]]
+
+
+def _happens(session: Session, what: str, now_s: float) -> None:
+    match what:
+        case "open" if session.state is State.NEW:
+            session.opened(now_s, now_s + 7)
+        case "refreshed" if session.state is State.OPEN:
+            session.refreshed(now_s + 1)
+        case "heard":
+            session.heard(now_s)
+        case "held" | "free":
+            session.held(now_s, held=what == "held")
+        case "stalled":
+            session.stalled(now_s)
+        case "flowing":
+            session.flowing()
