@@ -41,14 +41,23 @@ class Follower:
     Raises `LogRegressed` if the stream no longer holds `start` or has lost its end: numbers derived
     from it would be wrong. At most twice `batch_max` messages are buffered. `linger_s` trades latency for
     fewer and larger batches: so long it waits between two requests, unless `hurry` says that somebody waits.
+    `proof_us`: the time of the message right before `start`, if known: proof that the log is the same.
     """
 
     def __init__(
-        self, bus: Bus, stream: str, start: StreamSeq, *, batch_max: int = 500, linger_s: float = 0.0
+        self,
+        bus: Bus,
+        stream: str,
+        start: StreamSeq,
+        *,
+        batch_max: int = 500,
+        linger_s: float = 0.0,
+        proof_us: int = 0,
     ) -> None:
         self._bus = bus
         self._stream = stream
         self._next = start
+        self._proof_us = proof_us
         self._batch_max = batch_max
         self._linger_s = linger_s
         self._request = orjson.dumps(
@@ -141,6 +150,7 @@ class Follower:
         first, last = state["first_seq"], state["last_seq"]
         if first > self._next or last < self._next - 1:
             raise LogRegressed(f"{self._stream} holds {first}..{last}; its follower needs {self._next}")
+        await self._prove(first)
         self._consumer = f"follow_{secrets.token_hex(6)}"
         config = {
             "name": self._consumer,
@@ -160,6 +170,14 @@ class Follower:
         self._broken = False
         self._open = 0
         await self._pull()
+
+    async def _prove(self, first: int) -> None:
+        """A log that was restored without its end may have grown again: look at what stands there."""
+        if not self._proof_us or self.position < first:
+            return
+        stored = await self._bus.stored_at_leader(self._stream, self.position)
+        if stored is None or stored.at_us != self._proof_us:
+            raise LogRegressed(f"{self._stream} holds another message at {self.position} than it did")
 
     async def _abandon(self) -> None:
         if self._inbox is not None:
@@ -189,6 +207,7 @@ class Follower:
         stored = _stored(message)
         if stored.stream_seq == self._next:
             self._next = StreamSeq(self._next + 1)
+            self._proof_us = stored.at_us
             self._buffer.append(stored)
         elif stored.stream_seq > self._next:
             _log.warning("follower.hole_found", stream=self._stream, wanted=self._next, got=stored.stream_seq)

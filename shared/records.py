@@ -28,19 +28,28 @@ class Checkpoint(_Record):
     seq: Seq
     stream_seq: StreamSeq
     state: ChannelState | None
+    epoch: Epoch = Epoch("")
+
+    def counts_in(self, epoch: Epoch) -> bool:
+        """Whether it speaks of the log in this epoch; those from before there were any do."""
+        return self.epoch in {"", epoch}
 
 
 class Position(_Record):
     """`CHECKPOINTS` value of a partition: everything up to it is in the checkpoints and in the directory.
 
-    The rest is proof of that: the time of the log's event there (it is the same log), how many channels had
-    a checkpoint (none is missing), and which incarnation of the directory's bucket was complete.
+    It is what the epoch of a log goes by (`log_epochs`). The rest is proof: time and message id of the log's
+    event there (it is the same log), how many channels had a checkpoint (none is missing), and which
+    incarnation of the directory's bucket was complete. `replaced`: the epochs before, oldest first.
     """
 
     stream_seq: StreamSeq
     at_us: int = 0
+    msg_id: str = ""
     channels: int = 0
     directory: str = ""
+    epoch: Epoch = Epoch("")
+    replaced: tuple[Epoch, ...] = ()
 
 
 class Belonging(_Record):
@@ -52,6 +61,7 @@ class Belonging(_Record):
     kind: ChannelKind
     seq: Seq
     stream_seq: StreamSeq
+    epoch: Epoch = Epoch("")
 
 
 class PublicChannel(_Record):
@@ -64,14 +74,19 @@ class PublicChannel(_Record):
     members: int
     seq: Seq
     stream_seq: StreamSeq
+    epoch: Epoch = Epoch("")
 
 
 class ReadMarker(_Record):
-    """`READS` value: how far a user has read; `messages` counts the channel's messages up to there."""
+    """`READS` value: how far a user has read; `messages` counts the channel's messages up to there.
+
+    In another epoch of the log it says nothing: what was read there may be gone.
+    """
 
     channel: ChannelId
     seq: Seq
     messages: int
+    epoch: Epoch = Epoch("")
 
 
 class Head(_Record):
@@ -84,9 +99,10 @@ class Head(_Record):
 
 
 class Heads(_Record):
-    """Broadcast on `heads.<p>` about once a second: the channels that changed."""
+    """Broadcast on `heads.<p>` about once a second: the channels that changed, in which epoch of the log."""
 
     heads: tuple[Head, ...]
+    epoch: Epoch = Epoch("")
 
 
 class Typing(_Record):
@@ -98,7 +114,8 @@ class Typing(_Record):
 class HistoryRequest(_Record):
     """A page of a channel's events: the `limit` newest below `before`, or the oldest above `after`.
 
-    `applied` is a position that the answer must cover: the archiver waits until it has it.
+    `applied` is a position that the answer must cover: the archiver waits until it has it. An archive of
+    another epoch than the one that is asked about does not answer.
     """
 
     workspace: WorkspaceId
@@ -107,6 +124,7 @@ class HistoryRequest(_Record):
     after: Seq | None = None
     limit: int = 50
     applied: StreamSeq = StreamSeq(0)
+    epoch: Epoch = Epoch("")
 
 
 class HistoryEvent(_Record):
@@ -133,6 +151,7 @@ class IdsRequest(_Record):
     channel: ChannelId
     applied: StreamSeq
     ids: tuple[tuple[UserId, CommandId], ...]
+    epoch: Epoch = Epoch("")
 
 
 class KnownId(_Record):
@@ -172,6 +191,7 @@ class CountRequest(_Record):
     workspace: WorkspaceId
     channel: ChannelId
     upto: Seq
+    epoch: Epoch = Epoch("")
 
 
 class CountReply(_Record):

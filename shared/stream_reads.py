@@ -98,11 +98,20 @@ class StreamReads(Connection):
 
         Raises `Unavailable` or `BusError`.
         """
+        found = await self.stored_anywhere(stream, stream_seq)
+        return found if found is not None else await self.stored_at_leader(stream, stream_seq)
+
+    async def stored_anywhere(self, stream: str, stream_seq: StreamSeq) -> StoredMessage | None:
+        """One message by sequence, if the first replica that answers has it."""
         with contextlib.suppress(TimeoutError, nats.errors.Error):
             body = orjson.dumps({"seq": stream_seq})
             reply = await self.ask(f"$JS.API.DIRECT.GET.{stream}", body, timeout_s=0.5)
             if "Status" not in reply.headers:
                 return stored_from_headers(reply)
+        return None
+
+    async def stored_at_leader(self, stream: str, stream_seq: StreamSeq) -> StoredMessage | None:
+        """One message by sequence, as the leader has it. Raises `Unavailable` or `BusError`."""
         return await self._from_leader(stream, {"seq": stream_seq})
 
     async def newest(self, stream: str, subject: str) -> StoredMessage | None:

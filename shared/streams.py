@@ -26,7 +26,10 @@ EVENT_BYTES_MAX = 256 * 1024
 PARTITIONS_MAX = 1024
 BUCKETS = (subjects.CHECKPOINTS, subjects.DIRECTORY, subjects.READS)
 
-_EPOCH = "parley.epoch"
+EPOCH_LABEL = "parley.epoch"
+REPLACED_LABEL = "parley.epoch.replaced"
+"""In a stream's metadata: the epoch of its log, and those before it, with spaces between."""
+
 _PARTITIONS = "parley.partitions"
 _NOT_FOUND = 10059
 _NAME_IN_USE = 10058
@@ -57,7 +60,7 @@ def log_config(partition: Partition, *, partitions: int, replicas: int, epoch: E
         "allow_direct": True,
         "allow_atomic": True,
         "deny_delete": True,
-        "metadata": {_EPOCH: epoch, _PARTITIONS: str(partitions)},
+        "metadata": {EPOCH_LABEL: epoch, _PARTITIONS: str(partitions)},
     }
 
 
@@ -145,4 +148,4 @@ def _epoch(config: StreamConfig, partitions: int) -> Epoch:
             f"{config['name']} was created for {metadata.get(_PARTITIONS)} partitions, the setting says"
             f" {partitions}; the number is fixed at first start: set PARLEY_PARTITIONS back"
         )
-    return Epoch(str(metadata[_EPOCH]))
+    return Epoch(str(metadata[EPOCH_LABEL]))

@@ -14,9 +14,10 @@ from shared.bus import Bus
 from shared.channel import fold
 from shared.errors import LogRegressed, Unavailable
 from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq
+from shared.log_epochs import look
 from shared.records import ArchivedHead, ArchivedHeads
 from shared.settings import CommonSettings
-from shared.streams import bucket_stream, ensure_streams, read_epoch
+from shared.streams import bucket_stream, ensure_streams
 from shared.subjects import (
     CHECKPOINTS,
     DIRECTORY,
@@ -156,7 +157,7 @@ async def test_an_archive_that_is_still_starting_is_waited_for(
         await trim(bus)
     await lose(bus)
     asked: list[bytes] = []
-    epoch = await read_epoch(bus, Partition(0), PARTITIONS)
+    epoch = (await look(bus, Partition(0))).label
 
     async def busy(body: bytes) -> bytes:
         asked.append(body)
@@ -205,7 +206,7 @@ async def test_an_archive_that_proves_nothing_is_refused(
     end = await last_seq(bus, log_stream(Partition(0)))
     await bus.api(f"STREAM.PURGE.{log_stream(Partition(0))}", {"seq": end})
     await lose(bus)
-    own = await read_epoch(bus, Partition(0), PARTITIONS)
+    own = (await look(bus, Partition(0))).label
     page = ArchivedHeads(
         epoch=Epoch(epoch or own), watermark=StreamSeq(watermark), heads=tuple(heads), more=False
     )
@@ -230,7 +231,7 @@ async def test_a_head_that_the_log_contradicts_ends_the_sequencer(
     await bus.api(f"STREAM.PURGE.{log_stream(Partition(0))}", {"seq": end})
     await lose(bus)
     page = ArchivedHeads(
-        epoch=await read_epoch(bus, Partition(0), PARTITIONS),
+        epoch=(await look(bus, Partition(0))).label,
         watermark=end,
         heads=(_head(3, end, KEYS[1]),),  # the last event there is on a stray subject
         more=False,

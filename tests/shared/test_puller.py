@@ -116,3 +116,20 @@ async def test_start_before_the_beginning_is_refused(log: Bus) -> None:
     async with Follower(log, LOG, StreamSeq(1)) as follower:
         with pytest.raises(LogRegressed):
             await anext(follower)
+
+
+async def test_a_log_that_was_replaced_and_has_grown_again_is_noticed(log: Bus) -> None:
+    """Where the follower stood is another message now: nothing that comes after it is given out."""
+    await fill(log, 1, 5)
+    async with Follower(log, LOG, StreamSeq(1)) as follower:
+        assert await collect(follower, 5) == [1, 2, 3, 4, 5]
+        await log.api(f"STREAM.PURGE.{LOG}", {})
+        info = await log.api(f"STREAM.INFO.{LOG}", {})
+        await log.api(f"STREAM.DELETE.{LOG}", {})
+        config = info["config"]
+        assert isinstance(config, dict)
+        await log.api(f"STREAM.CREATE.{LOG}", config)
+        await fill(log, 1, 9)
+        follower._break()
+        with pytest.raises(LogRegressed, match="another message"):
+            await anext(follower)

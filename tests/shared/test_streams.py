@@ -10,8 +10,9 @@ import pytest
 from shared.bus import Bus, Message
 from shared.errors import Misconfigured
 from shared.ids import Partition
+from shared.log_epochs import look
 from shared.settings import CommonSettings
-from shared.streams import ensure_streams, read_epoch
+from shared.streams import ensure_streams
 from tests.support.waiting import eventually
 
 
@@ -19,7 +20,7 @@ async def test_services_that_start_together_agree(fresh_bus: Bus, fresh_settings
     """Whoever creates a stream decides its epoch; all others read it."""
     layouts = await asyncio.gather(*(ensure_streams(fresh_bus, fresh_settings) for _ in range(5)))
     assert all(layout == layouts[0] for layout in layouts)
-    assert await read_epoch(fresh_bus, Partition(1), 2) == layouts[0].epochs[Partition(1)]
+    assert (await look(fresh_bus, Partition(1))).label == layouts[0].epochs[Partition(1)]
 
 
 async def test_partitions_are_fixed_at_first_start(fresh_bus: Bus, fresh_settings: CommonSettings) -> None:

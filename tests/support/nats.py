@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -72,6 +73,25 @@ class NatsServer:
         """SIGCONT after `pause`."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+    def copy_stream(self, stream: str) -> Path:
+        """A copy of a stream's directory, as a backup would have it; the server is stopped meanwhile."""
+        self.stop()
+        copy = self.directory / f"copy-{stream}"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self._stream_directory(stream), copy)
+        self.start()
+        return copy
+
+    def restore_stream(self, stream: str, copy: Path) -> None:
+        """Put a copy of a stream's directory in the place of the newer one, under whatever runs."""
+        self.stop()
+        shutil.rmtree(self._stream_directory(stream))
+        shutil.copytree(copy, self._stream_directory(stream))
+        self.start()
+
+    def _stream_directory(self, stream: str) -> Path:
+        return self.directory / "jetstream" / "$G" / "streams" / stream
 
     def log(self) -> str:
         """Everything that the server has logged."""
