@@ -8,7 +8,8 @@ nothing to read again; the directory's task ends last, because that round waits 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import structlog
 
@@ -19,10 +20,13 @@ from sequencer.core.ledger import Ledger
 from sequencer.directory import Directory
 from sequencer.follower import follow
 from sequencer.heads import broadcast
+from sequencer.restored import confirm
 from sequencer.settings import SequencerSettings
 from shared.bus import Bus
-from shared.errors import ParleyError
+from shared.errors import LogRegressed, ParleyError
 from shared.health import Health
+from shared.ids import Partition
+from shared.records import Position
 from shared.streams import ensure_streams
 from shared.subjects import CHECKPOINTS, DIRECTORY, log_stream
 
@@ -53,26 +57,51 @@ class Sequencer:
         self._stopped = asyncio.Event()
 
     @classmethod
-    async def load(cls, bus: Bus, settings: SequencerSettings, health: Health) -> Sequencer:
-        """Create what is missing and read the checkpoints. Raises `LogRegressed`, `Misconfigured`."""
+    async def load(
+        cls, bus: Bus, settings: SequencerSettings, health: Health, before: Sequencer | None = None
+    ) -> Sequencer:
+        """Create what is missing and read the checkpoints. Raises `LogRegressed`, `Misconfigured`.
+
+        `before`: one that ended with `LogRegressed`; it knows more of the log than it may have saved.
+        """
         layout = await ensure_streams(bus, settings)
         health.expect(CHECKPOINTS, *(log_stream(partition) for partition in layout.epochs))
         buckets = (
-            Bucket(bus, name, replicas=settings.replicas, in_flight_max=settings.writes_in_flight_max)
+            Bucket(
+                bus,
+                name,
+                replicas=settings.replicas,
+                in_flight_max=settings.writes_in_flight_max,
+                confirm=partial(confirm, bus),
+            )
             for name in (CHECKPOINTS, DIRECTORY)
         )
         saved, listed = buckets
         directory = Directory(
-            bus, listed, linger_s=settings.directory_linger_s, pending_max=settings.directory_pending_max
+            bus,
+            listed,
+            partitions=layout.partitions,
+            linger_s=settings.directory_linger_s,
+            pending_max=settings.directory_pending_max,
         )
         checkpoints = Checkpoints(bus, saved, directory)
-        ledgers = await checkpoints.load(layout.partitions)
+        ledgers = await checkpoints.load(layout.partitions, before.counted if before else {})
         _log.info(
             "sequencer.loaded",
             channels=sum(len(ledger) for ledger in ledgers),
             positions=[ledger.position for ledger in ledgers],
         )
         return cls(bus, settings, health, ledgers=ledgers, directory=directory, checkpoints=checkpoints)
+
+    @property
+    def counted(self) -> Mapping[Partition, Position]:
+        """How far each log has been read."""
+        return {
+            ledger.partition: Position(
+                stream_seq=ledger.position, at_us=ledger.at_us, msg_id=ledger.msg_id, epoch=ledger.epoch
+            )
+            for ledger in self.ledgers
+        }
 
     async def run(self) -> None:
         """Until `stop`, or until a task fails: then with its error, in an ExceptionGroup."""
@@ -108,6 +137,8 @@ class Sequencer:
     async def _save_once(self) -> None:
         try:
             await self._checkpoints.save(self.ledgers)
+        except LogRegressed:
+            raise
         except ParleyError as error:
             metrics.WRITE_FAILURES.labels(CHECKPOINTS).inc()
             _log.warning("checkpoints.round_failed", error=error.message)
@@ -121,6 +152,8 @@ class Sequencer:
                 await self._save_once()
         except TimeoutError:
             _log.warning("checkpoints.last_round_timed_out")
+        except LogRegressed as error:
+            _log.warning("checkpoints.last_round_failed", error=error.message)
 
 
 async def _end(*tasks: asyncio.Task[None]) -> None:

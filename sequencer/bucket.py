@@ -4,6 +4,9 @@ Every value carries its `stream_seq`. A write is a compare-and-set on the key's 
 stored value is known: if that is as new or newer, there is nothing to do. So a sequencer that is behind
 can never overwrite one that is ahead.
 
+A value also names the epoch of the log that it was derived in. One of another epoch is no older and no newer:
+who meets it asks whether its own epoch is over (`Confirm`), and if not, replaces it.
+
 Revisions mean nothing in another bucket of the same name, so the bucket's creation time is its
 `incarnation`. `refresh` recreates a missing bucket; whoever sees the incarnation change writes everything
 again. A key that is gone says the same: the write is refused. So is a write on a revision of a bucket that is
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -24,7 +27,7 @@ from pydantic import BaseModel, ValidationError
 from sequencer import metrics
 from shared.bus import Bus, StoredMessage
 from shared.errors import ParleyError, Unavailable, WrongLastSequence
-from shared.ids import StreamSeq
+from shared.ids import Epoch, Partition, StreamSeq
 from shared.retry import delays
 from shared.streams import bucket_stream, ensure_bucket
 from shared.subjects import kv_subject
@@ -44,32 +47,48 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What should stand under a key, and the position of the log that it speaks of."""
+    """What should stand under a key, and the position of the log, in its epoch, that it speaks of."""
 
     key: str
     stream_seq: StreamSeq
     body: bytes
+    partition: Partition
+    epoch: Epoch
+
+
+Confirm = Callable[[Value], Awaitable[None]]
+"""Raises `LogRegressed` if the epoch of a value is over."""
 
 
 class _Known(NamedTuple):
     revision: StreamSeq
     stream_seq: StreamSeq
+    epoch: Epoch
+
+    def speaks_of(self, epoch: Epoch) -> bool:
+        """Values from before there were epochs are of any."""
+        return self.epoch in {"", epoch}
+
+
+_UNKNOWN = _Known(_NOTHING, _NOTHING, Epoch(""))
 
 
 class _Sequenced(BaseModel):
     stream_seq: StreamSeq
+    epoch: Epoch = Epoch("")
 
 
 class Bucket:
     """One bucket. At most `in_flight_max` writes are under way at once in one call of `write`."""
 
-    def __init__(self, bus: Bus, name: str, *, replicas: int, in_flight_max: int) -> None:
+    def __init__(self, bus: Bus, name: str, *, replicas: int, in_flight_max: int, confirm: Confirm) -> None:
         self.name = name
         self.incarnation = ""
         self._bus = bus
         self._stream = bucket_stream(name)
         self._replicas = replicas
         self._in_flight_max = in_flight_max
+        self._confirm = confirm
         self._known: dict[str, _Known] = {}
 
     async def refresh(self) -> str:
@@ -107,6 +126,7 @@ class Bucket:
         """Bring these keys forward; the outcomes in the order of the values.
 
         Raises the first error after all writes have ended; calling again repeats only what is missing.
+        `LogRegressed`: the epoch of one of them is over.
         """
         await self._learn([value.key for value in values])
         outcomes: dict[int, Outcome] = {}
@@ -132,8 +152,10 @@ class Bucket:
     async def _put(self, value: Value) -> Outcome:
         subject = kv_subject(self.name, value.key)
         for delay_s in itertools.islice(delays(first_s=0.01, cap_s=0.5), CONFLICTS_MAX):
-            known = self._known.get(value.key, _Known(_NOTHING, _NOTHING))
-            if known.revision and known.stream_seq >= value.stream_seq:
+            known = self._known.get(value.key, _UNKNOWN)
+            if not known.speaks_of(value.epoch):
+                await self._confirm(value)
+            elif known.revision and known.stream_seq >= value.stream_seq:
                 return "present" if known.stream_seq == value.stream_seq else "newer"
             incarnation = self.incarnation
             try:
@@ -145,7 +167,7 @@ class Bucket:
                 await self._look_again(value.key, known)
                 await asyncio.sleep(delay_s)
                 continue
-            self._remember(value.key, _Known(ack.stream_seq, value.stream_seq), incarnation)
+            self._remember(value.key, _Known(ack.stream_seq, value.stream_seq, value.epoch), incarnation)
             return "written"
         raise Unavailable(f"{subject} keeps changing", retry_after_ms=500)
 
@@ -183,7 +205,8 @@ class Bucket:
 def _parsed(stored: StoredMessage) -> _Known:
     """What cannot be read counts as older than everything: it is overwritten."""
     try:
-        return _Known(stored.stream_seq, _Sequenced.model_validate_json(stored.body).stream_seq)
+        found = _Sequenced.model_validate_json(stored.body)
+        return _Known(stored.stream_seq, found.stream_seq, found.epoch)
     except ValidationError:
         _log.warning("bucket.value_unreadable", subject=stored.subject)
-        return _Known(stored.stream_seq, _NOTHING)
+        return _Known(stored.stream_seq, _NOTHING, Epoch(""))

@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import structlog
 from pydantic import ValidationError
@@ -26,17 +27,19 @@ from sequencer.archive import archived_heads
 from sequencer.bucket import Bucket, Value
 from sequencer.core.ledger import BEFORE_ALL, Ledger, Unsaved
 from sequencer.directory import Directory
+from sequencer.restored import Claim, settled_epoch
 from shared.bus import Bus, StoredMessage
 from shared.errors import InvalidId, LogRegressed, Unavailable
-from shared.ids import ChannelKey, Partition, StreamSeq, channel_id, workspace_id
+from shared.ids import ChannelKey, Epoch, Partition, StreamSeq, channel_id, workspace_id
+from shared.log_epochs import is_over
 from shared.records import Checkpoint, Position
-from shared.streams import read_epoch
-from shared.subjects import CHECKPOINTS, checkpoint_key, log_stream, position_key
+from shared.subjects import CHECKPOINTS, channel_subject, checkpoint_key, log_stream, position_key
 
 CHUNK = 500
 """Checkpoints encoded and written together: bounds the bodies in memory."""
 
 _NOWHERE = Position(stream_seq=BEFORE_ALL)
+_UNCOUNTED: Mapping[Partition, Position] = MappingProxyType({})
 _log = structlog.get_logger()
 
 
@@ -57,20 +60,26 @@ class Checkpoints:
         self._directory = directory
         self._incarnation = ""
         self._positions: dict[Partition, StreamSeq] = {}
+        self._replaced: dict[Partition, tuple[Epoch, ...]] = {}
         self._unlisted: list[Ledger] = []
         """Partitions of which the directory may lack anything."""
 
-    async def load(self, partitions: int) -> list[Ledger]:
+    async def load(self, partitions: int, counted: Mapping[Partition, Position] = _UNCOUNTED) -> list[Ledger]:
         """The ledgers of all partitions as the bucket has them, each proven to belong to its log.
 
-        Raises `LogRegressed` if a log is not the one that the checkpoints speak of.
+        `counted`: how far this process had counted before. A log that was replaced gets a new epoch and an
+        empty ledger. Raises `LogRegressed` if a log begins behind its checkpoints.
         """
         self._incarnation = await self._bucket.refresh()
         await self._directory.lost()
         loaded = {Partition(number): _Loaded() for number in range(partitions)}
         async for key, stored in self._bucket.read_all():
             _read(loaded, key, stored)
-        ledgers = [await self._proven(partition, partitions, found) for partition, found in loaded.items()]
+        ledgers = [
+            await self._ledger(partition, partitions, found, counted.get(partition))
+            for partition, found in loaded.items()
+        ]
+        await self._directory.lost()  # replaced logs take it along
         self._unlisted = [
             ledger
             for ledger in ledgers
@@ -78,50 +87,50 @@ class Checkpoints:
         ]
         return ledgers
 
-    def _ledger(self, partition: Partition, partitions: int, found: _Loaded) -> Ledger:
+    async def _ledger(
+        self, partition: Partition, partitions: int, loaded: _Loaded, counted: Position | None
+    ) -> Ledger:
+        found = loaded
+        epoch, is_ours, replaced = await settled_epoch(
+            self._bus, partition, _newest(partition, found), counted
+        )
+        self._replaced[partition] = replaced
+        is_current = found.position.epoch == epoch or not (found.position.epoch or replaced)
+        if not (is_ours and is_current):  # another sequencer may have begun the epoch since this was read
+            found = _Loaded()
         position = found.position
-        if len(found.checkpoints) < position.channels:
+        checkpoints = {key: one for key, one in found.checkpoints.items() if one.counts_in(epoch)}
+        if len(checkpoints) < position.channels:
             _log.error(
                 "checkpoints.incomplete",
                 partition=partition,
-                found=len(found.checkpoints),
+                found=len(checkpoints),
                 wanted=position.channels,
             )
             position = _NOWHERE  # count again; what is there stays true
         self._positions[partition] = position.stream_seq
-        return Ledger(
+        ledger = Ledger(
             partition,
             partitions,
             position=position.stream_seq,
             at_us=position.at_us,
-            checkpoints=found.checkpoints.items(),
+            msg_id=position.msg_id,
+            epoch=epoch,
+            checkpoints=checkpoints.items(),
         )
-
-    async def _proven(self, partition: Partition, partitions: int, found: _Loaded) -> Ledger:
-        """The log reaches as far as the checkpoints say, and holds their event at the position."""
-        ledger = self._ledger(partition, partitions, found)
-        stream = log_stream(partition)
-        first, last = await self._bus.ends(stream)
+        first, last = await self._bus.ends(log_stream(partition))
         if first > ledger.position + 1:
-            found.position = _NOWHERE  # of the directory, too, nothing is known to be complete
+            loaded.position = _NOWHERE  # of the directory, too, nothing is known to be complete
             ledger = await self._from_archive(ledger, partitions, StreamSeq(first - 1))
-            _, last = await self._bus.ends(stream)  # the archive may have heard of more meanwhile
-        elif max(first, 1) <= ledger.position <= last:  # an empty stream says 0
-            stored = await self._bus.stored(stream, ledger.position)
-            if stored is None or stored.at_us != ledger.at_us:
-                raise LogRegressed(
-                    f"{stream} holds another event at {ledger.position} than its checkpoints: {_REGRESSED}"
-                )
+            # The archive may have heard of more meanwhile.
+            _, last = await self._bus.ends(log_stream(partition))
         if ledger.claimed > last:
-            raise LogRegressed(
-                f"{stream} ends at {last}, its checkpoints speak of {ledger.claimed}: {_REGRESSED}"
-            )
+            raise LogRegressed(f"{log_stream(partition)} ends at {last}, its archive at {ledger.claimed}")
         return ledger
 
     async def _from_archive(self, lost: Ledger, partitions: int, trimmed: StreamSeq) -> Ledger:
         """What the checkpoints should have said of a log that is trimmed up to there."""
-        stream = log_stream(lost.partition)
-        epoch = await read_epoch(self._bus, lost.partition, partitions)
+        stream, epoch = log_stream(lost.partition), lost.epoch
         try:
             heads = await archived_heads(self._bus, lost.partition, partitions, epoch=epoch, upto=trimmed)
         except LogRegressed as error:
@@ -132,21 +141,27 @@ class Checkpoints:
             ) from error
         _log.warning("checkpoints.taken_from_archive", partition=lost.partition, channels=len(heads))
         metrics.REBUILDS.labels(CHECKPOINTS).inc()
-        ledger = Ledger(lost.partition, partitions, position=trimmed, checkpoints=heads.items())
+        ledger = Ledger(lost.partition, partitions, position=trimmed, epoch=epoch, checkpoints=heads.items())
         ledger.unsave_all()
         self._positions[lost.partition] = BEFORE_ALL
         return ledger
 
     async def save(self, ledgers: Sequence[Ledger]) -> None:
-        """One round. Raises a `ParleyError` if it failed; nothing is lost, the next one repeats it."""
+        """One round. Raises a `ParleyError` if it failed; nothing is lost, the next one repeats it.
+
+        But not after `LogRegressed`: somebody has begun a new epoch, and these ledgers count in an old one.
+        """
         started_s = time.perf_counter()
         await self._notice_loss(ledgers)
+        over = await is_over(self._bus, {ledger.partition: ledger.epoch for ledger in ledgers})
+        if over is not None:
+            raise LogRegressed(f"{log_stream(over)} has a new epoch")
         round_ = {ledger: ledger.take_unsaved() for ledger in ledgers}
         saved = False
         try:
             await self._directory.settled()
             for ledger, unsaved in round_.items():
-                await self._write(ledger.partition, unsaved)
+                await self._write(ledger, unsaved)
             if await self._bucket.refresh() != self._incarnation:
                 raise Unavailable("the bucket CHECKPOINTS was recreated meanwhile", retry_after_ms=0)
             await self._write_positions(round_)
@@ -173,14 +188,16 @@ class Checkpoints:
             await self._directory.rebuild(self._unlisted[-1])
             self._unlisted.pop()
 
-    async def _write(self, partition: Partition, unsaved: Unsaved) -> None:
+    async def _write(self, ledger: Ledger, unsaved: Unsaved) -> None:
         for chunk in _chunks(unsaved.checkpoints):
             await self._bucket.write(
                 [
                     Value(
-                        checkpoint_key(partition, key),
+                        checkpoint_key(ledger.partition, key),
                         checkpoint.stream_seq,
                         checkpoint.model_dump_json().encode(),
+                        ledger.partition,
+                        ledger.epoch,
                     )
                     for key, checkpoint in chunk
                 ]
@@ -188,29 +205,42 @@ class Checkpoints:
 
     async def _write_positions(self, round_: Mapping[Ledger, Unsaved]) -> None:
         moved = {
-            ledger.partition: unsaved
+            ledger: unsaved
             for ledger, unsaved in round_.items()
             if unsaved.position > self._positions[ledger.partition]
         }
-        await self._bucket.write([self._position(partition, unsaved) for partition, unsaved in moved.items()])
-        for partition, unsaved in moved.items():
-            self._positions[partition] = unsaved.position
-            metrics.SAVED_POSITION.labels(partition).set(unsaved.position)
+        await self._bucket.write([self._position(ledger, unsaved) for ledger, unsaved in moved.items()])
+        for ledger, unsaved in moved.items():
+            self._positions[ledger.partition] = unsaved.position
+            metrics.SAVED_POSITION.labels(ledger.partition).set(unsaved.position)
 
-    def _position(self, partition: Partition, unsaved: Unsaved) -> Value:
+    def _position(self, ledger: Ledger, unsaved: Unsaved) -> Value:
         position = Position(
             stream_seq=unsaved.position,
             at_us=unsaved.at_us,
+            msg_id=unsaved.msg_id,
             channels=unsaved.channels,
             directory=self._directory.incarnation,
+            epoch=ledger.epoch,
+            replaced=self._replaced.get(ledger.partition, ()),
         )
-        return Value(position_key(partition), position.stream_seq, position.model_dump_json().encode())
+        return Value(
+            position_key(ledger.partition),
+            position.stream_seq,
+            position.model_dump_json().encode(),
+            ledger.partition,
+            ledger.epoch,
+        )
 
 
-_REGRESSED = (
-    "the log was replaced or has lost its end; if that is intended, delete the buckets CHECKPOINTS and "
-    "DIRECTORY while no sequencer runs, and numbers are counted afresh"
-)
+def _newest(partition: Partition, found: _Loaded) -> Claim | None:
+    """The checkpoint of the saved position's epoch that reaches furthest."""
+    claims = (
+        Claim(one.stream_seq, channel_subject(partition, key), one.epoch)
+        for key, one in found.checkpoints.items()
+        if one.epoch in {"", found.position.epoch} or not found.position.epoch
+    )
+    return max(claims, default=None)
 
 
 def _read(loaded: Mapping[Partition, _Loaded], key: str, stored: StoredMessage) -> None:

@@ -17,9 +17,9 @@ from sequencer.bucket import Bucket, Outcome, Value
 from sequencer.core.belongings import Entry, all_entries
 from sequencer.core.ledger import Ledger
 from shared.bus import Bus
-from shared.errors import ParleyError
+from shared.errors import LogRegressed, ParleyError
 from shared.retry import delays
-from shared.subjects import DIRECTORY, user_subject
+from shared.subjects import DIRECTORY, partition_of, user_subject
 
 CHUNK = 500
 
@@ -29,11 +29,14 @@ _log = structlog.get_logger()
 class Directory:
     """Entries on their way to the bucket. `run` writes them; one call at a time."""
 
-    def __init__(self, bus: Bus, bucket: Bucket, *, linger_s: float, pending_max: int) -> None:
+    def __init__(
+        self, bus: Bus, bucket: Bucket, *, partitions: int, linger_s: float, pending_max: int
+    ) -> None:
         self.bucket = bucket
         self.incarnation = ""
         """The incarnation of the bucket that is complete, once `settled` has returned."""
         self._bus = bus
+        self._partitions = partitions
         self._linger_s = linger_s
         self._pending_max = pending_max
         self._pending: dict[str, Entry] = {}
@@ -77,7 +80,7 @@ class Directory:
             await self._progress.wait_for(lambda: self._written >= target)
 
     async def run(self) -> None:
-        """Write what gathers, for ever."""
+        """Write what gathers, for ever. Raises `LogRegressed` if the epoch of any of it is over."""
         while True:
             await self._wake.wait()
             await asyncio.sleep(self._linger_s)
@@ -91,6 +94,8 @@ class Directory:
             target = self._added
             try:
                 await self._store(list(taken.values()))
+            except LogRegressed:
+                raise
             except ParleyError as error:
                 metrics.WRITE_FAILURES.labels(DIRECTORY).inc()
                 _log.warning("directory.write_failed", error=error.message, entries=len(taken))
@@ -107,13 +112,15 @@ class Directory:
     async def _store(self, entries: Sequence[Entry]) -> None:
         for start in range(0, len(entries), CHUNK):
             chunk = entries[start : start + CHUNK]
-            values = [
-                Value(entry.key, entry.record.stream_seq, entry.record.model_dump_json().encode())
-                for entry in chunk
-            ]
+            values = [self._value(entry) for entry in chunk]
             outcomes = await self.bucket.write(values)
             for entry, outcome, value in zip(chunk, outcomes, values, strict=True):
                 await self._tell(entry, outcome, value.body)
+
+    def _value(self, entry: Entry) -> Value:
+        record = entry.record
+        partition = partition_of(entry.channel, self._partitions)
+        return Value(entry.key, record.stream_seq, record.model_dump_json().encode(), partition, record.epoch)
 
     async def _tell(self, entry: Entry, outcome: Outcome, body: bytes) -> None:
         if entry.user is not None and outcome != "newer":

@@ -28,7 +28,8 @@ async def follow(bus: Bus, ledger: Ledger, directory: Directory, health: Health)
     stream = log_stream(ledger.partition)
     end = await _end(bus, stream)
     _report(ledger, end, health)
-    async with Follower(bus, stream, StreamSeq(ledger.position + 1), linger_s=LINGER_S) as follower:
+    start = StreamSeq(ledger.position + 1)
+    async with Follower(bus, stream, start, linger_s=LINGER_S, proof_us=ledger.at_us) as follower:
         async for batch in follower:
             for change in _fold(ledger, batch):
                 directory.add(entries(change))

@@ -35,7 +35,7 @@ async def broadcast(bus: Bus, ledgers: Sequence[Ledger], interval_s: float) -> N
 async def _announce(bus: Bus, ledger: Ledger) -> None:
     heads = ledger.take_unannounced()
     for start in range(0, len(heads), CHUNK):
-        chunk = Heads(heads=tuple(heads[start : start + CHUNK]))
+        chunk = Heads(heads=tuple(heads[start : start + CHUNK]), epoch=ledger.epoch)
         try:
             await bus.publish(heads_subject(ledger.partition), chunk.model_dump_json().encode())
         except Unavailable as error:

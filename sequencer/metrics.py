@@ -40,3 +40,6 @@ REBUILDS = Counter(
 )
 DIRECTORY_PENDING = Gauge("parley_sequencer_directory_pending", "Directory entries that wait to be written.")
 HEADS = Counter("parley_sequencer_heads_total", "Heads broadcast to the edges.")
+EPOCHS = Counter(
+    "parley_sequencer_epochs_total", "Logs that were found to be replaced and got a new epoch.", ["partition"]
+)

@@ -113,12 +113,6 @@ async def ensure_bucket(bus: Bus, bucket: str, *, replicas: int) -> None:
     await _ensure(bus, {**bucket_config(bucket, replicas=replicas), "first_seq": now_us()})
 
 
-async def read_epoch(bus: Bus, partition: Partition, partitions: int) -> Epoch:
-    """The epoch of a partition's log now."""
-    info = await bus.api(f"STREAM.INFO.{subjects.log_stream(partition)}", {})
-    return _epoch(_config(info), partitions)
-
-
 async def _ensure(bus: Bus, wanted: StreamConfig) -> StreamConfig:
     name = wanted["name"]
     try:

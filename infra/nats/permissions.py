@@ -64,6 +64,7 @@ def permissions(partitions: int) -> dict[str, Permissions]:
                 f"$KV.{subjects.DIRECTORY}.>",
                 "archive.*.heads",
                 *(f"$JS.API.STREAM.CREATE.{stream}" for stream in _streams(partitions)),
+                *_replace(partitions),
                 *_READ,
                 *_follow(partitions),
             ),
@@ -75,7 +76,7 @@ def permissions(partitions: int) -> dict[str, Permissions]:
             answers=True,
         ),
         OPERATOR: Permissions(
-            publish=("$JS.API.>", "$JS.ACK.>", "archive.*.*"),
+            publish=("$JS.API.>", "$JS.ACK.>", "archive.*.*", f"$KV.{subjects.CHECKPOINTS}.*.position"),
             subscribe=(">",),
         ),
     }
@@ -88,7 +89,7 @@ def _inbox(user: str) -> tuple[str, ...]:
 
 def _follow(partitions: int) -> tuple[str, ...]:
     """Consumers on the logs: create, pull, acknowledge, remove; on no other stream."""
-    logs = [subjects.log_stream(Partition(number)) for number in range(partitions)]
+    logs = _logs(partitions)
     operations = ("CREATE", "DURABLE.CREATE", "INFO", "MSG.NEXT", "DELETE")
     return (
         *(f"$JS.API.CONSUMER.{operation}.{log}.>" for log in logs for operation in operations),
@@ -96,6 +97,18 @@ def _follow(partitions: int) -> tuple[str, ...]:
     )
 
 
+def _replace(partitions: int) -> tuple[str, ...]:
+    """For a log that was restored: a new label, and nothing that was derived from the lost events."""
+    return (
+        *(f"$JS.API.STREAM.UPDATE.{log}" for log in _logs(partitions)),
+        f"$JS.API.STREAM.PURGE.{bucket_stream(subjects.CHECKPOINTS)}",
+        f"$JS.API.STREAM.DELETE.{bucket_stream(subjects.DIRECTORY)}",
+    )
+
+
 def _streams(partitions: int) -> list[str]:
-    logs = [subjects.log_stream(Partition(number)) for number in range(partitions)]
-    return logs + [bucket_stream(bucket) for bucket in BUCKETS]
+    return _logs(partitions) + [bucket_stream(bucket) for bucket in BUCKETS]
+
+
+def _logs(partitions: int) -> list[str]:
+    return [subjects.log_stream(Partition(number)) for number in range(partitions)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sequencer.core.ledger import Change
 from shared import events as e
 from shared.channel import ChannelState
-from shared.ids import ChannelKey, Seq, StreamSeq, UserId
+from shared.ids import ChannelKey, Epoch, Seq, StreamSeq, UserId
 from shared.records import Belonging, Checkpoint, PublicChannel
 from shared.subjects import directory_key, public_directory_key
 
@@ -39,7 +39,7 @@ def entries(change: Change) -> list[Entry]:
     recorded, state = change.recorded, change.state
     if recorded.void is not None or state is None or isinstance(recorded.event, e.MessagePosted):
         return []
-    at = _At(recorded.key, recorded.seq, recorded.stream_seq, state)
+    at = _At(recorded.key, recorded.seq, recorded.stream_seq, change.epoch, state)
     found = at.belongings(_concerned(recorded.event))
     if not found and not _describes(recorded.event):
         return []
@@ -51,7 +51,7 @@ def all_entries(key: ChannelKey, checkpoint: Checkpoint) -> list[Entry]:
     state = checkpoint.state
     if state is None:
         return []
-    at = _At(key, checkpoint.seq, checkpoint.stream_seq, state)
+    at = _At(key, checkpoint.seq, checkpoint.stream_seq, checkpoint.epoch, state)
     return at.belongings(state.members) + at.public()
 
 
@@ -60,6 +60,7 @@ class _At:
     key: ChannelKey
     seq: Seq
     stream_seq: StreamSeq
+    epoch: Epoch
     state: ChannelState
 
     def belongings(self, users: Iterable[UserId]) -> list[Entry]:
@@ -73,6 +74,7 @@ class _At:
             kind=self.state.kind,
             seq=self.seq,
             stream_seq=self.stream_seq,
+            epoch=self.epoch,
         )
 
     def public(self) -> list[Entry]:
@@ -86,6 +88,7 @@ class _At:
             members=len(self.state.members),
             seq=self.seq,
             stream_seq=self.stream_seq,
+            epoch=self.epoch,
         )
         return [Entry(self.key, None, record)]
 

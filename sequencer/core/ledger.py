@@ -21,19 +21,21 @@ from shared.channel import ChannelState, fold
 from shared.envelope import StoredMessage
 from shared.errors import InvalidId, LogRegressed
 from shared.events import Recorded, decode
-from shared.ids import ChannelKey, Partition, Seq, StreamSeq
+from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq
 from shared.records import Checkpoint, Head
 from shared.subjects import channel_subject, parse_channel_subject, partition_of
 
 BEFORE_ALL = StreamSeq(0)
+NO_EPOCH = Epoch("")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An event with its number and verdict, and the channel's state after it."""
+    """An event with its number and verdict, the channel's state after it, and the epoch of the log."""
 
     recorded: Recorded
     state: ChannelState | None
+    epoch: Epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Unsaved:
 
     position: StreamSeq
     at_us: int
+    msg_id: str
     channels: int
     checkpoints: Sequence[tuple[ChannelKey, Checkpoint]]
 
@@ -55,8 +58,8 @@ class _Channel:
         self.stream_seq = checkpoint.stream_seq if checkpoint else StreamSeq(0)
         self.state = checkpoint.state if checkpoint else None
 
-    def checkpoint(self) -> Checkpoint:
-        return Checkpoint(seq=self.seq, stream_seq=self.stream_seq, state=self.state)
+    def checkpoint(self, epoch: Epoch) -> Checkpoint:
+        return Checkpoint(seq=self.seq, stream_seq=self.stream_seq, state=self.state, epoch=epoch)
 
     def head(self) -> Head:
         return Head(
@@ -77,11 +80,15 @@ class Ledger:
         *,
         position: StreamSeq = BEFORE_ALL,
         at_us: int = 0,
+        msg_id: str = "",
+        epoch: Epoch = NO_EPOCH,
         checkpoints: Iterable[tuple[ChannelKey, Checkpoint]] = (),
     ) -> None:
         self.partition = partition
         self.position = position
         self.at_us = at_us
+        self.msg_id = msg_id
+        self.epoch = epoch
         self.strays = 0
         self.skipped = 0
         self._partitions = partitions
@@ -118,6 +125,7 @@ class Ledger:
             change = self._record(stored)
             self.position = stored.stream_seq
             self.at_us = stored.at_us
+            self.msg_id = stored.headers.get("Nats-Msg-Id", "")
             if change is not None:
                 changes.append(change)
         return changes
@@ -150,7 +158,7 @@ class Ledger:
         self._unsaved[stored.subject] = channel
         self._unannounced[stored.subject] = channel
         recorded = Recorded(channel.key, channel.seq, stored.stream_seq, stored.at_us, event, void)
-        return Change(recorded, channel.state)
+        return Change(recorded, channel.state, self.epoch)
 
     def _open(self, subject: str) -> _Channel | None:
         """A channel seen for the first time; None if the subject is stray."""
@@ -169,8 +177,9 @@ class Ledger:
         return Unsaved(
             position=self.position,
             at_us=self.at_us,
+            msg_id=self.msg_id,
             channels=len(self._channels),
-            checkpoints=[(channel.key, channel.checkpoint()) for channel in channels.values()],
+            checkpoints=[(channel.key, channel.checkpoint(self.epoch)) for channel in channels.values()],
         )
 
     def unsave(self, unsaved: Unsaved) -> None:
@@ -197,4 +206,4 @@ class Ledger:
     def checkpoints(self) -> Iterator[tuple[ChannelKey, Checkpoint]]:
         """Every channel as it is now."""
         for channel in list(self._channels.values()):
-            yield channel.key, channel.checkpoint()
+            yield channel.key, channel.checkpoint(self.epoch)

@@ -10,9 +10,9 @@ from sequencer import bucket as bucket_module
 from sequencer.bucket import Bucket, Value
 from shared.bus import Bus
 from shared.channel import MEMBERS_BYTES_MAX, ChannelState
-from shared.errors import Unavailable
+from shared.errors import LogRegressed, Unavailable
 from shared.events import Role
-from shared.ids import SEQ_MAX, Seq, StreamSeq, UserId
+from shared.ids import SEQ_MAX, Epoch, Partition, Seq, StreamSeq, UserId
 from shared.records import Checkpoint, Position
 from shared.streams import bucket_stream
 from shared.subjects import kv_subject
@@ -22,11 +22,15 @@ NAME = "FORWARD"
 
 def value(key: str, stream_seq: int, writer: str = "") -> Value:
     body = Position(stream_seq=StreamSeq(stream_seq), directory=writer).model_dump_json().encode()
-    return Value(key, StreamSeq(stream_seq), body)
+    return Value(key, StreamSeq(stream_seq), body, Partition(0), Epoch("e1"))
+
+
+async def confirmed(_: Value) -> None:
+    """Every epoch goes on."""
 
 
 async def opened(bus: Bus, name: str = NAME) -> Bucket:
-    bucket = Bucket(bus, name, replicas=1, in_flight_max=16)
+    bucket = Bucket(bus, name, replicas=1, in_flight_max=16, confirm=confirmed)
     await bucket.refresh()
     return bucket
 
@@ -47,6 +51,30 @@ async def test_a_stale_writer_cannot_overwrite_a_newer_one(bus: Bus) -> None:
     assert (await stored(bus, "stale")).stream_seq == 9
     assert await slow.write([value("stale", 9)]) == ["present"]
     assert await slow.write([value("stale", 10)]) == ["written"]
+
+
+async def test_a_value_of_another_epoch_is_neither_older_nor_newer(bus: Bus) -> None:
+    """It is replaced whatever its position is, unless it is our own epoch that is over."""
+
+    async def over(asked: Value) -> None:
+        if asked.epoch == "e1":
+            raise LogRegressed("over")
+
+    def of(epoch: str, stream_seq: int) -> Value:
+        one = value("epoch", stream_seq)
+        body = Position(stream_seq=one.stream_seq, epoch=Epoch(epoch)).model_dump_json().encode()
+        return Value(one.key, one.stream_seq, body, Partition(0), Epoch(epoch))
+
+    asleep = Bucket(bus, NAME, replicas=1, in_flight_max=4, confirm=over)
+    awake = Bucket(bus, NAME, replicas=1, in_flight_max=4, confirm=over)
+    await asleep.refresh()
+    await awake.refresh()
+    assert await asleep.write([of("e1", 9)]) == ["written"]
+    assert await awake.write([of("e2", 2)]) == ["written"]
+    with pytest.raises(LogRegressed):
+        await asleep.write([of("e1", 10)])
+    assert (await stored(bus, "epoch")).epoch == "e2"
+    assert await awake.write([of("e2", 3)]) == ["written"]
 
 
 async def test_racing_writers_leave_the_newest(bus: Bus) -> None:
@@ -105,7 +133,7 @@ async def test_a_recreated_bucket_is_another_one(bus: Bus) -> None:
 async def test_a_missing_bucket_is_created(bus: Bus) -> None:
     """A write without a bucket fails; `refresh` makes one."""
     name = "MISSING"
-    bucket = Bucket(bus, name, replicas=1, in_flight_max=4)
+    bucket = Bucket(bus, name, replicas=1, in_flight_max=4, confirm=confirmed)
     with pytest.raises(Unavailable):
         await bucket.write([value("key", 1)])
     await bucket.refresh()
@@ -132,7 +160,9 @@ async def test_the_largest_checkpoint_is_one_message(bus: Bus) -> None:
     body = checkpoint.model_dump_json().encode()
     assert len(body) > MEMBERS_BYTES_MAX
     forward = await opened(bus)
-    assert await forward.write([Value("largest", StreamSeq(1), body)]) == ["written"]
+    assert await forward.write([Value("largest", StreamSeq(1), body, Partition(0), Epoch("e1"))]) == [
+        "written"
+    ]
     found = await bus.last(bucket_stream(NAME), kv_subject(NAME, "largest"))
     assert found is not None
     assert Checkpoint.model_validate_json(found.body) == checkpoint

@@ -68,7 +68,7 @@ async def test_killed_at_any_moment(fresh_bus: Bus, fresh_settings: CommonSettin
     async with process(fresh_settings) as running:
         await eventually(lambda: all_saved(bus), every_s=0.1)
         running.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(running.wait(), 15) == 0
+        assert await asyncio.wait_for(running.wait(), 60) == 0
 
 
 @pytest.mark.system
@@ -76,4 +76,4 @@ async def test_another_number_of_partitions_is_refused(bus: Bus, settings: Commo
     """P is fixed at first start: a sequencer that is told otherwise exits with the code for it."""
     await ensure_streams(bus, settings)
     async with process(settings, PARLEY_PARTITIONS="1") as running:
-        assert await asyncio.wait_for(running.wait(), 20) == 2
+        assert await asyncio.wait_for(running.wait(), 60) == 2

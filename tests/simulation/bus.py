@@ -64,7 +64,8 @@ class Bus(RealBus):
             raise BusError("stream not found", _NO_STREAM)
         state = {"first_seq": stream.floor, "last_seq": stream.last, "messages": len(stream.stored)}
         metadata = {"parley.epoch": stream.epoch, "parley.partitions": "1"}
-        return {"config": {"metadata": metadata}, "created": str(stream.created), "state": state}
+        config = {"metadata": metadata, "num_replicas": 1}
+        return {"config": config, "created": str(stream.created), "state": state}
 
     async def request(self, subject: str, body: bytes, *, timeout_s: float) -> bytes:  # noqa: ARG002
         """To an archiver: only a sequencer asks for more than `Archives` answers."""
@@ -73,14 +74,12 @@ class Bus(RealBus):
             raise Unavailable("nobody is there")
         return self.network.asked(subject, body)
 
-    async def stored(self, stream: str, stream_seq: StreamSeq) -> StoredMessage | None:
+    async def stored_anywhere(self, stream: str, stream_seq: StreamSeq) -> StoredMessage | None:
         await self._turn()
-        if not self.network.is_away:
-            held = self.network.streams[stream]
-            found = held.at(stream_seq, self._seen(held))
-            if found is not None:
-                return found
-        return await self._from_leader(stream, {"seq": stream_seq})
+        if self.network.is_away:
+            return None
+        held = self.network.streams[stream]
+        return held.at(stream_seq, self._seen(held))
 
     def _seen(self, stream: Stream) -> int:
         """How much the replica that answers now has."""

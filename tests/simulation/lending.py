@@ -31,7 +31,9 @@ import sequencer.bucket
 import sequencer.checkpoints
 import sequencer.core.ledger
 import sequencer.directory
+import sequencer.restored
 import shared.bus
+import shared.log_epochs
 import shared.puller
 import shared.retry
 import shared.stream_reads
@@ -94,7 +96,9 @@ _LENT: tuple[tuple[types.ModuleType, str, object], ...] = (
     (sequencer.checkpoints, "_log", _Silent()),
     (sequencer.directory, "asyncio", _ASYNCIO),
     (sequencer.directory, "_log", _Silent()),
+    (sequencer.restored, "_log", _Silent()),
     (shared.bus, "asyncio", _ASYNCIO),
+    (shared.log_epochs, "asyncio", _ASYNCIO),
     (shared.bus, "OFFLINE_PATIENCE_S", 0.1),
     (shared.retry, "time", _CLOCK),
     (shared.retry, "random", _MEAN),

@@ -6,11 +6,14 @@ much later, with an old idea of the buckets and half a round before it; it may d
 
 from __future__ import annotations
 
+import functools
+
 from sequencer.bucket import Bucket
 from sequencer.checkpoints import Checkpoints
 from sequencer.core.belongings import entries
 from sequencer.core.ledger import Ledger
 from sequencer.directory import Directory
+from sequencer.restored import confirm
 from shared.errors import LogRegressed, ParleyError
 from shared.ids import ChannelKey
 from shared.records import Head as Announced
@@ -58,10 +61,16 @@ class Sequencer:
 
     async def _load(self) -> None:
         saved, listed = (
-            Bucket(self._bus, name, replicas=1, in_flight_max=WRITES_IN_FLIGHT_MAX)
+            Bucket(
+                self._bus,
+                name,
+                replicas=1,
+                in_flight_max=WRITES_IN_FLIGHT_MAX,
+                confirm=functools.partial(confirm, self._bus),
+            )
             for name in (CHECKPOINTS, DIRECTORY)
         )
-        self._directory = Directory(self._bus, listed, linger_s=0.0, pending_max=PENDING_MAX)
+        self._directory = Directory(self._bus, listed, partitions=1, linger_s=0.0, pending_max=PENDING_MAX)
         self._checkpoints = Checkpoints(self._bus, saved, self._directory)
         floor = self._log.floor
         try:
@@ -73,6 +82,7 @@ class Sequencer:
             return
         except ParleyError:
             return  # nobody answers: it is started again
+        promise(self.ledger.epoch == self._log.epoch, "a sequencer takes the log for another")
         self._pull = Pull(self._log, self.ledger.position + 1)
         self.works.add(self._directory.run())
 

@@ -18,6 +18,7 @@ from infra.nats.permissions import ARCHIVER, EDGE, OPERATOR, SEQUENCER, USERS
 from shared.bus import Bus
 from shared.errors import Unavailable
 from shared.ids import ChannelId, ChannelKey, StreamSeq, WorkspaceId
+from shared.log_epochs import begin_epoch, judge, label, proven
 from shared.puller import Follower
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
@@ -129,6 +130,7 @@ PUBLISH_REFUSED = [
     (OPERATOR, "channel.0.demo.general"),
     (OPERATOR, "live.0.demo.general"),
     (OPERATOR, "heads.0"),
+    (OPERATOR, "$KV.CHECKPOINTS.0.demo.general"),
 ]
 
 
@@ -214,6 +216,17 @@ async def test_sequencer_can_do_its_work(guarded: NatsServer, credentials: Crede
         await sequencer.commit("$KV.DIRECTORY.demo.ada.general", b"{}", expect_last=StreamSeq(0))
         await sequencer.publish(f"heads.{PARTITION}", b"{}")
         await sequencer.publish("user.demo.ada.membership", b"{}")
+        verdict = await judge(sequencer, PARTITION)
+        epoch = await begin_epoch(sequencer, verdict)  # a log that was restored
+        await label(sequencer, verdict.log, epoch, (verdict.epoch,))
+        await sequencer.api("STREAM.DELETE.KV_DIRECTORY", {})
+        await ensure_streams(sequencer, _settings(guarded, credentials, SEQUENCER))
+    async with _as(guarded, credentials, OPERATOR) as operator:
+        assert await begin_epoch(operator, await judge(operator, PARTITION)) != epoch
+    async with _as(guarded, credentials, ARCHIVER) as archiver:
+        assert (await proven(archiver, PARTITION)).replaced == (verdict.epoch, epoch)
+    async with _as(guarded, credentials, EDGE) as edge:
+        assert (await proven(edge, PARTITION)).replaced == (verdict.epoch, epoch)
 
 
 async def test_archiver_can_do_its_work(guarded: NatsServer, credentials: Credentials) -> None:
