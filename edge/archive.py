@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import orjson
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from shared.bus import Bus, BusError
 from shared.errors import OutcomeUnknown, Unavailable
 from shared.events import Recorded, decode
-from shared.ids import ChannelKey, CommandId, Partition, Seq, StreamSeq, UserId
+from shared.ids import ChannelKey, CommandId, Epoch, Partition, Seq, StreamSeq, UserId
 from shared.records import (
     CountReply,
     CountRequest,
@@ -30,11 +30,15 @@ _Reply = TypeVar("_Reply", bound=BaseModel)
 
 
 class Archive:
-    """The archivers behind NATS, one per partition; every call raises `Unavailable` when theirs is away."""
+    """The archivers behind NATS, one per partition; every call raises `Unavailable` when theirs is away.
 
-    def __init__(self, bus: Bus, partitions: int) -> None:
+    Each question is about the log in its present epoch (`epoch_of`); an archive of another one says nothing.
+    """
+
+    def __init__(self, bus: Bus, partitions: int, epoch_of: Callable[[Partition], Epoch]) -> None:
         self._bus = bus
         self._partitions = partitions
+        self._epoch_of = epoch_of
 
     async def history(
         self,
@@ -56,6 +60,7 @@ class Archive:
             after=after,
             limit=limit,
             applied=applied,
+            epoch=self._epoch(key),
         )
         page = await self._ask(key, "history", request, HistoryPage)
         return [_recorded(key, event) for event in page.events], page.more
@@ -65,7 +70,13 @@ class Archive:
     ) -> tuple[list[KnownId | None], str]:
         """Where these ids stand in the channel (None: nowhere up to `applied`), and its greatest id."""
         # An `IdsRequest` and an `IdsReply`, by hand: imports ask for every few messages, and know few ids.
-        request = {"workspace": key.workspace, "channel": key.channel, "applied": applied, "ids": ids}
+        request = {
+            "workspace": key.workspace,
+            "channel": key.channel,
+            "applied": applied,
+            "ids": ids,
+            "epoch": self._epoch(key),
+        }
         body = await self._bus.request(
             archive_subject(partition_of(key, self._partitions), "ids"),
             orjson.dumps(request),
@@ -79,8 +90,13 @@ class Archive:
 
     async def count(self, key: ChannelKey, upto: Seq) -> int:
         """How many messages the channel holds up to a seq."""
-        request = CountRequest(workspace=key.workspace, channel=key.channel, upto=upto)
+        request = CountRequest(
+            workspace=key.workspace, channel=key.channel, upto=upto, epoch=self._epoch(key)
+        )
         return (await self._ask(key, "count", request, CountReply)).messages
+
+    def _epoch(self, key: ChannelKey) -> Epoch:
+        return self._epoch_of(partition_of(key, self._partitions))
 
     async def _ask(self, key: ChannelKey, operation: str, request: BaseModel, reply: type[_Reply]) -> _Reply:
         partition: Partition = partition_of(key, self._partitions)

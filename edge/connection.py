@@ -26,7 +26,7 @@ from edge.dialogue import Dialogue, expiry, on_loop_clock
 from edge.intake import Intake
 from edge.listener import DEAF
 from edge.node import Node
-from edge.reads import unread
+from edge.reads import read_frame
 from edge.roster import Roster
 from edge.tasks import Tasks
 from edge.websocket import EdgeProtocol
@@ -139,7 +139,7 @@ class Connection:
         key = ChannelKey(self._principal.workspace, marker.channel)
         feed = self._node.feeds.get(key)
         if self._delivery is not None and key in self._delivery and feed is not None:
-            self._delivery.send(s.Read(channel=marker.channel, seq=marker.seq, unread=unread(feed, marker)))
+            self._delivery.send(read_frame(feed, marker))
 
     def on_revoked(self) -> None:
         """The user's sessions end now (P9)."""

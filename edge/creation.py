@@ -11,18 +11,21 @@ import time
 from edge.archive import Archive, recorded_already
 from edge.breakers import Breakers
 from edge.core.recording import Recording
+from edge.epochs import Epochs
 from edge.feed import Feed
 from edge.feeds import Feeds
-from edge.trimmed import counted
+from edge.trimmed import Log, counted
 from shared import telemetry
 from shared.bus import Bus, PubAck
 from shared.errors import Conflict, Unavailable, WrongLastSequence
 from shared.events import ChannelCreated, Recorded, encode, fingerprint
-from shared.ids import ChannelKey, Partition, Seq, StreamSeq
+from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq
 from shared.subjects import channel_subject, log_stream, message_id, partition_of
 
 WHOLE_BELIEVED_S = 60.0
 """How long a log that has never been trimmed is taken for whole without asking again."""
+
+_NOT_ASKED = Epoch(""), StreamSeq(0), 0.0
 
 
 class Creations:
@@ -34,7 +37,7 @@ class Creations:
         self._archive = archive
         self._breakers = breakers
         self._partitions = partitions
-        self._fronts = Fronts(bus)
+        self._fronts = Fronts(bus, feeds.epochs)
 
     async def create(self, key: ChannelKey, event: ChannelCreated) -> tuple[Feed, Recording]:
         """Record the first event of a channel. The same creation again returns the first one.
@@ -96,11 +99,12 @@ def _same_creation(feed: Feed, first: Recorded, event: ChannelCreated) -> None:
 
 
 class Fronts:
-    """Which logs have been trimmed, as far as this edge knows. A front moves forward only."""
+    """Which logs have been trimmed, as far as this edge knows. In one epoch a front moves forward only."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, epochs: Epochs) -> None:
         self._bus = bus
-        self._known: dict[Partition, tuple[StreamSeq, float]] = {}
+        self._epochs = epochs
+        self._known: dict[Partition, tuple[Epoch, StreamSeq, float]] = {}
 
     async def hides(self, key: ChannelKey, partition: Partition) -> bool:
         """Whether the channel exists though its log may look empty. Raises `Unavailable` or `BusError`.
@@ -108,9 +112,11 @@ class Fronts:
         A log that was whole a moment ago is taken for whole. Whoever writes a second beginning because of
         that sees it void, like everybody: activation asks the log itself.
         """
-        first, asked_s = self._known.get(partition, (StreamSeq(0), -WHOLE_BELIEVED_S))
-        if first <= 1 and time.monotonic() - asked_s >= WHOLE_BELIEVED_S:
+        log = Log(key, partition, self._epochs.of(partition))
+        epoch, first, asked_s = self._known.get(partition, _NOT_ASKED)
+        is_old = first <= 1 and time.monotonic() - asked_s >= WHOLE_BELIEVED_S
+        if epoch != log.epoch or is_old:
             asked_s = time.monotonic()
             first = await self._bus.first_seq(log_stream(partition))
-            self._known[partition] = first, asked_s
-        return first > 1 and await counted(self._bus, key, partition, first) is not None
+            self._known[partition] = log.epoch, first, asked_s
+        return first > 1 and await counted(self._bus, log, first) is not None

@@ -16,7 +16,7 @@ from edge.core.server_frames import ChannelInfo
 from edge.feed import Feed
 from edge.listing import Listing, batches
 from edge.lookups import TOO_MANY, Lookups, Spawn, all_below
-from edge.reads import unread
+from edge.reads import standing, unread
 from shared.bus import Bus, BusError, StoredMessage
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq
 from shared.records import Belonging, PublicChannel, ReadMarker
@@ -74,6 +74,7 @@ class Directory:
 def describe(feed: Feed, principal: Principal, marker: ReadMarker | None) -> ChannelInfo:
     """A channel as this member sees it now."""
     state = feed.state
+    marker = standing(feed, marker)
     return ChannelInfo(
         id=feed.key.channel,
         kind=state.kind,

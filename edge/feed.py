@@ -9,6 +9,7 @@ rule, heads, sweeps, and acks.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Coroutine, Sequence
 
 import structlog
@@ -18,7 +19,7 @@ from edge.archive import Archive
 from edge.audience import Audience, Sink
 from edge.core.live import Place, place
 from edge.core.ring import Entry, Ring
-from edge.trimmed import behind, head_of, trimmed_upto
+from edge.trimmed import Log, behind, head_of, trimmed_upto
 from shared import telemetry
 from shared.bus import Bus, BusError, Message, StoredMessage, Subscription, stored_from_headers
 from shared.channel import ChannelState, fold
@@ -53,6 +54,7 @@ class Feed:
         self.key = key
         self.partition = partition
         self.epoch = epoch
+        self._log = Log(key, partition, epoch)
         self.head = Seq(0)
         self.stream_seq = StreamSeq(0)
         self.audience = Audience()
@@ -114,7 +116,7 @@ class Feed:
 
     async def _start_behind_trimmed(self, found: Sequence[StoredMessage]) -> None:
         """The checkpoint came from any replica: it may be older than what has left the log since."""
-        newest = await trimmed_upto(self._bus, self.key, self.partition, self.stream_seq, found)
+        newest = await trimmed_upto(self._bus, self._log, self.stream_seq, found)
         if newest is not None and newest.stream_seq > self.stream_seq:
             self._start_from(newest)
 
@@ -153,7 +155,7 @@ class Feed:
         Raises `Unavailable` or `OutcomeUnknown`.
         """
         try:
-            newest = await head_of(self._bus, self.key, self.partition)
+            newest = await head_of(self._bus, self._log)
         except BusError as error:
             raise Unavailable(f"the log does not answer: {error.message}", retry_after_ms=1000) from error
         if newest is not None:
@@ -200,10 +202,10 @@ class Feed:
             case Place.HOLE | Place.TRIMMED:
                 self.want(stored.stream_seq)
             case Place.REGRESSED:
-                self._reset(where.value)
+                self.reset(where.value)
 
     async def _look(self) -> None:
-        newest = await head_of(self._bus, self.key, self.partition)
+        newest = await head_of(self._bus, self._log)
         if newest is not None:
             self.want(newest)
 
@@ -211,9 +213,10 @@ class Feed:
         """Read on until everything that is known to exist has been applied."""
         waits = delays(first_s=0.05, cap_s=2.0)
         while self.stream_seq < self._wanted and not self.closed:
-            position = (self.key, self.partition, self.stream_seq, self.head)
             try:
-                async for missed in behind(self._bus, self._archive, *position, upto=self._wanted):
+                async for missed in behind(
+                    self._bus, self._archive, self._log, self.stream_seq, self.head, upto=self._wanted
+                ):
                     if self.closed:
                         return
                     for one in missed:
@@ -222,7 +225,7 @@ class Feed:
                 _log.warning("feed.repair_failed", partition=self.partition, error=error.message)
                 await asyncio.sleep(next(waits))
             except LogRegressed:
-                self._reset(Place.TRIMMED.value)
+                self.reset(Place.TRIMMED.value)
         self._repairing = False
 
     def _apply(self, stored: StoredMessage) -> None:
@@ -242,10 +245,14 @@ class Feed:
             if not future.done():
                 future.set_result(entry)
 
-    def _reset(self, reason: str) -> None:
+    def reset(self, reason: str) -> None:
+        """Give up: the numbers that were given out are worth nothing any more."""
         _log.error("feed.reset", partition=self.partition, reason=reason, seq=self.head)
         metrics.FEED_RESETS.labels(reason).inc()
         self.audience.flush()
         self.closed = True
+        for future in itertools.chain.from_iterable(self._settling.values()):
+            if not future.done():
+                future.set_exception(OutcomeUnknown("the log was replaced", retry_after_ms=1000))
         for sink in self.audience:
             sink.on_reset(reason)

@@ -11,22 +11,19 @@ from pydantic import ValidationError
 
 from edge import metrics
 from edge.archive import Archive
+from edge.checkpoints import Checkpoints
 from edge.core.ring import Budget, Ring
+from edge.epochs import Epochs
 from edge.feed import Feed
-from edge.lookups import Lookups
 from shared.bus import Bus, BusError, Message, Subscription
 from shared.errors import Unavailable
-from shared.ids import ChannelKey, Seq, StreamSeq
+from shared.ids import ChannelKey, Partition, Seq, StreamSeq
 from shared.records import Checkpoint, Heads
-from shared.stream_reads import LAST_SUBJECTS_MAX
-from shared.streams import Layout, bucket_stream
+from shared.streams import Layout
 from shared.subjects import (
-    CHECKPOINTS,
     LEADER_ELECTED,
     channel_subject,
-    checkpoint_key,
     heads_subject,
-    kv_subject,
     log_stream,
     partition_of,
 )
@@ -55,8 +52,9 @@ class Feeds:
 
     def __init__(self, bus: Bus, layout: Layout, limits: FeedLimits) -> None:
         self._bus = bus
-        self._archive = Archive(bus, layout.partitions)
         self._layout = layout
+        self.epochs = Epochs(bus, layout, spawn=self.spawn, on_loss=self._lose, on_proof=self._proven)
+        self._archive = Archive(bus, layout.partitions, self.epochs.of)
         self._limits = limits
         self._ring_budget = Budget(limits.rings_bytes_max)
         self._feeds: dict[ChannelKey, Feed] = {}
@@ -67,16 +65,15 @@ class Feeds:
         self._tasks: set[asyncio.Task[object]] = set()
         self._subscriptions: list[Subscription] = []
         self._reading = asyncio.Semaphore(ACTIVATIONS_MAX)
-        self._lookups = Lookups(
-            bus, bucket_stream(CHECKPOINTS), filters_max=LAST_SUBJECTS_MAX, spawn=self.spawn
-        )
+        self._checkpoints = Checkpoints(bus, layout.partitions, self.epochs, spawn=self.spawn)
 
     async def __aenter__(self) -> Feeds:
         self._subscriptions = [
             await self._bus.subscribe(heads_subject("*"), self._on_heads),
             await self._bus.subscribe(LEADER_ELECTED, self._on_election),
         ]
-        self._bus.on_reconnect(lambda: self.sweep_soon("reconnect"))
+        self._bus.on_reconnect(self.epochs.doubt_all)
+        self.epochs.doubt_all()
         self.spawn(self._keep())
         return self
 
@@ -104,7 +101,8 @@ class Feeds:
     async def activate(self, keys: Sequence[ChannelKey]) -> dict[ChannelKey, Feed | None]:
         """Bring channels up, many at once; None for those that do not exist.
 
-        Raises `Unavailable` if the log cannot be read, or if the edge holds `feeds_max` channels in use.
+        Raises `Unavailable` if a log cannot be read or is not proven to be the one that was counted, or if
+        the edge holds `feeds_max` channels in use.
         """
         missing = [key for key in dict.fromkeys(keys) if self.get(key) is None and key not in self._starting]
         if missing:
@@ -120,12 +118,24 @@ class Feeds:
         starting = self._starting.get(key)
         return await asyncio.shield(starting) if starting is not None else self.get(key)
 
+    def is_doubtful(self, key: ChannelKey) -> bool:
+        """Whether the channel is not active, and cannot be brought up before its log is proven."""
+        return self.get(key) is None and not self.epochs.is_proven(self._partition(key))
+
+    async def patience(self, keys: Iterable[ChannelKey]) -> None:
+        """Returns when none of them is doubtful, or after a moment."""
+        await self.epochs.settled({self._partition(key) for key in keys if self.is_doubtful(key)})
+
     async def _start(self, keys: list[ChannelKey]) -> None:
         try:
+            await self.patience(keys)
+            for key in [key for key in keys if self.is_doubtful(key)]:
+                keys.remove(key)
+                self._settle(key, Unavailable("it is not known yet which log this is"))
             feeds = [self._new_feed(key) for key in keys]
             for feed in feeds:
                 await feed.subscribe()
-            checkpoints = await self._checkpoints(keys)
+            checkpoints = await self._checkpoints.of(keys)
             await asyncio.gather(*(self._catch_up(feed, checkpoints.get(feed.key)) for feed in feeds))
         except (Unavailable, BusError) as error:
             for key in keys:
@@ -135,6 +145,8 @@ class Feeds:
         try:
             async with self._reading:
                 await feed.catch_up(checkpoint)
+            if self.is_doubtful(feed.key) or feed.epoch != self.epochs.of(feed.partition):
+                raise Unavailable("the log is looked at just now", retry_after_ms=1000)
         except (Unavailable, BusError) as error:
             await feed.close()
             self._settle(feed.key, error)
@@ -158,16 +170,19 @@ class Feeds:
             future.set_result(outcome)
 
     def _new_feed(self, key: ChannelKey) -> Feed:
-        partition = partition_of(key, self._layout.partitions)
+        partition = self._partition(key)
         return Feed(
             self._bus,
             self._archive,
             key,
             partition,
-            self._layout.epochs[partition],
+            self.epochs.of(partition),
             new_ring=self._new_ring,
             spawn=self.spawn,
         )
+
+    def _partition(self, key: ChannelKey) -> Partition:
+        return partition_of(key, self._layout.partitions)
 
     def _new_ring(self, head: Seq) -> Ring:
         limits = self._limits
@@ -177,25 +192,6 @@ class Feeds:
             bytes_max=limits.ring_bytes_max,
             budget=self._ring_budget,
         )
-
-    async def _checkpoints(self, keys: Iterable[ChannelKey]) -> dict[ChannelKey, Checkpoint]:
-        """Checkpoints of the channels that have one; without the bucket nobody has (tails are longer)."""
-        subjects = {
-            kv_subject(CHECKPOINTS, checkpoint_key(partition_of(key, self._layout.partitions), key)): key
-            for key in keys
-        }
-        try:
-            stored = await self._lookups.newest(list(subjects))
-        except (Unavailable, BusError) as error:
-            _log.warning("feeds.checkpoints_missing", error=error.message)
-            return {}
-        found: dict[ChannelKey, Checkpoint] = {}
-        for value in stored:
-            try:
-                found[subjects[value.subject]] = Checkpoint.model_validate_json(value.body)
-            except ValidationError:
-                _log.warning("feeds.checkpoint_unreadable", subject=value.subject)
-        return found
 
     def _make_room(self, wanted: int) -> None:
         if len(self._feeds) + len(self._starting) + wanted <= self._limits.feeds_max:
@@ -224,17 +220,29 @@ class Feeds:
             self._close_idle(self._limits.linger_s)
             if loop.time() - swept_at >= SWEEP_INTERVAL_S:
                 swept_at = loop.time()
+                self.epochs.check()
                 await self._sweep("interval", 0.0)
 
     def sweep_soon(self, cause: str) -> None:
         """Compare all feeds with the heads of the log now."""
         self.spawn(self._sweep(cause, 0.0))
 
-    async def _sweep(self, cause: str, delay_s: float) -> None:
+    def _proven(self, partition: Partition) -> None:
+        self.spawn(self._sweep("reconnect", 0.0, partition))
+
+    def _lose(self, partition: Partition) -> None:
+        for feed in tuple(self._feeds.values()):
+            if feed.partition == partition and not feed.closed:
+                feed.reset("epoch")
+
+    async def _sweep(self, cause: str, delay_s: float, only: Partition | None = None) -> None:
+        """Doubtful logs are left out: a proof brings a sweep of its own."""
         await asyncio.sleep(delay_s)
         metrics.FEED_SWEEPS.labels(cause).inc()
         by_stream: dict[str, dict[str, Feed]] = {}
         for feed in tuple(self._feeds.values()):
+            if only not in {None, feed.partition} or not self.epochs.is_proven(feed.partition):
+                continue
             subjects = by_stream.setdefault(log_stream(feed.partition), {})
             subjects[channel_subject(feed.partition, feed.key)] = feed
         for stream, feeds in by_stream.items():
@@ -254,22 +262,24 @@ class Feeds:
             feeds[subject].want(stored.stream_seq)
         if first > self._swept.get(stream, 0) + 1:
             gone = {feed.key: feed for subject, feed in feeds.items() if subject not in newest}
-            for key, checkpoint in (await self._checkpoints(gone)).items():
+            for key, checkpoint in (await self._checkpoints.of(gone)).items():
                 gone[key].want(checkpoint.stream_seq)
         self._swept[stream] = last
 
     def _on_heads(self, message: Message) -> None:
         try:
-            heads = Heads.model_validate_json(message.body).heads
+            told = Heads.model_validate_json(message.body)
         except ValidationError:
             _log.warning("feeds.heads_unreadable")
             return
-        for head in heads:
+        self.epochs.heard(Partition(int(message.subject.rpartition(".")[2])), told.epoch)
+        for head in told.heads:
             feed = self._feeds.get(ChannelKey(head.workspace, head.channel))
             if feed is not None:
                 feed.want(head.stream_seq)
 
     def _on_election(self, _: Message) -> None:
+        self.epochs.check()
         for delay_s in SWEEP_AFTER_ELECTION_S:
             self.spawn(self._sweep("election", delay_s))
 

@@ -57,7 +57,7 @@ async def assembled(
 ) -> AsyncIterator[Node]:
     """The node while its feeds run."""
     async with Feeds(bus, layout, _feed_limits(settings)) as feeds:
-        archive = Archive(bus, layout.partitions)
+        archive = Archive(bus, layout.partitions, feeds.epochs.of)
         users = Users(bus)
         breakers = _breakers(bus, layout, settings)
         reads = Reads(bus, archive, breakers, spawn=feeds.spawn)

@@ -136,7 +136,7 @@ class Publisher:
                 return
             if not outcome.duplicate:
                 entry = feed.ring.find(outcome.stream_seq)
-                if entry is not None and entry.recorded.void is None:  # nearly always
+                if entry is not None and recording.stands(entry, event):  # nearly always
                     answer(Recording(entry.seq, entry.recorded.at_us, duplicate=False))
                     return
             self._feeds.spawn(self._answer_settled(feed, event, outcome, answer))
@@ -207,6 +207,9 @@ class Publisher:
         if entry is None:  # a burst has pushed it out of the ring, or it was there long ago
             found = await self._older_than_ring(feed, event, ack)
             return found._replace(duplicate=duplicate)
+        if not recording.is_of(entry, event):  # the log is not the one that our feed has counted
+            self._feeds.epochs.doubt(feed.partition)
+        recording.check_same_log(entry, event)
         if not ack.duplicate:
             return recording.of_entry(entry, duplicate=False)
         return recording.of_same(entry, event, duplicate=duplicate)

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from edge.archive import Archive
 from edge.breakers import Breakers
+from edge.core.server_frames import Read
 from edge.feed import Feed
 from edge.lookups import Lookups, Spawn
 from shared.bus import Bus, BusError
@@ -60,10 +61,16 @@ class Reads:
         """
         seq = min(seq, feed.head)
         subject = kv_subject(READS, read_key(feed.key.workspace, user, feed.key.channel))
-        revision, marker = await self._current(subject, certain=False)
+        revision, found = await self._current(subject, certain=False)
+        marker = standing(feed, found)
         if marker is not None and marker.seq >= seq:
             return marker
-        moved = ReadMarker(channel=feed.key.channel, seq=seq, messages=await self._messages_up_to(feed, seq))
+        moved = ReadMarker(
+            channel=feed.key.channel,
+            seq=seq,
+            messages=await self._messages_up_to(feed, seq),
+            epoch=feed.epoch,
+        )
         with self._breakers.commit(_STREAM):
             for _ in range(CONTENTION_TRIES_MAX):
                 with contextlib.suppress(WrongLastSequence):
@@ -74,7 +81,8 @@ class Reads:
                         deadline_s=MARK_DEADLINE_S,
                     )
                     return moved
-                revision, marker = await self._current(subject, certain=True)
+                revision, found = await self._current(subject, certain=True)
+                marker = standing(feed, found)
                 if marker is not None and marker.seq >= seq:
                     return marker
         raise Unavailable("the read marker is being moved by others", retry_after_ms=200)
@@ -103,9 +111,21 @@ class Reads:
         return await self._archive.count(feed.key, seq) if seq > 0 else 0
 
 
+def standing(feed: Feed, marker: ReadMarker | None) -> ReadMarker | None:
+    """The marker, if it speaks of the log in this epoch: what was read in another one may be gone."""
+    return marker if marker is not None and marker.epoch in {"", feed.epoch} else None
+
+
 def unread(feed: Feed, marker: ReadMarker | None) -> int:
     """Messages after the marker: arithmetic on two counts."""
+    marker = standing(feed, marker)
     return max(0, feed.messages - (marker.messages if marker else 0))
+
+
+def read_frame(feed: Feed, marker: ReadMarker | None) -> Read:
+    """What a session is told of it (P15)."""
+    marker = standing(feed, marker)
+    return Read(channel=feed.key.channel, seq=marker.seq if marker else Seq(0), unread=unread(feed, marker))
 
 
 def _marker(body: bytes) -> ReadMarker | None:

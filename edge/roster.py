@@ -21,7 +21,7 @@ from edge.delivery import Delivery
 from edge.directory import Directory, describe
 from edge.feed import Feed
 from edge.feeds import Feeds
-from edge.reads import Reads
+from edge.reads import Reads, read_frame
 from edge.rush import Rush
 from edge.tasks import Errand, Work
 from shared.bus import BusError
@@ -141,11 +141,15 @@ class Roster:
             yield keys, more
 
     async def attach(self, keys: Sequence[ChannelKey]) -> list[ChannelInfo]:
-        """Attach those that the user is a member of. Nothing is awaited after the first is attached:
+        """Attach those that the user is a member of; what is doubtful is told later, as if joined then.
 
-        the caller sends the list and calls `resume_listed` before it awaits anything else.
+        Nothing is awaited after the first is attached: the caller sends the list and calls `resume_listed`
+        before it awaits anything else.
         """
-        feeds, markers = await self._fetched([key for key in keys if key not in self._delivery])
+        wanted = [key for key in keys if key not in self._delivery]
+        await self._feeds.patience(wanted)
+        doubtful = {key for key in wanted if self._feeds.is_doubtful(key) and self._proposal(key)}
+        feeds, markers = await self._fetched([key for key in wanted if key not in doubtful])
         infos: list[ChannelInfo] = []
         for key, feed in feeds.items():
             if key in self._delivery or not self._may_follow(feed):
@@ -186,8 +190,7 @@ class Roster:
     # ------------------------------------------------------------ what changes
 
     async def _consider(self) -> None:
-        while self._proposals:
-            keys = list(self._proposals)[: self._page]
+        while keys := [key for key in self._proposals if not self._feeds.is_doubtful(key)][: self._page]:
             chosen = {key: self._proposals.pop(key) for key in keys}
             try:
                 feeds, markers = await self._fetched(keys)
@@ -199,8 +202,9 @@ class Roster:
             except (Unavailable, BusError) as error:
                 _log.warning("roster.postponed", channels=len(chosen), error=error.message)
                 self._proposals = {**chosen, **self._proposals}
-                asyncio.get_running_loop().call_later(RETRY_S, self._considering.ask)
-                return
+                break
+        if self._proposals:
+            asyncio.get_running_loop().call_later(RETRY_S, self._considering.ask)
 
     async def _settled(self, feed: Feed, proposal: _Proposal) -> None:
         if proposal.position > feed.stream_seq:
@@ -212,9 +216,13 @@ class Roster:
     def _decide(
         self, key: ChannelKey, feed: Feed | None, proposal: _Proposal, marker: ReadMarker | None
     ) -> None:
+        if feed is not None and feed.closed:  # lost again, or meanwhile
+            self._proposals.setdefault(key, proposal)
+            return
         if feed is not None and self._may_follow(feed):
             if proposal.was_lost:
                 self._delivery.reset(feed)
+                self._delivery.send(read_frame(feed, marker))
             elif not self._delivery.follows(feed):
                 joined = self._joined(feed, proposal)
                 info = describe(feed, self._principal, marker).model_copy(update={"head": joined})

@@ -17,7 +17,7 @@ from edge.archive import Archive
 from shared.bus import Bus, StoredMessage
 from shared.errors import LogRegressed, OutcomeUnknown, Unavailable, WrongLastSequence
 from shared.events import Event, Recorded, decode
-from shared.ids import ChannelKey, Partition, Seq, StreamSeq
+from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq
 from shared.records import Checkpoint, Position
 from shared.retry import Deadline, delays
 from shared.streams import bucket_stream
@@ -39,8 +39,16 @@ ARCHIVE_PATIENCE_S = 30.0
 T = TypeVar("T")
 
 
+class Log(NamedTuple):
+    """The log of one channel in one epoch."""
+
+    key: ChannelKey
+    partition: Partition
+    epoch: Epoch
+
+
 async def trimmed_upto(
-    bus: Bus, key: ChannelKey, partition: Partition, mine: StreamSeq, found: Sequence[StoredMessage]
+    bus: Bus, log: Log, mine: StreamSeq, found: Sequence[StoredMessage]
 ) -> Checkpoint | None:
     """None if nothing behind `mine` can have left the log, else a checkpoint that counts all that has.
 
@@ -49,36 +57,44 @@ async def trimmed_upto(
     """
     if found and found[0].stream_seq == mine:
         return None
-    first = await bus.first_seq(log_stream(partition))
-    return None if first <= mine + 1 else await counted(bus, key, partition, first)
+    first = await bus.first_seq(log_stream(log.partition))
+    return None if first <= mine + 1 else await counted(bus, log, first)
 
 
-async def head_of(bus: Bus, key: ChannelKey, partition: Partition) -> StreamSeq | None:
+async def head_of(bus: Bus, log: Log) -> StreamSeq | None:
     """The channel's last position, as the leaders have it; None if nothing of it was ever recorded.
 
     A log that has been trimmed up to there holds nothing of the channel: then its checkpoint knows.
     Raises `Unavailable` or `BusError`.
     """
-    stored = await bus.newest(log_stream(partition), channel_subject(partition, key))
+    stored = await bus.newest(log_stream(log.partition), channel_subject(log.partition, log.key))
     if stored is not None:
         return stored.stream_seq
-    counted = await trimmed_upto(bus, key, partition, StreamSeq(0), [])
+    counted = await trimmed_upto(bus, log, StreamSeq(0), [])
     return None if counted is None else counted.stream_seq
 
 
-async def counted(bus: Bus, key: ChannelKey, partition: Partition, first: StreamSeq) -> Checkpoint | None:
+async def counted(bus: Bus, log: Log, first: StreamSeq) -> Checkpoint | None:
     """The newest checkpoint of the channel; None: it has no event below `first`, where its log begins.
 
     Raises `Unavailable` while the checkpoints are not complete: a missing one says nothing then.
     """
-    stream, subject = bucket_stream(CHECKPOINTS), kv_subject(CHECKPOINTS, checkpoint_key(partition, key))
-    stored = await bus.newest(stream, subject)
-    if stored is None:
-        position = await bus.last(stream, kv_subject(CHECKPOINTS, position_key(partition)))
-        if position is None or Position.model_validate_json(position.body).stream_seq < first - 1:
+    found = await _checkpoint(bus, log)
+    if found is None:
+        subject = kv_subject(CHECKPOINTS, position_key(log.partition))
+        stored = await bus.last(bucket_stream(CHECKPOINTS), subject)
+        position = None if stored is None else Position.model_validate_json(stored.body)
+        if position is None or position.epoch not in {"", log.epoch} or position.stream_seq < first - 1:
             raise Unavailable("the checkpoints are being written again", retry_after_ms=1000)
-        stored = await bus.newest(stream, subject)  # it may have been written since we asked
-    return None if stored is None else Checkpoint.model_validate_json(stored.body)
+        found = await _checkpoint(bus, log)  # it may have been written since we asked
+    return found
+
+
+async def _checkpoint(bus: Bus, log: Log) -> Checkpoint | None:
+    subject = kv_subject(CHECKPOINTS, checkpoint_key(log.partition, log.key))
+    stored = await bus.newest(bucket_stream(CHECKPOINTS), subject)
+    checkpoint = None if stored is None else Checkpoint.model_validate_json(stored.body)
+    return checkpoint if checkpoint is not None and checkpoint.counts_in(log.epoch) else None
 
 
 class Missed(NamedTuple):
@@ -90,14 +106,7 @@ class Missed(NamedTuple):
 
 
 async def behind(
-    bus: Bus,
-    archive: Archive,
-    key: ChannelKey,
-    partition: Partition,
-    mine: StreamSeq,
-    seq: Seq,
-    *,
-    upto: StreamSeq,
+    bus: Bus, archive: Archive, log: Log, mine: StreamSeq, seq: Seq, *, upto: StreamSeq
 ) -> AsyncIterator[list[Missed]]:
     """Every event of the channel behind `mine`, whose number is `seq`, up to `upto` at least, in order.
 
@@ -105,23 +114,21 @@ async def behind(
     has not got them either, `Unavailable`, or `BusError`.
     """
     try:
-        found = await read_behind(bus, key, partition, mine, seq, upto)
+        found = await read_behind(bus, log, mine, seq, upto)
     except LogRegressed:
-        async for page in _archived(archive, key, mine, seq, upto):
+        async for page in _archived(archive, log.key, mine, seq, upto):
             metrics.FEED_ARCHIVED.inc(len(page))
             yield [Missed(one.stream_seq, one.at_us, one.event) for one in page]
         return
     yield [Missed(one.stream_seq, one.at_us, decode(one.body)) for one in found]
 
 
-async def read_behind(
-    bus: Bus, key: ChannelKey, partition: Partition, mine: StreamSeq, seq: Seq, upto: StreamSeq
-) -> list[StoredMessage]:
+async def read_behind(bus: Bus, log: Log, mine: StreamSeq, seq: Seq, upto: StreamSeq) -> list[StoredMessage]:
     """Every message of the channel behind `mine`, whose number is `seq`, up to `upto` at least.
 
     Raises `LogRegressed` if some of them have left the log, `Unavailable`, or `BusError`.
     """
-    stream, subject = log_stream(partition), channel_subject(partition, key)
+    stream, subject = log_stream(log.partition), channel_subject(log.partition, log.key)
     with contextlib.suppress(Unavailable):
         found = await bus.direct_batch(stream, subject, start=mine)
         if found and found[0].stream_seq == mine and found[-1].stream_seq >= upto:
@@ -130,10 +137,10 @@ async def read_behind(
         try:
             behind = await bus.read_between(stream, subject, mine, upto)
         except Unavailable:
-            await _still_there(bus, key, partition, mine, upto)
+            await _still_there(bus, log, mine, upto)
             raise
         # Read in several goes: the front may have moved in between, so our own event would prove nothing.
-        newest = await trimmed_upto(bus, key, partition, mine, [])
+        newest = await trimmed_upto(bus, log, mine, [])
         if newest is None or newest.stream_seq <= mine:
             return behind
         if newest.stream_seq <= upto:
@@ -143,13 +150,11 @@ async def read_behind(
         upto = newest.stream_seq
 
 
-async def _still_there(
-    bus: Bus, key: ChannelKey, partition: Partition, mine: StreamSeq, upto: StreamSeq
-) -> None:
+async def _still_there(bus: Bus, log: Log, mine: StreamSeq, upto: StreamSeq) -> None:
     """Raises `LogRegressed` if `upto` cannot be read because it was trimmed."""
-    newest = await trimmed_upto(bus, key, partition, mine, [])
-    if newest is not None and newest.stream_seq >= upto and await has_left_log(bus, partition, upto):
-        raise LogRegressed(f"{log_stream(partition)} has lost {upto} at its front")
+    newest = await trimmed_upto(bus, log, mine, [])
+    if newest is not None and newest.stream_seq >= upto and await has_left_log(bus, log.partition, upto):
+        raise LogRegressed(f"{log_stream(log.partition)} has lost {upto} at its front")
 
 
 async def _archived(

@@ -51,8 +51,9 @@ class Waiting:
             self.fail(error)
 
     def answer_settled(self, entry: Entry, *, duplicate: bool) -> None:
-        """Our own feed has it."""
+        """Our own feed has it there, if it counts the log that took it."""
         try:
+            recording.check_same_log(entry, self.event)
             self.answer(recording.of_entry(entry, duplicate=duplicate))
         except ParleyError as error:
             self.fail(error)

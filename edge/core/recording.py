@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from edge.core.ring import Entry
 from shared.envelope import PubAck
-from shared.errors import Conflict, Forbidden
+from shared.errors import Conflict, Forbidden, OutcomeUnknown
 from shared.events import KnownEvent, fingerprint
 from shared.ids import Seq, StreamSeq
 from shared.records import KnownId
@@ -25,6 +25,22 @@ def of_entry(entry: Entry, *, duplicate: bool) -> Recording:
     if entry.recorded.void is not None:
         raise Forbidden(entry.recorded.void)
     return Recording(entry.seq, entry.recorded.at_us, duplicate)
+
+
+def is_of(entry: Entry, event: KnownEvent) -> bool:
+    """Whether an entry is this event, or another body under its id."""
+    return entry.recorded.event.id == event.id
+
+
+def stands(entry: Entry, event: KnownEvent) -> bool:
+    """Whether an entry is this event, and has its effect."""
+    return is_of(entry, event) and entry.recorded.void is None
+
+
+def check_same_log(entry: Entry, event: KnownEvent) -> None:
+    """Raises `OutcomeUnknown` if another event stands where the log says that it has put this one."""
+    if not is_of(entry, event):
+        raise OutcomeUnknown("recorded in a log that was replaced", retry_after_ms=1000)
 
 
 def of_same(entry: Entry, event: KnownEvent, *, duplicate: bool) -> Recording:

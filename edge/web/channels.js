@@ -176,7 +176,7 @@ export class Channels {
     const channel = this.all.get(frame.channel);
     if (!channel) return;
     channel.log.restart(frame.head);
-    Object.assign(channel.info, { epoch: frame.epoch, head: frame.head });
+    Object.assign(channel.info, { epoch: frame.epoch, head: frame.head, read: 0 });
     this.on.trouble(`The server restarted the log of ${channel.info.name || frame.channel} (${frame.reason}). Its messages are loaded anew.`);
     if (frame.channel === this.current) this.older();
   }

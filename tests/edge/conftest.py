@@ -82,5 +82,5 @@ async def archiver(
 async def edge(bus: Bus, layout: Layout) -> AsyncIterator[Edge]:
     """An edge's publishing side; tests of the late path also ask for `archiver`."""
     async with Feeds(bus, layout, FeedLimits(ring_entries_max=30)) as feeds:
-        archive = Archive(bus, layout.partitions)
+        archive = Archive(bus, layout.partitions, feeds.epochs.of)
         yield Edge(bus, feeds, archive, publisher_of(bus, feeds, archive))

@@ -22,7 +22,7 @@ from edge.tasks import Tasks
 from edge.websocket import EdgeProtocol
 from shared.bus import Bus
 from shared.events import MemberInvited, MemberRemoved
-from shared.ids import Seq, UserId
+from shared.ids import Epoch, Seq, UserId
 from shared.streams import Layout
 from tests.support.feeding import ANN, Channel, active
 from tests.support.waiting import eventually
@@ -50,7 +50,7 @@ class Member:
             self.wire,
             user,
             batch=random.random() < 0.5,
-            replayer=Replayer(Archive(bus, 2)),
+            replayer=Replayer(Archive(bus, 2, lambda _: Epoch(""))),
             replay_events_max=10_000,
             on_lost=lambda _: None,
             spawn=self._tasks.spawn,

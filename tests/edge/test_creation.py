@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -10,13 +11,24 @@ import pytest
 
 from edge.archive import Archive
 from edge.core.recording import Recording
+from edge.creation import Fronts
 from edge.feeds import FeedLimits, Feeds
 from shared.bus import Bus
-from shared.errors import Conflict
+from shared.errors import Conflict, Unavailable
 from shared.events import ChannelCreated
-from shared.ids import ChannelId, ChannelKey, UserId, WorkspaceId, direct_channel_id, new_command_id
+from shared.ids import (
+    ChannelId,
+    ChannelKey,
+    Epoch,
+    StreamSeq,
+    UserId,
+    WorkspaceId,
+    direct_channel_id,
+    new_command_id,
+)
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
+from shared.subjects import partition_of
 from tests.support.recording import ANN, BOB, Edge, now_ms, posted, publisher_of
 from tests.support.trimming import remembering, trim
 
@@ -73,7 +85,7 @@ async def _opened(edge: Edge, name: str, author: UserId = ANN) -> Recording:
 async def _edge(bus: Bus, settings: CommonSettings) -> AsyncIterator[Edge]:
     layout = await ensure_streams(bus, settings)
     async with Feeds(bus, layout, FeedLimits()) as feeds:
-        archive = Archive(bus, layout.partitions)
+        archive = Archive(bus, layout.partitions, feeds.epochs.of)
         yield Edge(bus, feeds, archive, publisher_of(bus, feeds, archive))
 
 
@@ -113,3 +125,20 @@ async def test_what_has_left_the_log_is_not_created_again(
                     assert (feed.head, feed.state.created_by) == (1 + added, ANN)
             fresh = await _opened(knowing, "of-nobody")
             assert (fresh.seq, fresh.duplicate) == (1, False)
+
+
+async def test_in_another_epoch_a_log_begins_anew(fresh_settings: CommonSettings) -> None:
+    """That it was trimmed is forgotten with the epoch: the copy that took its place holds its beginning."""
+    async with Counting.connect(fresh_settings, "edge") as bus, _edge(bus, fresh_settings) as edge:
+        await _opened(edge, "a")
+        await _opened(edge, "b")
+        fronts = Fronts(bus, edge.feeds.epochs)
+        key = ChannelKey(WorkspaceId("w"), ChannelId("a"))
+        partition = partition_of(key, fresh_settings.partitions)
+        before = edge.feeds.epochs.of(partition)
+        fronts._known[partition] = before, StreamSeq(99), time.monotonic()
+        with pytest.raises(Unavailable, match="being written"):
+            await fronts.hides(key, partition)
+        fronts._known[partition] = Epoch("another"), StreamSeq(99), time.monotonic()
+        assert not await fronts.hides(key, partition)
+        assert fronts._known[partition][:2] == (before, 1)

@@ -62,7 +62,7 @@ async def test_an_import_in_order_asks_once(edge: Edge) -> None:
     def said(minute: int) -> MessagePosted:
         return posted(f"t{minute}", derived_command_id(LONG_AGO_MS + 60_000 * minute, "inorder"))
 
-    publisher = publisher_of(edge.bus, edge.feeds, Counting(edge.bus, 2))
+    publisher = publisher_of(edge.bus, edge.feeds, Counting(edge.bus, 2, edge.feeds.epochs.of))
     created = ChannelCreated(id=said(0).id, author=ANN, channel_kind="public", name="inorder")
     feed, _ = await publisher.create(ChannelKey(WorkspaceId("w"), ChannelId("inorder")), created)
     in_order = [await publisher.record_late(feed, said(minute), {}) for minute in (1, 2, 4, 5)]
@@ -285,8 +285,8 @@ async def test_garbage_does_not_block_late_ids(edge: Edge) -> None:
 
 
 async def test_a_feed_that_was_given_up_takes_no_late_ids(edge: Edge) -> None:
-    """Its head moves no more: whoever waits is told to come again, and finds another feed."""
+    """The lane of a dead feed ends, rather than ask the archive for ever about a head that moves no more."""
     feed = await edge.channel("lategone")
-    feed.closed = True
+    feed.reset("epoch")
     with pytest.raises(Unavailable, match="anew"):
         await edge.publisher.record_late(feed, posted("a", old_id("gone")), {})

@@ -9,10 +9,12 @@ import pytest
 from edge.core.recording import Recording
 from edge.feed import Feed
 from edge.publisher import FRESHNESS
-from shared.errors import ClockSkew, Conflict, Forbidden, ParleyError
+from shared.bus import PubAck
+from shared.errors import ClockSkew, Conflict, Forbidden, OutcomeUnknown, ParleyError
 from shared.events import KnownEvent, MemberLeft
-from shared.ids import new_command_id
+from shared.ids import StreamSeq, new_command_id
 from tests.support.recording import ANN, Edge, now_ms, old_id, posted
+from tests.support.waiting import eventually
 
 
 async def test_record_returns_number_and_time(edge: Edge) -> None:
@@ -132,3 +134,28 @@ async def test_an_id_that_has_become_late_is_looked_up(edge: Edge) -> None:
     assert await fresh(edge, feed, event) == first._replace(duplicate=True)
     with pytest.raises(Conflict):
         await fresh(edge, feed, posted("b", event.id))
+
+
+async def test_an_ack_whose_position_is_another_event_is_none(edge: Edge) -> None:
+    """A log that our feed has not counted took the event: no number is told, and the log is doubted (P7)."""
+    feed = await edge.channel("foreign-ack")
+    await edge.publisher.record(feed, posted("a"))
+    first = await edge.publisher.record(feed, posted("b"))
+    entry = feed.ring.get(first.seq)
+    assert entry is not None
+    await eventually(lambda: edge.feeds.epochs.is_proven(feed.partition))
+    acked = PubAck("", entry.stream_seq, duplicate=False, retried=False)
+    with pytest.raises(OutcomeUnknown, match="replaced"):
+        await edge.publisher._settled(feed, posted("c"), acked)
+    assert not edge.feeds.epochs.is_proven(feed.partition)
+    await eventually(lambda: edge.feeds.epochs.is_proven(feed.partition))
+
+
+async def test_whoever_waits_hears_at_once_that_the_feed_was_given_up(edge: Edge) -> None:
+    """What was recorded is not known any more by its number; a new feed will tell."""
+    feed = await edge.channel("given-up")
+    waiting = asyncio.create_task(feed.settled(StreamSeq(feed.stream_seq + 1_000), 600))
+    await asyncio.sleep(0)
+    feed.reset("epoch")
+    with pytest.raises(OutcomeUnknown, match="replaced"):
+        await waiting

@@ -8,11 +8,12 @@ import pytest
 
 from edge.breakers import Breakers
 from edge.core.breaker import Bounds
-from edge.reads import Reads
+from edge.reads import Reads, read_frame, standing, unread
 from shared.errors import Unavailable
-from shared.ids import Seq
+from shared.ids import Epoch, Seq
+from shared.records import ReadMarker
 from shared.streams import bucket_stream
-from shared.subjects import READS
+from shared.subjects import READS, kv_subject, read_key
 from tests.support.http import listed
 from tests.support.peer import Peer
 from tests.support.recording import ANN, BOB, Edge, posted
@@ -91,3 +92,23 @@ async def test_the_farther_of_two_sessions_wins(edge: Edge) -> None:
     marks = await asyncio.gather(*(reads.mark(feed, BOB, Seq(seq)) for seq in (5, 9, 2, 11, 7)))
     assert all(mark.seq >= seq for mark, seq in zip(marks, (5, 9, 2, 11, 7), strict=True))
     assert (await reads.mark(feed, BOB, Seq(1))).seq == 11
+
+
+async def test_a_marker_of_another_epoch_says_nothing(edge: Edge) -> None:
+    """What was read in a log that was replaced may be gone: all is unread, reading begins anew (AT-21)."""
+    feed = await edge.channel("re-read")
+    for text in "abc":
+        await edge.publisher.record(feed, posted(text))
+    key = kv_subject(READS, read_key(feed.key.workspace, ANN, feed.key.channel))
+    old = ReadMarker(channel=feed.key.channel, seq=Seq(9), messages=8, epoch=Epoch("before"))
+    await edge.bus.commit(key, old.model_dump_json().encode())
+    breakers = Breakers(
+        [bucket_stream(READS)], Bounds(), in_flight_max=10, reachable=lambda: edge.bus.connected
+    )
+    reads = Reads(edge.bus, edge.archive, breakers, spawn=edge.feeds.spawn)
+    found = (await reads.markers(feed.key.workspace, ANN, [feed.key.channel]))[feed.key.channel]
+    frame = read_frame(feed, found)
+    assert (standing(feed, found), frame.seq, frame.unread) == (None, 0, 3)
+    moved = await reads.mark(feed, ANN, Seq(3))
+    assert (moved.seq, moved.epoch, unread(feed, moved)) == (3, feed.epoch, 1)
+    assert await reads.mark(feed, ANN, Seq(2)) == moved

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from edge.trimmed import has_left_log, on_head, read_behind, trimmed_upto
+from edge.trimmed import Log, has_left_log, on_head, read_behind, trimmed_upto
 from shared import stream_reads
 from shared.bus import Bus, PubAck
 from shared.channel import ChannelState, fold
 from shared.errors import LogRegressed, OutcomeUnknown, ParleyError, Unavailable, WrongLastSequence
 from shared.events import encode
-from shared.ids import Seq, StreamSeq
+from shared.ids import Epoch, Seq, StreamSeq
 from shared.records import Checkpoint, Position
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
@@ -28,6 +28,7 @@ from tests.support.nats import NatsServer
 
 KEY = key_of("tea")
 PARTITION = partition_of(KEY, 2)
+LOG = Log(KEY, PARTITION, Epoch("e1"))
 NOWHERE = StreamSeq(0)
 
 
@@ -56,7 +57,7 @@ async def _trim(bus: Bus, first: StreamSeq) -> None:
 async def _found(bus: Bus, mine: StreamSeq) -> Checkpoint | None:
     subject = channel_subject(PARTITION, KEY)
     found = await bus.direct_batch(log_stream(PARTITION), subject, start=mine)
-    return await trimmed_upto(bus, KEY, PARTITION, mine, found)
+    return await trimmed_upto(bus, LOG, mine, found)
 
 
 async def test_a_whole_log_needs_no_checkpoint(fresh_bus: Bus, fresh_settings: CommonSettings) -> None:
@@ -101,10 +102,10 @@ async def test_reading_on_behind_the_front(fresh_bus: Bus, fresh_settings: Commo
     at = await _logged(fresh_bus, fresh_settings, 3)
     await _checkpoint(fresh_bus, 4, at[3])
     await _trim(fresh_bus, at[2])
-    behind = await read_behind(fresh_bus, KEY, PARTITION, at[1], Seq(2), at[2])
+    behind = await read_behind(fresh_bus, LOG, at[1], Seq(2), at[2])
     assert [stored.stream_seq for stored in behind] in ([at[2]], at[2:])
     await _trim(fresh_bus, at[3])
-    behind = await read_behind(fresh_bus, KEY, PARTITION, at[2], Seq(3), at[3])
+    behind = await read_behind(fresh_bus, LOG, at[2], Seq(3), at[3])
     assert [stored.stream_seq for stored in behind] == [at[3]]
 
 
@@ -117,7 +118,7 @@ async def test_a_feed_that_missed_what_was_trimmed(
     await _checkpoint(fresh_bus, 3, at[2])
     await _trim(fresh_bus, at[3])
     with pytest.raises(LogRegressed):
-        await read_behind(fresh_bus, KEY, PARTITION, at[0], Seq(1), at[wanted])
+        await read_behind(fresh_bus, LOG, at[0], Seq(1), at[wanted])
 
 
 async def test_writing_on_a_head_that_was_trimmed(fresh_bus: Bus, fresh_settings: CommonSettings) -> None:

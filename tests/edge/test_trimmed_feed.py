@@ -11,7 +11,7 @@ from edge import trimmed
 from edge.archive import Archive
 from edge.feed import Feed
 from edge.feeds import FeedLimits, Feeds
-from edge.trimmed import behind
+from edge.trimmed import Log, behind
 from shared.bus import Bus
 from shared.errors import LogRegressed
 from shared.events import MemberLeft, Recorded
@@ -168,7 +168,7 @@ async def test_an_archive_that_counts_otherwise_is_not_believed(
     ):
         feed, _, last = await _behind(feeds, channel, 10)
         await trim(fresh_bus)
-        position = (feed.key, feed.partition, feed.stream_seq, feed.head)
+        position = (Log(feed.key, feed.partition, feed.epoch), feed.stream_seq, feed.head)
         with pytest.raises(LogRegressed):
-            async for _ in behind(fresh_bus, Shifted(fresh_bus, 2), *position, upto=last):
+            async for _ in behind(fresh_bus, Shifted(fresh_bus, 2, feeds.epochs.of), *position, upto=last):
                 pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from typing import cast
 
 from edge import descriptors
@@ -27,13 +27,13 @@ from edge.tasks import Work
 from edge.websocket import EdgeProtocol
 from shared.bus import BusError
 from shared.errors import OutcomeUnknown, Unavailable
-from shared.ids import ChannelId, ChannelKey, Epoch, Seq, StreamSeq, WorkspaceId
+from shared.ids import ChannelId, ChannelKey, Epoch, Partition, Seq, StreamSeq, WorkspaceId
 from shared.records import Checkpoint, ReadMarker
 from shared.streams import bucket_stream
 from shared.subjects import CHECKPOINTS, checkpoint_key, kv_subject, log_stream
 from tests.simulation.archive import Archives
 from tests.simulation.bus import Bus
-from tests.simulation.model import Client, Heads, Place, Truth
+from tests.simulation.model import Client, Heads, Place, Truth, promise
 from tests.simulation.network import Network
 from tests.simulation.streams import PARTITION
 from tests.simulation.turns import Current, until
@@ -54,13 +54,30 @@ class SimulatedFeed(Feed):
         return self.ring.find(stream_seq)
 
 
+class _Epochs:
+    """One log, one epoch, and no doubt about it."""
+
+    def __init__(self, epoch: Callable[[], Epoch]) -> None:
+        self._epoch = epoch
+
+    def of(self, _: Partition) -> Epoch:
+        return self._epoch()
+
+    def is_proven(self, _: Partition) -> bool:
+        return True
+
+    def doubt(self, _: Partition) -> None:
+        """The log holds something else than it should: here it never does."""
+        promise(False, "an edge doubts its log")
+
+
 class Edge:
     """The feeds of one edge, as `Feeds` keeps them, and its publisher."""
 
     def __init__(self, network: Network, epoch: Callable[[], Epoch], archives: Archives) -> None:
         self.bus = Bus(network)
         self._archives = archives
-        self._epoch = epoch
+        self.epochs = _Epochs(epoch)
         self.feeds: dict[ChannelKey, Feed] = {}
         self.starting: dict[ChannelKey, Feed] = {}
         self.publisher = Publisher(
@@ -94,13 +111,19 @@ class Edge:
                     raise Unavailable("the log cannot be read")
         return {key: self.get(key) for key in keys}
 
+    def is_doubtful(self, _: ChannelKey) -> bool:
+        return False
+
+    async def patience(self, _: Iterable[ChannelKey]) -> None:
+        return
+
     def _start(self, key: ChannelKey) -> None:
         feed = SimulatedFeed(
             self.bus,
             cast(Archive, self._archives),
             key,
             PARTITION,
-            self._epoch(),
+            self.epochs.of(PARTITION),
             new_ring=lambda head: Ring(head, entries_max=RING_ENTRIES, bytes_max=100_000),
             spawn=self.spawn,
         )
