@@ -19,8 +19,8 @@ from archiver.metrics import REQUESTS
 from archiver.threads import Threads
 from shared.archive_manifest import Manifest
 from shared.bus import Bus, Subscription
-from shared.errors import BadRequest
-from shared.ids import ChannelId, ChannelKey, WorkspaceId
+from shared.errors import BadRequest, Unavailable
+from shared.ids import ChannelId, ChannelKey, Epoch, WorkspaceId
 from shared.records import (
     ArchivedHead,
     ArchivedHeads,
@@ -70,6 +70,7 @@ class Api:
         request = _parsed(HistoryRequest, body)
         if request.limit < 1:
             raise BadRequest("limit must be at least 1")
+        self._same_epoch(request.epoch)
         await self._ingest.applied(request.applied)
         return await self._history.page(request)
 
@@ -78,6 +79,7 @@ class Api:
         request = _parsed(IdsRequest, body)
         if len(request.ids) > IDS_MAX:
             raise BadRequest(f"at most {IDS_MAX} ids in one request")
+        self._same_epoch(request.epoch)
         await self._ingest.applied(request.applied)
         key = ChannelKey(request.workspace, request.channel)
         hot = [self._archive.hot.known(key, author, command) for author, command in request.ids]
@@ -88,6 +90,7 @@ class Api:
     async def count(self, body: bytes) -> BaseModel:
         """How many messages a channel holds up to a seq."""
         request = _parsed(CountRequest, body)
+        self._same_epoch(request.epoch)
         key = ChannelKey(request.workspace, request.channel)
         return CountReply(messages=await self._history.count(key, request.upto))
 
@@ -116,6 +119,11 @@ class Api:
             for key, head in found
         )
         return ArchivedHeads(epoch=manifest.epoch, watermark=manifest.hi, heads=heads, more=more)
+
+    def _same_epoch(self, asked: Epoch) -> None:
+        """Raises `Unavailable`: this archive's numbers and ids are of another log than the asker's."""
+        if asked not in {"", self._archive.epoch}:
+            raise Unavailable(f"the archive is of epoch {self._archive.epoch}", retry_after_ms=1000)
 
     def _known(
         self, key: ChannelKey, request: IdsRequest, hot: Sequence[HotEvent | None], greatest: str | None

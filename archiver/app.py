@@ -6,24 +6,34 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import structlog
+
 from archiver.api import Api
 from archiver.duck import Duck
 from archiver.history import History
 from archiver.ingest import Ingest
 from archiver.parquet import Reached, write_durably, write_empty_segment
-from archiver.partition import PartitionArchive
+from archiver.partition import End, PartitionArchive
 from archiver.settings import ArchiverSettings
 from archiver.threads import Threads
 from shared.archive_files import ARCHIVE_SQL, archive_sql
-from shared.bus import Bus
+from shared.bus import Bus, BusError
+from shared.errors import LogRegressed, Unavailable
 from shared.health import Health
-from shared.ids import Partition
+from shared.ids import Epoch, Partition
+from shared.log_epochs import LogLook, holds, is_over, judge, proven
+from shared.records import Position
+from shared.retry import delays
 from shared.streams import Layout
+from shared.subjects import log_stream
 
 DISK_WORKERS = 2
 LOOKUP_WORKERS = 2
 QUERIES_WAITING_MAX = 128
 WATCH_EVERY_S = 0.5
+EPOCH_EVERY_S = 2.0
+
+_log = structlog.get_logger()
 
 
 class Archiver:
@@ -43,11 +53,11 @@ class Archiver:
         self._health = health
         self._reached = reached
         self._ingests: list[Ingest] = []
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
 
     async def run(self) -> None:
-        """Recover, answer, ingest. Raises when the process must end: fenced, or the log is not ours."""
+        """Recover, answer, ingest. Raises when the process must end: fenced, or the archive is not ours."""
         partitions = self._settings.own_partitions(self._layout.partitions)
         self._health.expect("nats", *(f"archive {partition}" for partition in partitions))
         try:
@@ -63,29 +73,87 @@ class Archiver:
 
     async def stop(self) -> None:
         """Commit what is hot and wait until that is done."""
-        self._stopping = True
+        self._stopping.set()
         for ingest in self._ingests:
             ingest.stop()
         await self._ended.wait()
 
     async def _partition(self, partition: Partition, disk: Threads, lookups: Threads, duck: Duck) -> None:
-        settings = self._settings
-        epoch = self._layout.epochs[partition]
-        archive = PartitionArchive(settings.archive_dir, partition, epoch, self._reached)
-        await disk.run(archive.open)
+        """One archive after the other, if the log is replaced."""
+        for delay_s in delays(first_s=0.2, cap_s=3.0):
+            try:
+                verdict = await proven(self._bus, partition)
+                archive = PartitionArchive(
+                    self._settings.archive_dir,
+                    partition,
+                    verdict.epoch,
+                    self._reached,
+                    replaced=verdict.replaced,
+                )
+                await self._prove(archive, await disk.run(archive.found))
+                await disk.run(archive.open)
+                try:
+                    await self._keep(archive, disk, lookups, duck)
+                finally:
+                    await disk.run(archive.close)
+                return
+            except LogRegressed as error:
+                _log.error("archive.log_regressed", partition=partition, error=error.message)
+                self._health.set(f"archive {partition}", False, error.message)
+            except (Unavailable, BusError) as error:
+                self._health.set(f"archive {partition}", False, error.message)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    await self._stopping.wait()
+            if self._stopping.is_set():
+                return
+
+    async def _keep(self, archive: PartitionArchive, disk: Threads, lookups: Threads, duck: Duck) -> None:
+        """Until we stop. Raises `LogRegressed` if the log is replaced."""
+        ingest = Ingest(archive, self._bus, self._settings, self._health, disk=disk, lookups=lookups)
+        history = History(archive, duck, lookups, self._settings.query_timeout_s)
+        self._ingests.append(ingest)
+        subscriptions = await Api(ingest, history, lookups).serve(self._bus)
+        self._health.set(f"archive {archive.partition}", True, "following")
+        if self._stopping.is_set():
+            ingest.stop()
+        watching = asyncio.create_task(self._watch_epoch(archive, ingest))
         try:
-            ingest = Ingest(archive, self._bus, settings, self._health, disk=disk, lookups=lookups)
-            history = History(archive, duck, lookups, settings.query_timeout_s)
-            self._ingests.append(ingest)
-            subscriptions = await Api(ingest, history, lookups).serve(self._bus)
-            self._health.set(f"archive {partition}", True, "following")
-            if self._stopping:
-                ingest.stop()
             await ingest.run()
+        finally:
+            watching.cancel()
+            self._ingests.remove(ingest)
             for subscription in subscriptions:
                 await subscription.unsubscribe()
-        finally:
-            await disk.run(archive.close)
+
+    async def _prove(self, archive: PartitionArchive, end: End | None) -> None:
+        """Raises `LogRegressed` if the archive holds what the log does not, and nobody else has seen that."""
+        if end is None:
+            return
+        newest = Position(stream_seq=end.stream_seq, at_us=end.at_us)
+
+        async def knows(log: LogLook, epoch: Epoch) -> bool:
+            return epoch != end.epoch or await holds(self._bus, log, newest)
+
+        verdict = await judge(self._bus, archive.partition, knows)
+        if verdict.epoch != archive.epoch:
+            raise LogRegressed(f"{log_stream(archive.partition)} has a new epoch: {verdict.epoch}")
+        if not verdict.is_held:
+            raise LogRegressed(
+                f"{log_stream(archive.partition)} does not hold what is archived at {end.stream_seq}; if it "
+                f"was restored, `parley new-epoch --partition {archive.partition}` sets this archive aside"
+            )
+
+    async def _watch_epoch(self, archive: PartitionArchive, ingest: Ingest) -> None:
+        """A log may be replaced behind the end of what we have read of it: nothing in it tells us."""
+        while True:
+            await asyncio.sleep(EPOCH_EVERY_S)
+            with contextlib.suppress(Unavailable, BusError):
+                if await is_over(self._bus, {archive.partition: archive.epoch}) is not None:
+                    ingest.lose(
+                        LogRegressed(f"epoch {archive.epoch} of {log_stream(archive.partition)} is over")
+                    )
+                    return
 
     async def _watch(self) -> None:
         while True:

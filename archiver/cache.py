@@ -8,10 +8,11 @@ manifest, because a batch enters after its manifest is published.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from archiver.core.hot import NOTHING_YET, Batch, Head, HotEvent
@@ -62,22 +63,33 @@ _IdRow = tuple[str, str, int, int, int, str, str | None]
 class Cache:
     """One writer and one reader connection, each behind a lock: call it from any thread, off the loop."""
 
-    def __init__(self, path: Path, epoch: Epoch, hi: StreamSeq, reached: Reached = lambda _: None) -> None:
-        """Open or create; what is unusable, of another epoch or ahead of the manifest begins anew."""
+    def __init__(
+        self,
+        path: Path,
+        epoch: Epoch,
+        hi: StreamSeq,
+        reached: Reached = lambda _: None,
+        still_ours: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Open or create; what is unusable, of another epoch or ahead of the manifest begins anew.
+
+        `still_ours` raises `Fenced` if another archiver has the partition: then the file is its own by now.
+        """
         self._path = path
         self._reached = reached
         self._lock = threading.Lock()
         self._read_lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._writer = self._open(epoch)
-            usable = self._usable(epoch, hi)
-        except sqlite3.DatabaseError:
-            usable = False
-        if not usable:
-            self._remove()
-            self._writer = self._open(epoch)
-        self._reader = self._connect()
+        with _alone(path):  # of two who find it unusable at once, one would remove the other's
+            try:
+                self._writer = self._open(epoch)
+                usable = self._usable(epoch, hi)
+            except sqlite3.DatabaseError:
+                usable = False
+            if not usable:
+                self._remove(still_ours)
+                self._writer = self._open(epoch)
+            self._reader = self._connect()
         self._claimed = self.position
         """Up to here the position may have been moved by us; beyond it, another archiver did so."""
 
@@ -196,9 +208,10 @@ class Cache:
             self._path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S
         )
 
-    def _remove(self) -> None:
+    def _remove(self, still_ours: Callable[[], None]) -> None:
         with contextlib.suppress(AttributeError):
             self._writer.close()
+        still_ours()
         for suffix in ("", "-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
 
@@ -256,6 +269,14 @@ def _head(row: tuple[int, int, bytes | None, str] | None) -> Head:
 def _known(row: _IdRow) -> KnownId:
     _, _, seq, stream_seq, at_us, digest, void = row
     return KnownId(seq=Seq(seq), stream_seq=StreamSeq(stream_seq), at_us=at_us, fingerprint=digest, void=void)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One at a time, whatever process it is in."""
+    with path.with_name(path.name + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from archiver.partition import PartitionArchive
 from archiver.settings import ArchiverSettings
 from archiver.threads import Threads
 from shared.bus import Bus, StoredMessage
-from shared.errors import Unavailable
+from shared.errors import LogRegressed, Unavailable
 from shared.health import Health
 from shared.ids import StreamSeq
 from shared.puller import Follower
@@ -54,6 +54,7 @@ class Ingest:
         self._lookups = lookups
         self._label = str(archive.partition)
         self._stopping = False
+        self._lost: LogRegressed | None = None
         self._hot_since_s = 0.0
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
@@ -63,18 +64,28 @@ class Ingest:
         self._hot_bytes_metric = metrics.HOT_BYTES.labels(self._label)
 
     async def run(self) -> None:
-        """Raises `Fenced`, `LogRegressed` or `BrokenManifest`: the process must end then."""
+        """Raises `Fenced` or `BrokenManifest`: the process must end then.
+
+        Raises `LogRegressed` when what the log held before is committed: it is another one now.
+        """
         async with asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(self._follow())
+            following = tasks.create_task(self._follow_until_lost())
             await self._commit_when_due()
             following.cancel()
             if len(self.archive.hot):  # also what came during the last commit
                 await self._commit()
+        if self._lost is not None:
+            raise self._lost
 
     def stop(self) -> None:
         """Commit what is hot, then end `run`."""
         self._stopping = True
         self._wake.set()
+
+    def lose(self, error: LogRegressed) -> None:
+        """The log is not the one that is archived here: commit what is hot, then end `run` with this."""
+        self._lost = self._lost or error
+        self.stop()
 
     async def applied(self, stream_seq: StreamSeq) -> None:
         """Wait until the log is known up to a position; raises `Unavailable` after `applied_wait_s`."""
@@ -95,11 +106,18 @@ class Ingest:
         finally:
             self._waiters.discard(waiter)
 
+    async def _follow_until_lost(self) -> None:
+        try:
+            await self._follow()
+        except LogRegressed as error:
+            self.lose(error)
+
     async def _follow(self) -> None:
         hot = self.archive.hot
         start = StreamSeq(hot.applied + 1)
         stream = log_stream(self.archive.partition)
-        async with Follower(self._bus, stream, start, linger_s=LINGER_S) as follower:
+        proof_us = self.archive.proof_us
+        async with Follower(self._bus, stream, start, linger_s=LINGER_S, proof_us=proof_us) as follower:
             self._hurry = follower.hurry
             async for batch in follower:
                 await self._room()

@@ -10,6 +10,7 @@ import secrets
 import socket
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -19,6 +20,7 @@ from archiver.core.manifest import BrokenManifest, extended, ranges
 from archiver.core.segment import SegmentRange
 from archiver.manifest_store import ManifestStore
 from archiver.parquet import Reached, read_rows, write_segment
+from shared.archive_files import newest_manifest
 from shared.archive_manifest import Manifest, Segment, partition_dir
 from shared.archive_rows import Row, body_of, row_of
 from shared.bus import StoredMessage
@@ -28,27 +30,61 @@ from shared.ids import ChannelId, ChannelKey, Epoch, Partition, StreamSeq, Works
 _log = structlog.get_logger()
 
 
+class End(NamedTuple):
+    """The last event of an archive."""
+
+    epoch: Epoch
+    stream_seq: StreamSeq
+    at_us: int
+
+
 class PartitionArchive:
-    """`open`, `write`, `sweep` and `close` block: they run off the loop. `take` and `committed` run on it."""
+    """`take` and `committed` run on the loop; everything else blocks, and runs off it."""
 
     def __init__(
-        self, directory: Path, partition: Partition, epoch: Epoch, reached: Reached = lambda _: None
+        self,
+        directory: Path,
+        partition: Partition,
+        epoch: Epoch,
+        reached: Reached = lambda _: None,
+        *,
+        replaced: Sequence[Epoch] = (),
     ) -> None:
         self.partition = partition
+        self.epoch = epoch
+        self.proof_us = 0
+        """The time of the newest event in Parquet: the log must hold that one there."""
         self.manifest: Manifest
         self.hot: Hot
         self.cache: Cache
         self.data = directory / partition_dir(partition) / "data"
-        self._epoch = epoch
+        self._replaced = replaced
         self._writer = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._store = ManifestStore(directory / partition_dir(partition), reached)
         self._cache_path = directory / "cache" / f"{partition_dir(partition)}.sqlite"
         self._reached = reached
 
+    def found(self) -> End | None:
+        """Where the archive ends that is there, whoever writes it; None if there is none."""
+        manifest = newest_manifest(self.data.parent)
+        if manifest is None:
+            return None
+        return End(manifest.epoch, manifest.hi, self._newest_us(manifest))
+
     def open(self) -> None:
-        """Become the writer, and bring the cache up to the manifest; raises `Fenced`, `BrokenManifest`."""
-        self.manifest = self._store.open(self.partition, self._epoch, self._writer, now_us())
-        self.cache = Cache(self._cache_path, self._epoch, self.manifest.hi, self._reached)
+        """Become the writer, and bring the cache up to the manifest.
+
+        What `replaced` epochs left is set aside. Raises `Fenced`, `BrokenManifest` or `ForeignArchive`.
+        """
+        self.manifest = self._store.open(self.partition, self.epoch, self._replaced, self._writer, now_us())
+        self.cache = Cache(
+            self._cache_path,
+            self.epoch,
+            self.manifest.hi,
+            self._reached,
+            lambda: self._store.check_ours(self.manifest),
+        )
+        self.proof_us = self._newest_us(self.manifest)
         self.hot = Hot(self.manifest.hi)
         behind = self.manifest.hi - self.cache.position
         if behind:
@@ -85,6 +121,12 @@ class PartitionArchive:
     def close(self) -> None:
         """Close the cache."""
         self.cache.close()
+
+    def _newest_us(self, manifest: Manifest) -> int:
+        """When the event at a manifest's end happened; 0 if it holds none."""
+        ends = [part for part in manifest.segments if part.hi == manifest.hi]
+        rows = (row for part in ends for row in read_rows(self.data / part.path))
+        return next((row.ts_us for row in rows if row.stream_seq == manifest.hi), 0)
 
     def _recount(self, parts: Sequence[Segment]) -> None:
         """Fold a range of segments once more into the cache, from its position on."""

@@ -22,8 +22,10 @@ from shared.archive_manifest import (
 )
 from shared.archive_rows import ROW_SQL, Row
 from shared.errors import Unavailable
+from shared.ids import Epoch
 
 ARCHIVE_SQL = "archive.sql"
+EPOCHS = "epochs"
 READ_TRIES_MAX = 5
 FETCH_ROWS = 2_000
 
@@ -88,6 +90,16 @@ def pin(directory: Path) -> Pinned:
     partitions = sorted(name for name in _listed(directory) if partition_of_dir(name) is not None)
     manifests = (newest_manifest(directory / name) for name in partitions)
     return Pinned(directory.absolute(), tuple(m for m in manifests if m is not None))
+
+
+def epoch_directory(directory: Path, epoch: Epoch) -> Path:
+    """Where the archiver sets aside what it holds of an epoch that is over: an archive of its own."""
+    return directory / EPOCHS / epoch
+
+
+def epochs_set_aside(directory: Path) -> list[Path]:
+    """The archives of all epochs that are over; what they hold and the log does not was lost."""
+    return [directory / EPOCHS / name for name in sorted(_listed(directory / EPOCHS))]
 
 
 def archive_sql(directory: Path) -> str:

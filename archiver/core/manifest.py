@@ -29,6 +29,12 @@ def claimed(manifest: Manifest, writer: str, now_us: int) -> Manifest:
     return _next(manifest, writer, now_us)
 
 
+def begun_again(over: Manifest, epoch: Epoch, writer: str, now_us: int) -> Manifest:
+    """The version behind the last one of an epoch that is over: the new epoch's archive, still empty."""
+    empty = first(over.partition, epoch, writer, now_us)
+    return empty.model_copy(update={"version": over.version + 1})
+
+
 def extended(manifest: Manifest, segment: Segment, writer: str, now_us: int) -> Manifest:
     """The next version, with one more level-0 segment right above `hi`."""
     if segment.lo != manifest.hi + 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,38 @@ def test_a_cache_ahead_begins_anew(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache" / "p00.sqlite", EPOCH, StreamSeq(archive.manifest.hi - 1))
     assert cache.position == 0
     cache.close()
+
+
+def test_another_archivers_cache_is_not_removed(tmp_path: Path) -> None:
+    """A cache that is ahead because somebody else writes the partition by now is theirs."""
+
+    def fenced() -> None:
+        raise Fenced("theirs")
+
+    archive = archive_at(tmp_path)
+    fill(archive)
+    archive.close()
+    path = tmp_path / "cache" / "p00.sqlite"
+    before = dump(path)
+    with pytest.raises(Fenced, match="theirs"):
+        Cache(path, EPOCH, StreamSeq(1), still_ours=fenced)
+    assert dump(path) == before
+
+
+def test_many_may_open_it_at_once(tmp_path: Path) -> None:
+    """Where there is none, and where there is one that all of them find unusable."""
+    path = tmp_path / "cache" / "p00.sqlite"
+
+    def opened(epoch: str) -> StreamSeq:
+        cache = Cache(path, Epoch(epoch), StreamSeq(0))
+        try:
+            return cache.position
+        finally:
+            cache.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        for epoch in ("e1", "e2", "e3"):
+            assert list(pool.map(opened, [epoch] * 8)) == [0] * 8
 
 
 def test_two_writers_cannot_both_move_it(tmp_path: Path) -> None:

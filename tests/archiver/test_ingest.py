@@ -7,17 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from archiver.app import Archiver
 from archiver.ingest import PAUSE_FACTOR
-from archiver.manifest_store import Fenced
-from shared.archive_files import pin, scan
+from archiver.manifest_store import Fenced, ForeignArchive
+from shared.archive_files import epochs_set_aside, pin, scan
 from shared.archive_rows import body_of, recorded_of
 from shared.bus import Bus
-from shared.errors import LogRegressed
 from shared.events import encode
+from shared.health import Health
 from shared.ids import Partition
-from shared.records import ArchiveStatus
+from shared.log_epochs import begin_epoch, judge, look
+from shared.records import ArchiveStatus, Failure, HistoryRequest, Position
 from shared.settings import CommonSettings
-from shared.subjects import archive_subject, partition_of
+from shared.streams import ensure_streams
+from shared.subjects import CHECKPOINTS, archive_subject, kv_subject, partition_of, position_key
 from tests.support.archive import (
     archiver_settings,
     created,
@@ -128,10 +131,10 @@ async def test_a_second_archiver_fences_the_first(
     await check_archive(fresh_bus, directory)
 
 
-async def test_a_log_that_lost_its_end_stops_the_archiver(
+async def test_an_archive_of_a_log_that_was_made_anew(
     fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path
 ) -> None:
-    """An archive that knows more than the log must not number on: it ends and says so."""
+    """An archive of an epoch that the log never had is somebody else's: it ends, and says so."""
     settings = archiver_settings(fresh_settings, tmp_path / "archive")
     async with running(fresh_bus, settings):
         await store(fresh_bus, TEA, messages(5))
@@ -141,8 +144,102 @@ async def test_a_log_that_lost_its_end_stops_the_archiver(
     with pytest.raises(ExceptionGroup) as ended:
         async with running(fresh_bus, settings) as again:
             await again.task
-    assert ended.value.subgroup(LogRegressed) is not None
+    assert ended.value.subgroup(ForeignArchive) is not None
     assert pin(tmp_path / "archive").files == before
+
+
+async def test_a_log_that_was_replaced_under_it(
+    fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path
+) -> None:
+    """What it had heard is archived, and nothing of the other log until that has a new epoch."""
+    directory, partition = tmp_path / "archive", partition_of(TEA, 2)
+    settings = archiver_settings(fresh_settings, directory, flush_interval_s=60)
+    async with running(fresh_bus, settings):
+        last = await store(fresh_bus, TEA, messages(5))
+        await eventually(lambda: _knows(fresh_bus, last))
+        stored = await fresh_bus.stored_at_leader(f"LOG_{partition}", last)
+        assert stored is not None
+        label = (await look(fresh_bus, partition)).label
+        await _save(fresh_bus, Position(stream_seq=last, at_us=stored.at_us, epoch=label))
+        await fresh_bus.api(f"STREAM.DELETE.LOG_{partition}", {})
+        await ensure_streams(fresh_bus, settings)
+        await store(fresh_bus, TEA, messages(2))
+        await eventually(lambda: _archived(directory) == last, within_s=60)
+        await begin_epoch(fresh_bus, await judge(fresh_bus, partition))
+        await taken(fresh_bus)
+        asked = HistoryRequest(workspace=TEA.workspace, channel=TEA.channel, epoch=label)
+        answer = await fresh_bus.request(
+            archive_subject(partition, "history"), asked.model_dump_json().encode(), timeout_s=10
+        )
+        assert Failure.model_validate_json(answer).error == "unavailable"
+    await check_archive(fresh_bus, directory)
+    (aside,) = epochs_set_aside(directory)
+    assert [row.seq for row in scan(aside)] == list(range(1, last + 1))
+
+
+async def test_a_log_that_was_replaced_behind_what_was_read(
+    fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path
+) -> None:
+    """Nothing in the log shows it: the archiver hears of the new epoch, and begins again in it."""
+    directory, partition = tmp_path / "archive", partition_of(TEA, 2)
+    async with running(fresh_bus, archiver_settings(fresh_settings, directory)):
+        last = await store(fresh_bus, TEA, messages(5))
+        await taken(fresh_bus)
+        epoch = await begin_epoch(fresh_bus, await judge(fresh_bus, partition))
+        await eventually(lambda: [m.epoch for m in pin(directory).manifests].count(epoch) == 1, within_s=60)
+        await taken(fresh_bus)
+    await check_archive(fresh_bus, directory)
+    (aside,) = epochs_set_aside(directory)
+    assert len(list(scan(aside))) == last
+
+
+@pytest.mark.parametrize("grown", [0, 7])
+async def test_an_archive_that_holds_more_than_the_log(
+    fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path, grown: int
+) -> None:
+    """If nothing else knows what is gone, an operator decides: it waits, says what to do, writes nothing."""
+    directory, partition = tmp_path / "archive", partition_of(TEA, 2)
+    settings = archiver_settings(fresh_settings, directory)
+    async with running(fresh_bus, settings):
+        last = await store(fresh_bus, TEA, messages(5))
+        await taken(fresh_bus)
+    config = (await fresh_bus.api(f"STREAM.INFO.LOG_{partition}", {}))["config"]
+    assert isinstance(config, dict)
+    await fresh_bus.api(f"STREAM.DELETE.LOG_{partition}", {})
+    await fresh_bus.api(f"STREAM.CREATE.LOG_{partition}", config)
+    if grown:
+        await store(fresh_bus, TEA, messages(grown))
+    before = pin(directory).manifests
+    health = Health()
+    archiver = Archiver(fresh_bus, await ensure_streams(fresh_bus, settings), settings, health)
+    task = asyncio.create_task(archiver.run())
+    name = f"archive {partition}"
+    try:
+        await eventually(lambda: "parley new-epoch" in health.reasons.get(name, ""), within_s=60)
+        assert pin(directory).manifests[partition] == before[partition]
+        await begin_epoch(fresh_bus, await judge(fresh_bus, partition))
+        await eventually(lambda: health.ready, within_s=60)
+        await taken(fresh_bus)
+    finally:
+        await archiver.stop()
+        await task
+    await check_archive(fresh_bus, directory)
+    (aside,) = epochs_set_aside(directory)
+    assert len(list(scan(aside))) == last
+
+
+async def _knows(bus: Bus, position: int) -> bool:
+    found = await status(bus, partition_of(TEA, 2))
+    return found is not None and found.applied == position
+
+
+def _archived(directory: Path) -> int:
+    return max(manifest.hi for manifest in pin(directory).manifests)
+
+
+async def _save(bus: Bus, position: Position) -> None:
+    subject = kv_subject(CHECKPOINTS, position_key(partition_of(TEA, 2)))
+    await bus.commit(subject, position.model_dump_json().encode())
 
 
 async def test_odd_subjects_do_not_stop_it(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from archiver.core.manifest import BrokenManifest, extended
 from archiver.core.segment import SegmentRange
-from archiver.manifest_store import MANIFESTS_KEPT, Fenced, ManifestStore
+from archiver.manifest_store import MANIFESTS_KEPT, Fenced, ForeignArchive, ManifestStore
 from archiver.parquet import write_segment
-from shared.archive_files import newest_manifest
+from shared.archive_files import epochs_set_aside, newest_manifest, pin, scan
 from shared.archive_manifest import Manifest, Segment
 from shared.archive_rows import row_of
-from shared.errors import LogRegressed
 from shared.events import encode
 from shared.ids import Epoch, Partition, StreamSeq
 from tests.support.archive import created, hot_of, key_of, posted
@@ -28,9 +28,11 @@ def store_at(directory: Path) -> ManifestStore:
     return ManifestStore(directory / "p00", lambda _: None)
 
 
-def opened(store: ManifestStore, writer: str = "w", epoch: Epoch = EPOCH) -> Manifest:
+def opened(
+    store: ManifestStore, writer: str = "w", epoch: Epoch = EPOCH, replaced: Sequence[Epoch] = ()
+) -> Manifest:
     """Take the partition over."""
-    return store.open(Partition(0), epoch, writer, 1)
+    return store.open(Partition(0), epoch, replaced, writer, 1)
 
 
 def written(store: ManifestStore, hi: int, events: int = 3) -> Segment:
@@ -135,9 +137,35 @@ def test_an_archive_of_another_log_is_refused(tmp_path: Path) -> None:
     """If the log's epoch is not the archive's, its numbers mean something else: stop, change nothing."""
     store = store_at(tmp_path)
     manifest = opened(store)
-    with pytest.raises(LogRegressed):
-        opened(store, epoch=Epoch("e2"))
+    with pytest.raises(ForeignArchive):
+        opened(store, epoch=Epoch("e2"), replaced=[Epoch("e0")])
     assert newest_manifest(tmp_path / "p00") == manifest
+
+
+def test_an_archive_of_a_replaced_epoch_is_set_aside(tmp_path: Path) -> None:
+    """It stays as an archive of its own; the partition goes on in the new epoch, empty."""
+    store = store_at(tmp_path)
+    old = grown(store, grown(store, opened(store)))
+    new = opened(store_at(tmp_path), "next", Epoch("e3"), [EPOCH, Epoch("e2")])
+    assert (new.epoch, new.hi, new.segments) == (Epoch("e3"), 0, ())
+    assert newest_manifest(tmp_path / "p00") == new
+    (aside,) = epochs_set_aside(tmp_path)
+    (kept,) = pin(aside).manifests
+    assert (kept.epoch, kept.hi, kept.segments) == (EPOCH, old.hi, old.segments)
+    store_at(tmp_path).sweep(new, 10**16, 0.0)
+    assert len(list(scan(aside))) == 6
+    with pytest.raises(Fenced):
+        grown(store, old)
+
+
+def test_setting_aside_can_be_repeated(tmp_path: Path) -> None:
+    """A death right before the new epoch's first manifest: the next writer does the same again."""
+    store = store_at(tmp_path)
+    old = grown(store, opened(store))
+    store._set_aside(old)
+    opened(store_at(tmp_path), "next", Epoch("e2"), [EPOCH])
+    (aside,) = epochs_set_aside(tmp_path)
+    assert len(list(scan(aside))) == old.hi
 
 
 def test_a_broken_manifest_is_refused(tmp_path: Path) -> None:

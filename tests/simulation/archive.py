@@ -36,7 +36,7 @@ from tests.simulation.turns import strike, until
 class Cache:
     """Stands in for `archiver.cache.Cache`; `test_simulation` compares the two."""
 
-    def __init__(self, path: Place, _: Epoch, hi: StreamSeq, __: object = None) -> None:
+    def __init__(self, path: Place, _: Epoch, hi: StreamSeq, *_others: object) -> None:
         self._disk = path.disk
         if self.position > hi:
             self._disk.books.append(Book())

@@ -187,7 +187,7 @@ def _not_again(_: PartitionArchive, __: Sequence[Segment]) -> None:
 _publish = ManifestStore.publish
 
 
-def _unlooked(_: ManifestStore, __: int) -> None:
+def _unlooked(_: ManifestStore, __: Manifest) -> None:
     """No other writer is looked for."""
 
 
@@ -217,7 +217,7 @@ MUTANTS: dict[str, tuple[object, str, Callable[..., object]]] = {
     "a fresh commit that is sent however late": (edge.publisher, "Deadline", _Endless),
     "a keeper that does not hear that it is fenced": (ManifestStore, "publish", _deaf),
     "a cache that is not brought up to its manifest": (PartitionArchive, "_recount", _not_again),
-    "a keeper that looks for no other": (ManifestStore, "_still_newest", _unlooked),
+    "a keeper that looks for no other": (ManifestStore, "check_ours", _unlooked),
 }
 """What is planted: where, which name, and what stands there instead."""
 
