@@ -21,6 +21,7 @@ _COMMANDS = (
     "infra.cli.rebalance:rebalance",
     "infra.cli.drain:drain",
     "infra.cli.restart:restart",
+    "infra.cli.new_epoch:new_epoch",
     "infra.cli.token:token",
     "infra.cli.nats_env:nats_env",
     "infra.cli.bench:bench",

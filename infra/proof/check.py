@@ -76,26 +76,29 @@ async def check(
     """
     deadline = Deadline.after(wait_s)
     while True:
-        heads = await sources.read_heads(bus, partitions)
-        report = await _check_upto(heads, bus, archive, workspace, verifiers, deadline, note)
+        heads, report = await _check_now(bus, partitions, archive, workspace, verifiers, deadline, note)
         if report.clean or deadline.passed or await sources.read_heads(bus, partitions) == heads:
             return report
         note("the logs have grown")
 
 
-async def _check_upto(
-    heads: Heads,
+async def _check_now(
     bus: Bus,
+    partitions: int,
     archive: Path,
     workspace: WorkspaceId,
     verifiers: Sequence[Verifier],
     deadline: Deadline,
     note: Note,
-) -> Report:
-    partitions = len(heads)
+) -> tuple[Heads, Report]:
+    """What was found up to the logs' heads, and those heads."""
+    epochs, refuted = await sources.read_epochs(bus, partitions, deadline)
+    heads = await sources.read_heads(bus, partitions)
     report = Report([Line(partition, head) for partition, head in heads.items()])
+    for partition in refuted:
+        report.add(f"partition {partition}: the log was replaced, and no sequencer has begun a new epoch")
     note("waiting for the archive")
-    for partition, hi in (await sources.wait_for_archive(archive, heads, deadline)).items():
+    for partition, hi in (await sources.wait_for_archive(archive, heads, deadline, epochs)).items():
         report.add(f"partition {partition}: the archive has reached {hi} of {heads[partition]} in time")
     note("waiting for the checkpoints")
     for partition, at in (await sources.wait_for_checkpoints(bus, heads, deadline)).items():
@@ -106,14 +109,15 @@ async def _check_upto(
     upto = _Upto(heads, partitions)
     archived, wrong = await asyncio.to_thread(sources.read_archive, archive, upto)
     note("reading the checkpoints")
-    checkpoints = await sources.read_checkpoints(bus)
+    checkpoints = await sources.read_checkpoints(bus, epochs)
     note("comparing")
     _count(report, partitions, log, archived, checkpoints)
     _enter(report, partitions, wrong)
     _enter(report, partitions, compare_archive(log, archived))
     _enter(report, partitions, compare_checkpoints(log, checkpoints, upto))
+    _enter(report, partitions, await asyncio.to_thread(sources.read_losses, archive, log))
     _compare_clients(report, log, workspace, verifiers)
-    return report
+    return heads, report
 
 
 class _Upto(dict[ChannelKey, StreamSeq]):

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shared.channel import ChannelState, fold
 from shared.client import digest
 from shared.events import Recorded, decode, wire
-from shared.ids import ChannelKey, Seq, StreamSeq
+from shared.ids import ChannelKey, Epoch, Seq, StreamSeq
 from shared.records import Checkpoint
 
 _NOWHERE = StreamSeq(0)
+IDS_NAMED_MAX = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,37 @@ def compare_archive(log: Ledger, archive: Ledger) -> Iterator[Difference]:
             for seq, (mine, other) in enumerate(pairs, 1):
                 if mine != other:
                     yield Difference(key, seq, "the archive's row differs from the log's event")
+
+
+def differs_from(log: Ledger, aside: Ledger) -> dict[ChannelKey, Seq]:
+    """The channels that an archive of an epoch that is over has otherwise than the log: from which seq on."""
+    found: dict[ChannelKey, Seq] = {}
+    for key in sorted(aside):
+        theirs, ours = aside[key].stored, log.get(key, Account()).stored
+        first = next((at for at in range(len(theirs)) if ours[at : at + 1] != theirs[at : at + 1]), None)
+        if first is not None:
+            found[key] = Seq(first + 1)
+    return found
+
+
+def lost(key: ChannelKey, epoch: Epoch, events: Sequence[tuple[Seq, str]]) -> Difference:
+    """What an epoch had and the log has not any more, under any number: seqs and ids, in order."""
+    ids = [name or "(no id)" for _, name in events]
+    more = f" and {len(ids) - IDS_NAMED_MAX} more" if len(ids) > IDS_NAMED_MAX else ""
+    count = "1 event" if len(events) == 1 else f"{len(events)} events"
+    what = f"{count} lost with epoch {epoch}: seqs {_spans([seq for seq, _ in events])}"
+    return Difference(key, events[0][0], f"{what}; ids {', '.join(ids[:IDS_NAMED_MAX])}{more}")
+
+
+def _spans(seqs: Sequence[Seq]) -> str:
+    """`2-5, 9`."""
+    spans: list[list[int]] = []
+    for seq in seqs:
+        if spans and spans[-1][-1] == seq - 1:
+            spans[-1] = [spans[-1][0], seq]
+        else:
+            spans.append([seq])
+    return ", ".join("-".join(map(str, span)) for span in spans)
 
 
 def compare_checkpoints(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
-from infra.proof.ledger import Difference, Ledger, enter_archive, enter_log
-from shared.archive_files import pin, scan
+from infra.proof.ledger import Difference, Ledger, differs_from, enter_archive, enter_log, lost
+from shared.archive_files import epochs_set_aside, pin, scan
 from shared.archive_rows import body_of, recorded_of
 from shared.bus import Bus, BusError
 from shared.errors import Unavailable
-from shared.ids import ChannelKey, Partition, StreamSeq, channel_id, workspace_id
+from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq, channel_id, workspace_id
+from shared.log_epochs import judge
 from shared.puller import Follower
 from shared.records import Checkpoint, Position
 from shared.retry import Deadline
@@ -26,8 +28,25 @@ from shared.subjects import (
 
 _POLL_S = 0.25
 _FIRST = StreamSeq(1)
+_ANY: Mapping[Partition, Epoch] = MappingProxyType({})
 
 Heads = dict[Partition, StreamSeq]
+Epochs = dict[Partition, Epoch]
+
+
+async def read_epochs(bus: Bus, partitions: int, deadline: Deadline) -> tuple[Epochs, list[Partition]]:
+    """The epoch of every log, and which logs have not got a new one though they were replaced."""
+    epochs: Epochs = {}
+    refuted: list[Partition] = []
+    for partition in map(Partition, range(partitions)):
+        verdict = await judge(bus, partition)
+        while not verdict.is_held and not deadline.passed:
+            await asyncio.sleep(_POLL_S)
+            verdict = await judge(bus, partition)
+        epochs[partition] = verdict.epoch
+        if not verdict.is_held:
+            refuted.append(partition)
+    return epochs, refuted
 
 
 async def read_heads(bus: Bus, partitions: int) -> Heads:
@@ -41,9 +60,14 @@ async def read_heads(bus: Bus, partitions: int) -> Heads:
     return heads
 
 
-async def wait_for_archive(directory: Path, heads: Heads, deadline: Deadline) -> Heads:
-    """Wait until the archive holds every log up to its head; returns those that it does not in time."""
-    while behind := _archive_behind(directory, heads):
+async def wait_for_archive(
+    directory: Path, heads: Heads, deadline: Deadline, epochs: Mapping[Partition, Epoch] = _ANY
+) -> Heads:
+    """Wait until the archive holds every log up to its head; returns those that it does not in time.
+
+    `epochs`: in which epoch it has to hold them, where that matters.
+    """
+    while behind := _archive_behind(directory, heads, epochs):
         if deadline.passed:
             return behind
         await asyncio.sleep(_POLL_S)
@@ -110,8 +134,28 @@ def read_archive(directory: Path, heads: Mapping[ChannelKey, StreamSeq]) -> tupl
     return ledger, wrong
 
 
-async def read_checkpoints(bus: Bus) -> dict[ChannelKey, Checkpoint]:
-    """Every channel's checkpoint."""
+def read_losses(directory: Path, log: Ledger) -> list[Difference]:
+    """What the archives of epochs that are over hold and the log does not, under any number."""
+    losses: list[Difference] = []
+    for aside in epochs_set_aside(directory):
+        ledger: Ledger = {}
+        for row in scan(aside):
+            enter_archive(ledger, recorded_of(row), body_of(row))
+        for key, first in differs_from(log, ledger).items():
+            rows = scan(directory, workspace=key.workspace, channel=key.channel)
+            known = {(row.author, row.id) for row in rows if row.id}
+            gone = [
+                (Seq(row.seq), row.id or "")
+                for row in scan(aside, workspace=key.workspace, channel=key.channel)
+                if row.seq >= first and (row.author, row.id) not in known
+            ]
+            if gone:
+                losses.append(lost(key, Epoch(aside.name), gone))
+    return losses
+
+
+async def read_checkpoints(bus: Bus, epochs: Epochs) -> dict[ChannelKey, Checkpoint]:
+    """Every channel's checkpoint, in the present epoch of its log."""
     found: dict[ChannelKey, Checkpoint] = {}
     prefix = kv_subject(CHECKPOINTS, "")
     async for batch in bus.scan(f"KV_{CHECKPOINTS}", f"{prefix}>"):
@@ -119,13 +163,19 @@ async def read_checkpoints(bus: Bus) -> dict[ChannelKey, Checkpoint]:
             parts = stored.subject.removeprefix(prefix).split(".")
             if len(parts) == 3:
                 key = ChannelKey(workspace_id(parts[1]), channel_id(parts[2]))
-                found[key] = Checkpoint.model_validate_json(stored.body)
+                checkpoint = Checkpoint.model_validate_json(stored.body)
+                if checkpoint.counts_in(epochs[Partition(int(parts[0]))]):
+                    found[key] = checkpoint
     return found
 
 
-def _archive_behind(directory: Path, heads: Heads) -> Heads:
+def _archive_behind(directory: Path, heads: Heads, epochs: Mapping[Partition, Epoch]) -> Heads:
     try:
-        reached = {manifest.partition: manifest.hi for manifest in pin(directory).manifests}
+        reached = {
+            manifest.partition: manifest.hi
+            for manifest in pin(directory).manifests
+            if manifest.epoch == epochs.get(manifest.partition, manifest.epoch)
+        }
     except Unavailable:
         reached = {}
     zero = StreamSeq(0)

@@ -6,10 +6,11 @@ import pytest
 
 from infra.cli.access import socket_url
 from infra.proof.check import Report, check
-from infra.proof.sources import read_checkpoints
+from infra.proof.sources import read_checkpoints, read_epochs
 from shared.bus import Bus
 from shared.client import Client, Verifier
 from shared.ids import ChannelKey, channel_id, workspace_id
+from shared.retry import Deadline
 from shared.subjects import CHECKPOINTS, checkpoint_key, kv_subject, partition_of
 from tests.support.peer import WORKSPACE, token
 from tests.support.stack import PARTITIONS, Stack
@@ -67,7 +68,8 @@ async def test_wrong_checkpoint_is_named(stack: Stack, log_bus: Bus) -> None:
     await watched(stack, "proof-checkpoint", 3)
     assert (await checked(stack, log_bus)).clean
     key = ChannelKey(workspace_id(WORKSPACE), channel_id("proof-checkpoint"))
-    right = (await read_checkpoints(log_bus))[key]
+    epochs, _ = await read_epochs(log_bus, int(PARTITIONS), Deadline.after(30))
+    right = (await read_checkpoints(log_bus, epochs))[key]
     subject = kv_subject(CHECKPOINTS, checkpoint_key(partition_of(key, int(PARTITIONS)), key))
     stored = await log_bus.last(f"KV_{CHECKPOINTS}", subject)
     assert stored is not None

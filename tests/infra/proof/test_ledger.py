@@ -12,12 +12,14 @@ from infra.proof.ledger import (
     Ledger,
     compare_archive,
     compare_checkpoints,
+    differs_from,
     enter_archive,
     enter_log,
+    lost,
 )
 from shared.channel import fold
 from shared.events import Recorded, decode, encode
-from shared.ids import ChannelKey, Seq, StreamSeq
+from shared.ids import ChannelKey, Epoch, Seq, StreamSeq
 from shared.records import Checkpoint
 from tests.support.archive import created, key_of, posted
 
@@ -124,3 +126,26 @@ def test_checkpoint_that_is_ahead_belongs_to_what_came_meanwhile() -> None:
     log = logged()
     ahead = checkpoint(log[KEY]).model_copy(update={"seq": Seq(99), "stream_seq": StreamSeq(99)})
     assert list(compare_checkpoints(log, {KEY: ahead}, {KEY: StreamSeq(15)})) == []
+
+
+def test_where_a_replaced_log_differs() -> None:
+    """From the first event that the log does not hold, or holds another event instead of; else nowhere."""
+    aside, _ = archived(rows())
+    assert differs_from(logged(), aside) == {}
+    shorter = logged()
+    shorter[KEY].stored = shorter[KEY].stored[:4]
+    assert differs_from(shorter, aside) == {KEY: 5}
+    assert differs_from({}, aside)[KEY] == 1
+    other = logged()
+    other[KEY].stored[2] ^= 1
+    assert differs_from(other, aside) == {KEY: 3}
+
+
+def test_what_was_lost_is_named() -> None:
+    """How many, their numbers as spans, and their ids, as many as can be read."""
+    some = lost(KEY, Epoch("e1"), [(Seq(2), "a"), (Seq(3), "b"), (Seq(4), ""), (Seq(7), "c")])
+    assert some.what == "4 events lost with epoch e1: seqs 2-4, 7; ids a, b, (no id), c"
+    many = lost(KEY, Epoch("e1"), [(Seq(n), f"i{n}") for n in range(1, 13)])
+    assert many.what.startswith("12 events lost with epoch e1: seqs 1-12; ids i1, ")
+    assert many.what.endswith("i10 and 2 more")
+    assert lost(KEY, Epoch("e1"), [(Seq(9), "x")]).what == "1 event lost with epoch e1: seqs 9; ids x"
