@@ -12,21 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.nats.config import NatsNode, server_config, write_config
 from infra.nats.leaders import Move, leader_of, loads, move_leader, settled, spread
-from infra.nats.permissions import OPERATOR, USERS
 from infra.nats.stream_info import stream_info
 from shared.bus import Bus
 from shared.errors import Unavailable
 from shared.retry import Deadline
-from shared.settings import CommonSettings
 from shared.streams import BUCKETS, bucket_config, bucket_stream, ensure_streams
-from tests.support.container import server_for_tests
+from tests.support.cluster import SERVERS, operator_settings, servers_of_cluster
 from tests.support.nats import NatsServer
-from tests.support.ports import own_port
 from tests.support.waiting import eventually
-
-SERVERS = ("nats-1", "nats-2", "nats-3")
 
 
 @given(st.lists(st.sampled_from((*SERVERS, "gone")), max_size=30))
@@ -52,7 +46,7 @@ def test_an_even_spread_stays() -> None:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, NatsServer]]:
     """Three servers by name."""
-    servers = _servers(tmp_path_factory.mktemp("cluster"))
+    servers = servers_of_cluster(tmp_path_factory.mktemp("cluster"))
     try:
         for server in servers.values():
             server.start()
@@ -62,55 +56,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Nats
             server.kill()
 
 
-def _servers(folder: Path) -> dict[str, NatsServer]:
-    nodes = [
-        NatsNode(
-            name=name,
-            port=own_port(),
-            monitor_port=own_port(),
-            cluster_port=own_port(),
-            store=folder / name,
-        )
-        for name in SERVERS
-    ]
-    return {node.name: _server(folder, node, nodes) for node in nodes}
-
-
-def _server(folder: Path, node: NatsNode, nodes: list[NatsNode]) -> NatsServer:
-    config = folder / f"{node.name}.conf"
-    passwords = dict.fromkeys(USERS, "secret")
-    write_config(
-        config,
-        server_config(
-            node,
-            passwords=passwords,
-            route_password="route",
-            partitions=2,
-            durability="process",
-            peers=nodes,
-        ),
-    )
-    return server_for_tests(folder / f"{node.name}-log", config=config, port=node.port)
-
-
 @pytest.fixture
 async def operator(cluster: dict[str, NatsServer]) -> AsyncIterator[Bus]:
     """A bus as the operator, when every stream has its copies."""
-    settings = _settings(cluster)
+    settings = operator_settings(cluster)
     async with Bus.connect(settings, "test") as bus:
         await ensure_streams(bus, settings)
         await settled(bus, "LOG_0", _soon())
         yield bus
-
-
-def _settings(cluster: dict[str, NatsServer]) -> CommonSettings:
-    return CommonSettings(
-        nats_url=",".join(server.url for server in cluster.values()),
-        nats_user=OPERATOR,
-        nats_password="secret",
-        partitions=2,
-        replicas=3,
-    )
 
 
 def _soon() -> Deadline:
@@ -172,12 +125,12 @@ async def test_a_paused_copy_is_behind(cluster: dict[str, NatsServer], operator:
 @pytest.mark.faults
 async def test_streams_wait_for_the_server_that_comes_last(tmp_path: Path) -> None:
     """Two of three have a leader and no place for three copies: no refusal while the third may come."""
-    servers = _servers(tmp_path)
+    servers = servers_of_cluster(tmp_path)
     *early, late = servers.values()
     try:
         for server in early:
             server.start()
-        settings = _settings(servers)
+        settings = operator_settings(servers)
         async with Bus.connect(settings, "test") as bus:
             await eventually(lambda: _has_no_place(bus), within_s=60)
             creating = asyncio.create_task(ensure_streams(bus, settings))
