@@ -138,6 +138,11 @@ class Sequencing:
         self.sequencers[0].start()
         self.sequencers[0].run(0, TURNS_MAX)
 
+    def close(self) -> None:
+        """No process goes on."""
+        for sequencer in self.sequencers:
+            sequencer.works.close()
+
     @property
     def _begun(self) -> list[Sequencer]:
         """Those that were ever started."""

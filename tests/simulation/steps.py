@@ -96,5 +96,5 @@ def replay(steps: Sequence[Step]) -> Exception | None:
     except Exception as error:  # noqa: BLE001 - whatever the code under test raises is a finding
         return error
     finally:
-        world.works.close()
+        world.close()
     return None

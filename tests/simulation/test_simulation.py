@@ -109,7 +109,7 @@ def test_runs_reach_what_they_are_for() -> None:
             seen["answered"] += sum(attempt.is_answered for attempt in world.senders.attempts)
             seen["segments"] += len(world.archiving.archivers[-1].archive.manifest.segments)
             seen["saved"] += len(world.sequencing.buckets.checkpoints)
-            world.works.close()
+            world.close()
     assert all(seen.values()), seen
 
 
@@ -124,5 +124,5 @@ def test_a_seed_is_the_same_run_each_time() -> None:
                     take(world, step)
                 places = [sorted((name, at.seq) for name, at in it.places.items()) for it in world.clients]
                 told.append((places, [it.delivered for it in world.clients]))
-                world.works.close()
+                world.close()
             assert told[0] == told[1]

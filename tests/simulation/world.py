@@ -53,6 +53,11 @@ class World:
                 ),
             )
 
+    def close(self) -> None:
+        """Whatever was begun ends here."""
+        self.works.close()
+        self.sequencing.close()
+
     def _edge(self) -> Edge:
         return Edge(self.network, lambda: EPOCH, self.archiving.archives)
 
