@@ -10,12 +10,18 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 import sys
 from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1
+
+LISTENING = range(10_000, 20_000)
+"""Below what Linux gives to connections: none of them has the port of a killed service when that returns."""
+
+TRIES = 1_000
 
 
 def die_with_parent(death_signal: signal.Signals = signal.SIGKILL) -> Callable[[], None]:
@@ -38,12 +44,20 @@ def free_port() -> int:
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Different ports of the loopback address that were free a moment ago."""
+    """Different ports of the loopback address that were free a moment ago. Raises OSError without them."""
+    found: list[int] = []
     with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return tuple(probe.getsockname()[1] for probe in probes)
+        for _ in range(TRIES):
+            if len(found) == count:
+                break
+            port = random.SystemRandom().choice(LISTENING)
+            probe = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                found.append(port)
+    if len(found) < count:
+        raise OSError(f"no {count} ports from {LISTENING.start} to {LISTENING.stop - 1} are free")
+    return tuple(found)
 
 
 def port_is_free(port: int, host: str = "127.0.0.1") -> bool:

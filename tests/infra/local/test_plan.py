@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from infra.local.credentials import load_or_create
 from infra.local.data_directory import DataDirectory
-from infra.local.lifeline import free_port, free_ports, port_is_free
+from infra.local.lifeline import LISTENING, free_port, free_ports, port_is_free
 from infra.local.options import Options
 from infra.local.plan import STOP_ORDER, Plan, Ports, plan, shares
 from infra.local.system import choose_ports
@@ -163,6 +165,22 @@ def test_free_ports_differ() -> None:
     """No two processes get the same one."""
     assert len(set(free_ports(20))) == 20
     assert port_is_free(free_port())
+
+
+def test_no_other_run_is_given_our_port() -> None:
+    """While we live, however long nobody listens there."""
+    port = own_port()
+    asked = f"from tests.support import ports; print(ports._locked({port}))"
+    command = [sys.executable, "-c", asked]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "False\n"
+
+
+def test_no_connection_takes_the_port_of_a_service_that_restarts() -> None:
+    """Ports that are chosen lie outside of those that the kernel gives to connections."""
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    if first < LISTENING.stop:
+        pytest.skip(f"connections of this machine use {first} to {last}")
+    assert not [port for port in free_ports(50) if first <= port <= last]
 
 
 def _free_row(count: int) -> int:
