@@ -28,10 +28,11 @@ needs_docker = pytest.mark.docker
 ROOT = Path(__file__).parents[2]
 
 OWNER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from tests.support.container import ContainerServer
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, if our parent runs in a shell's background
 ContainerServer(Path(sys.argv[1])).start()
 print("started", flush=True)
 time.sleep(600)
