@@ -32,7 +32,7 @@ import signal, sys, time
 from pathlib import Path
 from tests.support.container import ContainerServer
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, if our parent runs in a shell's background
+signal.signal(signal.SIGINT, signal.default_int_handler)  # or ignored, in a shell's background
 ContainerServer(Path(sys.argv[1])).start()
 print("started", flush=True)
 time.sleep(600)
