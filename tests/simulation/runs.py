@@ -59,7 +59,7 @@ def run_many(seeds: range, workers: int | None = None) -> Outcome:
 def _collect_seldom() -> None:
     """Worlds are full of cycles and short-lived: looking for garbage took a sixth of the time."""
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(200_000, 20, 100)
 
 
 def report(seed: int) -> str:
