@@ -45,6 +45,7 @@ class Connections:
         self._leaving: dict[Connection, asyncio.Task[None]] = {}
         self._on_over = self._over  # one for all
         metrics.SUBSCRIPTIONS.set_function(lambda: sum(connection.channels for connection in self._open))
+        metrics.UNSENT.set_function(lambda: sum(each.wire.buffered_bytes for each in self._open))
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()

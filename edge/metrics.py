@@ -50,6 +50,9 @@ COMMAND_SECONDS = Histogram(
     buckets=LATENCY_BUCKETS_S,
 )
 SUBSCRIPTIONS = Gauge("parley_edge_subscriptions", "Channels of all sessions together")
+UNSENT = Gauge(
+    "parley_edge_unsent_bytes", "Bytes that wait in this process for sockets that are full, of all sessions"
+)
 LAGGING = Counter("parley_edge_lagging_total", "Times that a session fell behind its feed in a channel")
 RESUMES = Counter("parley_edge_resumes_total", "Cursors that were resumed, by result", ["result"])
 DELIVERED = Counter("parley_edge_delivered_events_total", "Events written to sessions, live and replayed")

@@ -21,6 +21,7 @@ TEXT = "x" * 4000
 MESSAGES = 400
 """1.6 MB: far more than the kernel and the edge hold for one connection."""
 
+UNSENT = "parley_edge_unsent_bytes"
 MEMORY = "process_resident_memory_bytes"
 
 
@@ -74,6 +75,7 @@ async def test_a_slow_reader_loses_nothing(stack: Stack) -> None:
         async with lazy(url, "slow-bob") as bob:
             await talk(ann, channel)
             assert await counted(url, "parley_edge_lagging_total") > before
+            await eventually(lambda: _positive(url, UNSENT))
             seqs: list[int] = []
             while not seqs or seqs[-1] < MESSAGES + 2:
                 frame = json.loads(await bob.recv())
@@ -81,6 +83,7 @@ async def test_a_slow_reader_loses_nothing(stack: Stack) -> None:
                     seqs.append(frame["seq"])
     assert seqs == list(range(seqs[0], MESSAGES + 3))
     assert seqs[0] <= 3
+    await eventually(lambda: _nothing_unsent(url))
 
 
 async def test_a_reader_who_never_reads_is_closed(impatient: str) -> None:
@@ -100,3 +103,7 @@ async def test_a_reader_who_never_reads_is_closed(impatient: str) -> None:
 
 async def _positive(url: str, metric: str) -> bool:
     return await counted(url, metric) > 0
+
+
+async def _nothing_unsent(url: str) -> bool:
+    return await counted(url, UNSENT) == 0
