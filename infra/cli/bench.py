@@ -19,12 +19,15 @@ def bench(
     *names: Annotated[
         str,
         Parameter(
-            help="fold, archive, path, late, idle, storm, durability (all if none is named); "
-            "rolling and fan-out take minutes."
+            help="fold, archive, path, late, idle, storm, durability (these if none is named); "
+            "rolling and fan-out take minutes each."
         ),
     ],
     json: Annotated[bool, Parameter(help="JSON lines instead of a table.")] = False,
     repetitions: Annotated[int, Parameter(help="Of every case; medians are reported.")] = 5,
+    plots: Annotated[
+        Path | None, Parameter(help="Directory for plots (SVG) of those that draw one: storm.")
+    ] = None,
 ) -> None:
     """Measure latency, throughput and cost of a system of its own on this machine."""
     if not (_ROOT / "tests" / "bench" / "__main__.py").exists():
@@ -33,7 +36,9 @@ def bench(
             "run `uv run parley bench` in a clone of the repository"
         )
     command = [sys.executable, "-m", "tests.bench", *names, "--repetitions", str(repetitions)]
-    done = subprocess.run([*command, *(["--json"] if json else [])], cwd=_ROOT, check=False)
+    command += ["--json"] if json else []
+    command += ["--plots", str(plots.resolve())] if plots else []
+    done = subprocess.run(command, cwd=_ROOT, check=False)
     if done.returncode < 0:
         raise Unavailable(f"the benchmark was ended by {signal.Signals(-done.returncode).name}")
     sys.exit(done.returncode)

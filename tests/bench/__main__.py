@@ -1,4 +1,4 @@
-"""`python -m tests.bench [NAME…] [--json] [--repetitions N]`: measure, and show the figures.
+"""`python -m tests.bench [NAME…] [--json] [--repetitions N] [--plots DIR]`: measure, and show the figures.
 
 Run it on an otherwise idle machine; a run of everything takes less than ten minutes.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import resource
 import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 import cyclopts
@@ -16,8 +17,19 @@ from rich.console import Console
 
 from tests.bench import report
 from tests.bench.loop import run
+from tests.bench.plot import Plot, svg
 
-Name = Literal["fold", "archive", "path", "late", "idle", "storm", "durability", "rolling", "fan-out"]
+Name = Literal[
+    "fold",
+    "archive",
+    "path",
+    "late",
+    "idle",
+    "storm",
+    "durability",
+    "rolling",
+    "fan-out",
+]
 NAMES: tuple[Name, ...] = ("fold", "archive", "path", "late", "idle", "storm", "durability")
 """What runs if nothing is named: `rolling` and `fan-out` take minutes."""
 
@@ -26,19 +38,26 @@ def main(
     *names: Name,
     json: Annotated[bool, cyclopts.Parameter(help="JSON lines instead of a table.")] = False,
     repetitions: Annotated[int, cyclopts.Parameter(help="Of every case; medians are reported.")] = 5,
+    plots: Annotated[Path | None, cyclopts.Parameter(help="Where plots are written, as SVG.")] = None,
 ) -> None:
     """Run the benchmarks named, or all."""
     _many_files()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    if plots is not None:
+        plots.mkdir(parents=True, exist_ok=True)
     figures: list[report.Figure] = []
     where = report.circumstances()
     for name in names or NAMES:
         print(f"{name} …", file=sys.stderr, flush=True)
         module = importlib.import_module("tests.bench." + name.replace("-", "_"))
-        found: list[report.Figure] = run(module.measure(repetitions))
-        figures += found
+        found: list[report.Figure | Plot] = run(module.measure(repetitions))
+        new = [one for one in found if isinstance(one, report.Figure)]
+        figures += new
         if json:
-            print("\n".join(report.json_lines(found, where)), flush=True)
+            print("\n".join(report.json_lines(new, where)), flush=True)
+        for one in found:
+            if isinstance(one, Plot) and plots is not None:
+                (plots / f"{one.bench}.svg").write_text(svg(one))
     if not json:
         report.show(figures, where, Console(width=None if sys.stdout.isatty() else 160))
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -24,6 +24,7 @@ from tests.bench.chunks import stamped
 from tests.bench.load_client import LoadClient, open_session
 from tests.bench.measure import CpuMeter, median, percentile
 from tests.bench.pace import paced
+from tests.bench.plot import Plot
 from tests.bench.report import Figure
 from tests.bench.storm_client import now
 from tests.bench.system import System, running
@@ -78,10 +79,23 @@ class _Storm:
     ack_ms: list[float]
 
 
-async def measure(repetitions: int) -> list[Figure]:
+async def measure(repetitions: int) -> list[Figure | Plot]:
     """A system of its own for every storm, at most three."""
     storms = [await _storm() for _ in range(min(repetitions, 3))]
-    return _figures(storms)
+    return [*_figures(storms), resumed_plot([storm.back_s for storm in storms], CLIENTS)]
+
+
+def resumed_plot(storms: Sequence[Sequence[float]], clients: int) -> Plot:
+    """The share of the clients that is resumed, over the seconds since the kill, a line for each storm."""
+    lines = {
+        f"storm {number}": [
+            (0.0, 0.0),
+            *((at_s, 100 * count / clients) for count, at_s in enumerate(sorted(back_s), 1)),
+        ]
+        for number, back_s in enumerate(storms, 1)
+    }
+    title = f"{clients:,} clients after kill -9 of their edge"
+    return Plot(NAME, title, "seconds since the kill", "% of the clients resumed", lines)
 
 
 async def _storm() -> _Storm:
