@@ -19,8 +19,8 @@ def bench(
     *names: Annotated[
         str,
         Parameter(
-            help="fold, archive, path, late, idle, storm, durability (these if none is named); "
-            "rolling and fan-out take minutes each."
+            help="fold, archive, path, late, idle, lagging, storm, durability (these if none is named); "
+            "ingest, activate, rolling and fan-out take minutes each."
         ),
     ],
     json: Annotated[bool, Parameter(help="JSON lines instead of a table.")] = False,

@@ -25,13 +25,16 @@ Name = Literal[
     "path",
     "late",
     "idle",
+    "lagging",
     "storm",
     "durability",
+    "ingest",
+    "activate",
     "rolling",
     "fan-out",
 ]
-NAMES: tuple[Name, ...] = ("fold", "archive", "path", "late", "idle", "storm", "durability")
-"""What runs if nothing is named: `rolling` and `fan-out` take minutes."""
+NAMES: tuple[Name, ...] = ("fold", "archive", "path", "late", "idle", "lagging", "storm", "durability")
+"""What runs if nothing is named: the others take minutes each."""
 
 
 def main(

@@ -157,15 +157,18 @@ async def _edge_throughput(load: _Load, seconds: float) -> tuple[float, dict[str
     return done / taken_s, cpu_us
 
 
-async def keep_busy(session: LoadClient, channels: Sequence[str], stop_at: float) -> None:
-    """Never more than so many unanswered; returns when all are answered."""
+async def keep_busy(
+    session: LoadClient, channels: Sequence[str], stop_at: float, in_flight: int = IN_FLIGHT_OF_SESSION
+) -> int:
+    """Never more than so many unanswered, over the channels in turn; how many, once all are acknowledged."""
     sent = 0
     while time.monotonic() < stop_at:
-        while sent - session.acks - session.errors < IN_FLIGHT_OF_SESSION:
+        while sent - session.acks - session.errors < in_flight:
             session.send_message(channels[sent % len(channels)], TEXT)
             sent += 1
-        await _settled(session, sent - IN_FLIGHT_OF_SESSION // 2)
+        await _settled(session, sent - in_flight // 2)
     await _answered(session, sent)
+    return sent
 
 
 def _throughput_figures(mode: Durability, samples: Sequence[_Throughput]) -> list[Figure]:

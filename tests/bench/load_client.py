@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import os
 import secrets
+import socket
 import time
 from array import array
 from collections.abc import Callable
@@ -26,6 +28,7 @@ from tests.bench.chunks import Events, is_event, read_chunk, read_events
 from tests.bench.frames import CLOSE, PING, PONG, TEXT, FrameScanner, masked_frame
 
 WAIT_S = 20.0
+_RECEIVE_BUFFER_BYTES = 512 * 1024
 _PATH = "/v1/ws"
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _PONG = b'{"type":"pong"}'
@@ -134,6 +137,19 @@ class LoadClient(asyncio.Protocol):
         cast(asyncio.ReadTransport, self._transport).pause_reading()
         number: int = self._transport.get_extra_info("socket").fileno()
         return number
+
+    def stall(self, buffer_bytes: int) -> tuple[int, int]:
+        """Read nothing, and let the kernel take twice so much. Returns the server's port, and its own."""
+        assert self._transport is not None
+        _let_kernel_take(self.take_socket(), buffer_bytes)
+        peer, own = (self._transport.get_extra_info(name) for name in ("peername", "sockname"))
+        return int(peer[1]), int(own[1])
+
+    def read_on(self, buffer_bytes: int = _RECEIVE_BUFFER_BYTES) -> None:
+        """After `stall`: read again; through a small window it would take many times as long."""
+        assert self._transport is not None
+        cast(asyncio.ReadTransport, self._transport).resume_reading()
+        _let_kernel_take(self._transport.get_extra_info("socket").fileno(), buffer_bytes)
 
     # ------------------------------------------------------------ receiving
 
@@ -255,6 +271,11 @@ class LoadClient(asyncio.Protocol):
         future: asyncio.Future[dict[str, object]] = asyncio.get_running_loop().create_future()
         self._answers[what] = future
         return future
+
+
+def _let_kernel_take(number: int, buffer_bytes: int) -> None:
+    with socket.socket(fileno=os.dup(number)) as same:
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
 
 
 def fresh_id() -> CommandId:

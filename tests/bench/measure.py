@@ -43,6 +43,32 @@ def median(values: Iterable[float]) -> float:
     return statistics.median(values)
 
 
+def send_queue_bytes(local_port: int, remote_port: int) -> int:
+    """What the kernel holds of an IPv4 connection's local end: sent and not acknowledged, or not sent yet.
+
+    0 if there is no such connection. Payload alone, without what the kernel needs to keep it.
+    """
+    return send_queue(Path("/proc/net/tcp").read_text(), local_port, remote_port)
+
+
+def send_queue(table: str, local_port: int, remote_port: int) -> int:
+    """The same of the text of /proc/net/tcp."""
+    ends = (f":{local_port:04X}", f":{remote_port:04X}")
+    for line in table.splitlines()[1:]:
+        _, local, remote, _, queues, *_ = line.split()
+        if (local[-5:], remote[-5:]) == ends:
+            return int(queues.partition(":")[0], 16)
+    return 0
+
+
+def metric(text: str, name: str) -> float:
+    """A value without labels in the text of /metrics. Raises `KeyError`."""
+    for line in text.splitlines():
+        if line.startswith(name + " "):
+            return float(line.partition(" ")[2])
+    raise KeyError(name)
+
+
 class CpuMeter:
     """CPU time of some processes since it was made or asked last."""
 

@@ -12,6 +12,8 @@ from shared import events as e
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, UserId, WorkspaceId
 from tests.bench.chunks import stamped
 from tests.bench.load_client import Refused, fresh_id, open_session
+from tests.bench.measure import send_queue_bytes
+from tests.support.waiting import eventually
 
 TEXT = "y" * 60
 
@@ -61,6 +63,30 @@ async def test_it_counts_events_holes_latency_and_acks() -> None:
             await client.ask({"type": "send", "channel": "c", "text": "no"})
         client.reset()
         assert (client.events, client.gaps, client.acks, len(client.delivery_ns)) == (0, 0, 0, 0)
+        client.close()
+
+
+async def test_a_stalled_client_reads_on_without_a_hole() -> None:
+    """While it is stalled it takes nothing, and what waits for it is seen; then all comes, in order."""
+    count = 500
+
+    async def flood(connection: ServerConnection) -> None:
+        await _greet(connection)
+        await connection.recv()
+        for seq in range(1, count + 1):
+            await connection.send(_event(seq, "z" * 4000).decode())
+        await connection.wait_closed()
+
+    async with serve(flood, "127.0.0.1", 0, ping_interval=None) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = await open_session(f"http://127.0.0.1:{port}", "token")
+        ports = client.stall(16 * 1024)
+        client.write(b"{}")
+        await eventually(lambda: send_queue_bytes(*ports) > 0)
+        assert (ports[0], client.events) == (port, 0)
+        client.read_on()
+        await client.until(lambda: client.events == count, within_s=60)
+        assert client.gaps == 0
         client.close()
 
 

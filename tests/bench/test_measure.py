@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 import time
 
 import pytest
 
-from tests.bench.measure import CpuMeter, percentile, rss_bytes
+from tests.bench.measure import (
+    CpuMeter,
+    metric,
+    percentile,
+    rss_bytes,
+    send_queue,
+    send_queue_bytes,
+)
 from tests.bench.pace import paced
 from tests.bench.report import Figure, circumstances, json_lines
 
@@ -46,3 +54,42 @@ def test_a_target_is_met_from_its_own_side() -> None:
     assert (upper.met, lower.met) == (True, False)
     assert Figure("b", "c", "f", "ms", 1.0, 5).met is None
     assert '"met":true' in json_lines([upper], circumstances())[0]
+
+
+TABLE = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
+   1: 0100007F:1F90 0100007F:C350 01 0000ABCD:00000000 00:00000000 00000000     0        0 2 1 0 20 4 31 10 -1
+   2: 0100007F:C350 0100007F:1F90 01 00000001:0000FFFF 00:00000000 00000000     0        0 3 1 0 20 4 31 10 -1
+"""
+
+
+def test_the_send_queue_is_that_of_the_named_end() -> None:
+    """Neither the listening socket nor the other end, and nothing for a connection that there is not."""
+    assert send_queue(TABLE, 0x1F90, 0xC350) == 0xABCD
+    assert send_queue(TABLE, 0xC350, 0x1F90) == 1
+    assert send_queue(TABLE, 0x1F90, 0xC351) == 0
+
+
+def test_what_nobody_reads_stands_in_the_send_queue() -> None:
+    """The kernel's table knows bytes that were written to a reader who takes none."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        near = socket.create_connection(server.getsockname())
+        far, _ = server.accept()
+    with near, far:
+        ends = near.getsockname()[1], near.getpeername()[1]
+        near.setblocking(False)
+        written = 0
+        while True:
+            try:
+                written += near.send(b"x" * 65536)
+            except BlockingIOError:
+                break
+        assert 0 < send_queue_bytes(*ends) <= written
+
+
+def test_a_metric_is_found_by_its_whole_name() -> None:
+    """Not by the beginning of another's, and never as if it were 0."""
+    text = "# HELP parley_a A\nparley_a_total 7.0\nparley_a 1.5e+03\n"
+    assert metric(text, "parley_a") == 1500
+    with pytest.raises(KeyError):
+        metric(text, "parley_b")
