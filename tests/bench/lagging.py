@@ -95,8 +95,8 @@ class _Stage:
         await acknowledged(self._owner, messages)
         held = sum(send_queue_bytes(server, client) for server, client in ports)
         unsent = await self._unsent_bytes()
-        rss = rss_bytes(self._system.pid("edge-1"))
         again = await self._stalled_again(messages) if stalled else 0.0
+        rss = rss_bytes(self._system.pid("edge-1"))
         for client in self.stallers if stalled else ():
             client.read_on()
         count = max(1, len(ports))
@@ -111,12 +111,16 @@ class _Stage:
 
     async def _stalled_again(self, messages: int) -> float:
         """They read a third of what they miss, and stop again: what is unsent then."""
-        for client in self.stallers:
+
+        async def read_some(client: LoadClient) -> None:
             assert client.events < messages, "nobody was stalled"
             some = client.events + (messages - client.events) // 3
             client.read_on(RECEIVE_BUFFER_BYTES)
-            await client.until(lambda client=client, some=some: client.events >= some, within_s=READ_ON_S)
+            await client.until(lambda: client.events >= some or client.closed.done(), within_s=READ_ON_S)
+            assert not client.closed.done(), f"closed with {client.closed_with} {client.last_error}"
             client.stall(RECEIVE_BUFFER_BYTES)
+
+        await asyncio.gather(*(read_some(client) for client in self.stallers))
         return await self._unsent_bytes()
 
     async def _lost(self, messages: int) -> int:

@@ -197,6 +197,8 @@ class LoadClient(asyncio.Protocol):
         """Whoever still waits hears why it was in vain."""
         if not self.closed.done():
             self.closed.set_result(None)
+        if self._heard is not None and not self._heard.done():
+            self._heard.set_result(None)
         error = Refused(f"closed with {self.closed_with} {self.last_error or exc or ''}")
         for future in self._answers.values():
             if not future.done():
