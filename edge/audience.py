@@ -195,7 +195,7 @@ class Audience:
 
     def tell(self, entry: Entry) -> None:
         """The next event: all hear of it in a moment."""
-        if not self:
+        if not (self.aside or self._rows):
             return
         if not self._unflushed and self._flush is None:
             self._turn_soon()

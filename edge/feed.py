@@ -24,7 +24,7 @@ from shared import telemetry
 from shared.bus import Bus, BusError, Message, StoredMessage, Subscription, stored_from_headers
 from shared.channel import ChannelState, fold
 from shared.errors import LogRegressed, NotFound, OutcomeUnknown, Unavailable
-from shared.events import Event, Recorded, decode, wire
+from shared.events import Event, KnownEvent, Recorded, decode, wire
 from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq
 from shared.records import Checkpoint
 from shared.retry import delays
@@ -54,6 +54,8 @@ class Feed:
         self.key = key
         self.partition = partition
         self.epoch = epoch
+        self.log_name = log_stream(partition)
+        self.subject = channel_subject(partition, key)
         self._log = Log(key, partition, epoch)
         self.head = Seq(0)
         self.stream_seq = StreamSeq(0)
@@ -68,6 +70,7 @@ class Feed:
         self._wanted = StreamSeq(0)
         self._repairing = True  # until `open` has brought the feed up
         self._settling: dict[StreamSeq, list[asyncio.Future[Entry]]] = {}
+        self._own: dict[bytes, KnownEvent] = {}
         self._subscription: Subscription | None = None
 
     @property
@@ -96,12 +99,13 @@ class Feed:
         """Second step: start from the checkpoint, read the tail behind it, join the live messages."""
         if checkpoint is not None:
             self._start_from(checkpoint)
-        stream, subject = log_stream(self.partition), channel_subject(self.partition, self.key)
         is_reading = True
         while is_reading:
             before = self.stream_seq
             # With our own event: as long as it is in the answer, nothing behind it has left the log.
-            found = await self._bus.direct_batch(stream, subject, start=before, batch=500, timeout_s=5.0)
+            found = await self._bus.direct_batch(
+                self.log_name, self.subject, start=before, batch=500, timeout_s=5.0
+            )
             await self._start_behind_trimmed(found)
             for stored in found:
                 if stored.stream_seq > self.stream_seq:
@@ -134,6 +138,14 @@ class Feed:
     def detach(self, sink: Sink) -> None:
         """Receive nothing more."""
         self.audience.detach(sink)
+
+    def expect(self, body: bytes, event: KnownEvent) -> None:
+        """We publish this body: when it comes back it need not be read. Until `expect_no_more`."""
+        self._own[body] = event
+
+    def expect_no_more(self, body: bytes) -> None:
+        """The log has answered, or will not."""
+        self._own.pop(body, None)
 
     def want(self, stream_seq: StreamSeq) -> None:
         """Somebody knows that the log holds this position: get there, if we are not there yet."""
@@ -229,7 +241,8 @@ class Feed:
         self._repairing = False
 
     def _apply(self, stored: StoredMessage) -> None:
-        self._add(stored.stream_seq, stored.at_us, decode(stored.body))
+        event = self._own.get(stored.body)
+        self._add(stored.stream_seq, stored.at_us, decode(stored.body) if event is None else event)
 
     def _add(self, stream_seq: StreamSeq, at_us: int, event: Event) -> None:
         """The next event of the log: number it, fold it, encode it; the sinks hear of it in a moment."""

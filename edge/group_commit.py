@@ -87,11 +87,15 @@ class GroupCommits:
         What still waits when its deadline has passed is not sent (None is told): the edge was stopped
         meanwhile, and JetStream may have forgotten the id.
         """
+        if not self._grouping:
+            if not self._bus.commit_soon(subject, body, msg_id=msg_id, headers=headers, then=then):
+                unsent()
+            return
         log = self._logs.get(log_name)
         if log is None:
             log = self._logs[log_name] = _Log(deque(maxlen=self._waiting_max))
         commit = _Commit(Draft(subject, body, msg_id, headers), deadline, then, unsent)
-        if self._grouping and (log.group or log.alone >= GROUP_MIN):
+        if log.group or log.alone >= GROUP_MIN:
             assert len(log.waiting) < self._waiting_max, "the breaker bounds what is under way"
             log.waiting.append(commit)
         else:

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import partial
 
 from edge import metrics
 from edge.archive import Archive, recorded_already
@@ -39,7 +40,7 @@ from shared.events import ChannelCreated, KnownEvent, decode, encode, fingerprin
 from shared.ids import ChannelKey, StreamSeq
 from shared.retry import Deadline
 from shared.streams import DUPLICATE_WINDOW_S
-from shared.subjects import channel_subject, log_stream, message_id
+from shared.subjects import message_id
 
 STRAY_S = 15.0
 """A connection that says nothing is given up after 6 s, and with it what was sent on it."""
@@ -51,14 +52,26 @@ LANES_MAX = 10_000
 Answer = Callable[[Recording | ParleyError], None]
 
 
-class _Fresh(NamedTuple):
+@dataclass(slots=True, eq=False)
+class _Fresh:
     """A fresh event on its way; `before`: where its feed was when it came."""
 
     feed: Feed
     event: KnownEvent
+    body: bytes
     headers: dict[str, str]
     before: StreamSeq
     deadline: Deadline
+    ticket: Ticket
+    then: Answer
+
+    def answer(self, outcome: Recording | ParleyError) -> None:
+        """Tell what became of it."""
+        if isinstance(outcome, ParleyError):
+            metrics.commits("fresh", outcome.code).inc()
+        else:
+            metrics.commits("fresh", "duplicate" if outcome.duplicate else "recorded").inc()
+        self.then(outcome)
 
 
 class Publisher:
@@ -113,57 +126,54 @@ class Publisher:
             late.add_done_callback(lambda done: then(_outcome(done)))
             return
         FRESHNESS.check(event.id, now_us())
-        fresh = _Fresh(feed, event, headers, feed.stream_seq, Deadline.after(COMMIT_DEADLINE_S))
-        ticket = self._breakers.admit(log_stream(feed.partition))
-
-        def answer(outcome: Recording | ParleyError) -> None:
-            if isinstance(outcome, ParleyError):
-                metrics.commits("fresh", outcome.code).inc()
-            else:
-                metrics.commits("fresh", "duplicate" if outcome.duplicate else "recorded").inc()
-            then(outcome)
-
-        def try_on(tries: int) -> None:
-            self._feeds.spawn(self._answer_fresh(fresh, ticket, answer, tries))
-
-        def acknowledged(outcome: PubAck | ParleyError | None) -> None:
-            if outcome is None:
-                try_on(1)
-                return
-            self._breakers.answered(ticket)
-            if isinstance(outcome, ParleyError):
-                answer(outcome)
-                return
-            if not outcome.duplicate:
-                entry = feed.ring.find(outcome.stream_seq)
-                if entry is not None and recording.stands(entry, event):  # nearly always
-                    answer(Recording(entry.seq, entry.recorded.at_us, duplicate=False))
-                    return
-            self._feeds.spawn(self._answer_settled(feed, event, outcome, answer))
-
+        ticket = self._breakers.admit(feed.log_name)
+        body, deadline = encode(event), Deadline.after(COMMIT_DEADLINE_S)
+        fresh = _Fresh(feed, event, body, headers, feed.stream_seq, deadline, ticket, then)
+        feed.expect(body, event)
         self._groups.commit_soon(
-            log_stream(feed.partition),
-            channel_subject(feed.partition, feed.key),
-            encode(event),
+            feed.log_name,
+            feed.subject,
+            body,
             msg_id=message_id(feed.key, event.author, event.id),
             headers=headers,
-            deadline=fresh.deadline,
-            then=acknowledged,
-            unsent=lambda: try_on(0),
+            deadline=deadline,
+            then=partial(self._acknowledged, fresh),
+            unsent=partial(self._try_on, fresh, 0),
         )
 
-    async def _answer_fresh(self, fresh: _Fresh, ticket: Ticket, answer: Answer, tries: int) -> None:
+    def _acknowledged(self, fresh: _Fresh, outcome: PubAck | ParleyError | None) -> None:
+        """The log has answered the first try, or (None) nothing is known of it."""
+        if outcome is None:
+            self._try_on(fresh, 1)
+            return
+        fresh.feed.expect_no_more(fresh.body)
+        self._breakers.answered(fresh.ticket)
+        if isinstance(outcome, ParleyError):
+            fresh.answer(outcome)
+            return
+        if not outcome.duplicate:
+            entry = fresh.feed.ring.find(outcome.stream_seq)
+            if entry is not None and recording.stands(entry, fresh.event):  # nearly always
+                fresh.answer(Recording(entry.seq, entry.recorded.at_us, duplicate=False))
+                return
+        self._feeds.spawn(self._answer_settled(fresh.feed, fresh.event, outcome, fresh.answer))
+
+    def _try_on(self, fresh: _Fresh, tries: int) -> None:
+        fresh.feed.expect_no_more(fresh.body)
+        self._feeds.spawn(self._answer_fresh(fresh, tries))
+
+    async def _answer_fresh(self, fresh: _Fresh, tries: int) -> None:
         """What the first try did not say: try on until the log answers, as long as the id is fresh."""
         try:
-            with self._breakers.ending(ticket):
+            with self._breakers.ending(fresh.ticket):
                 ack = await self._commit(
                     fresh.feed, fresh.event, None, fresh.headers, tries, fresh.deadline.left_s
                 )
         except ParleyError as error:
-            answer(error)
+            fresh.answer(error)
         else:
             ack = recording.told_apart(ack, fresh.before)
-            await self._answer_settled(fresh.feed, fresh.event, ack, answer)
+            await self._answer_settled(fresh.feed, fresh.event, ack, fresh.answer)
 
     async def _answer_settled(self, feed: Feed, event: KnownEvent, ack: PubAck, answer: Answer) -> None:
         try:
@@ -196,7 +206,7 @@ class Publisher:
 
     async def _fresh(self, feed: Feed, event: KnownEvent) -> Recording:
         before = feed.stream_seq
-        with self._breakers.commit(log_stream(feed.partition)):
+        with self._breakers.commit(feed.log_name):
             ack = await self._commit(feed, event, None, telemetry.headers())
         return await self._settled(feed, event, recording.told_apart(ack, before))
 
@@ -217,7 +227,7 @@ class Publisher:
     async def _older_than_ring(self, feed: Feed, event: KnownEvent, ack: PubAck) -> Recording:
         """A duplicate whose original has left the ring: the body is in the log, the number in the archive."""
         with recorded_already("recorded, but its number is not known yet"):
-            stored = await self._bus.stored(log_stream(feed.partition), ack.stream_seq)
+            stored = await self._bus.stored(feed.log_name, ack.stream_seq)
             if stored is not None and fingerprint(decode(stored.body)) != fingerprint(event):
                 raise Conflict("this id is recorded with another body")
             (known,), _ = await self._archive.ids(feed.key, [(event.author, event.id)], ack.stream_seq)
@@ -226,20 +236,20 @@ class Publisher:
         return recording.of_known(known, event)
 
     async def _commit_together(self, feed: Feed, run: Sequence[Waiting], head: StreamSeq) -> list[StreamSeq]:
-        subject = channel_subject(feed.partition, feed.key)
+        subject = feed.subject
         drafts = [
             Draft(subject, encode(one.event), message_id(feed.key, *one.name), one.headers) for one in run
         ]
 
         async def commit(expect_last: StreamSeq) -> list[StreamSeq]:
-            with self._breakers.commit(log_stream(feed.partition)):
+            with self._breakers.commit(feed.log_name):
                 return await self._bus.commit_together(drafts, expect_last=expect_last)
 
         return await on_head(self._bus, feed.partition, head, commit)
 
     async def _commit_waiting(self, feed: Feed, one: Waiting, head: StreamSeq) -> PubAck:
         async def commit(expect_last: StreamSeq) -> PubAck:
-            with self._breakers.commit(log_stream(feed.partition), owed=one.tried):
+            with self._breakers.commit(feed.log_name, owed=one.tried):
                 return await self._commit(feed, one.event, expect_last, one.headers)
 
         return await on_head(self._bus, feed.partition, head, commit)
@@ -254,7 +264,7 @@ class Publisher:
         deadline_s: float = COMMIT_DEADLINE_S,
     ) -> PubAck:
         return await self._bus.commit(
-            channel_subject(feed.partition, feed.key),
+            feed.subject,
             encode(event),
             msg_id=message_id(feed.key, event.author, event.id),
             expect_last=expect_last,

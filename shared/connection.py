@@ -20,6 +20,7 @@ import structlog
 from shared.envelope import Message
 from shared.errors import ParleyError, Unavailable
 from shared.nats_client import NatsClient
+from shared.questions import Questions
 from shared.records import Failure
 from shared.settings import CommonSettings
 from shared.subjects import inbox_prefix
@@ -84,7 +85,8 @@ class Connection:
         self._client = client
         self.inbox = client.new_inbox()
         self._tokens = itertools.count(1)
-        self._replies: dict[str, Callable[[Message], None]] = {}
+        self._questions = Questions()
+        self._collecting: dict[str, _Collecting] = {}
         self._reconnected: list[Callable[[], None]] = []
         self._serving: set[asyncio.Task[None]] = set()
 
@@ -216,7 +218,8 @@ class Connection:
         Raises `Unavailable` when `timeout_s` pass without an answer.
         """
         collecting = _Collecting(timeout_s)
-        token = self._expect(collecting.take)
+        token = str(next(self._tokens))
+        self._collecting[token] = collecting
         try:
             self._client.send(subject, body, f"{self.inbox}.{token}")
             return await collecting.over
@@ -224,7 +227,7 @@ class Connection:
             raise Unavailable(f"no answer on {subject}", retry_after_ms=500) from error
         finally:
             collecting.timer.cancel()
-            self._replies.pop(token, None)
+            del self._collecting[token]
 
     async def ask(
         self, subject: str, body: bytes, timeout_s: float, headers: Mapping[str, str] | None = None
@@ -257,28 +260,12 @@ class Connection:
         """
         token = str(next(self._tokens))
         self._client.send(subject, body, f"{self.inbox}.{token}", headers)
-
-        def expired() -> None:
-            del self._replies[token]
-            then(None)
-
-        def answered(answer: Message) -> None:
-            timer.cancel()
-            del self._replies[token]
-            then(answer)
-
-        timer = asyncio.get_running_loop().call_later(timeout_s, expired)
-        self._replies[token] = answered
-
-    def _expect(self, handler: Callable[[Message], None]) -> str:
-        token = str(next(self._tokens))
-        self._replies[token] = handler
-        return token
+        self._questions.ask(token, timeout_s, then)
 
     def _on_reply(self, reply: Message) -> None:
-        handler = self._replies.get(reply.subject.rpartition(".")[2])
-        if handler is not None:
-            handler(reply)
+        token = reply.subject.rpartition(".")[2]
+        if not self._questions.answer(token, reply) and (found := self._collecting.get(token)) is not None:
+            found.take(reply)
 
 
 def _failure(error: ParleyError) -> bytes:

@@ -234,6 +234,8 @@ class Recorded(NamedTuple):
 
 def encode(event: KnownEvent) -> bytes:
     """The body that is stored in the log."""
+    if isinstance(event, MessagePosted):  # most events: a third of what the model costs
+        return b'{"v":1,' + _posted(event)[1:]
     return event.model_dump_json(exclude_none=True).encode()
 
 
@@ -258,11 +260,24 @@ def wire(recorded: Recorded) -> bytes:
     """The JSON object that clients see for an event, live, replayed or paged (P19, P20)."""
     event = recorded.event
     if recorded.void is not None or isinstance(event, Unreadable):
-        shown = orjson.dumps({"kind": "void", "author": event.author, "id": event.id}).decode()
+        shown = orjson.dumps({"kind": "void", "author": event.author, "id": event.id})
+    elif isinstance(event, MessagePosted):
+        shown = _posted(event)
     else:
-        shown = event.model_dump_json(exclude=_UNSEEN, exclude_none=True)
+        shown = event.model_dump_json(exclude=_UNSEEN, exclude_none=True).encode()
     at = f'"channel":"{recorded.key.channel}","seq":{recorded.seq},"ts":"{rfc3339(recorded.at_us)}"'
-    return f'{{"type":"event",{at},{shown[1:]}'.encode()
+    return f'{{"type":"event",{at},'.encode() + shown[1:]
+
+
+def _posted(event: MessagePosted) -> bytes:
+    """A message as clients see it, in the words and the order of its model."""
+    fields: dict[str, object] = {"id": event.id, "author": event.author}
+    if event.imported is not None:
+        fields["imported"] = {"by": event.imported.by, "at": event.imported.at}
+    fields |= {"kind": event.kind, "text": event.text}
+    if event.thread is not None:
+        fields["thread"] = event.thread
+    return orjson.dumps(fields)
 
 
 _UNSEEN = {"v", "ref_author"}

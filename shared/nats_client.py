@@ -19,6 +19,7 @@ What of nats-py is used beyond its interface is listed, and held to the pinned v
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 
@@ -141,19 +142,24 @@ class NatsClient(Client):
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
     ) -> None:
         """A message that nats-py's parser has read."""
-        await self.take(sid, subject, reply, data, headers)
+        failed = self.take(sid, subject, reply, data, headers)
+        if failed is not None:
+            await self._error_cb(failed)
 
-    async def take(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
-        """A message from the server, in its subscription's hands at once."""
+    def take(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
+    ) -> Exception | None:
+        """A message from the server, in its subscription's hands at once; returns what that raised."""
         interest = self._subs.get(sid)
         if interest is None:
-            return
+            return None
         assert isinstance(interest, _Interest)
         found = read_headers(headers) if headers else {}
         try:
             interest.take(Message(subject.decode(), data, found, reply.decode()))
         except Exception as error:  # noqa: BLE001  # the boundary of a subscription: the others go on
-            await self._error_cb(error)
+            return error
+        return None
 
 
 class _WholeMessages(Parser):
@@ -189,7 +195,9 @@ class _WholeMessages(Parser):
             body = start + head_size
             headers = buffer[start:body] if head_size else None
             at = start + size + 2
-            await self.nc.take(sid, subject, reply, buffer[body : at - 2], headers)
+            failed = self.nc.take(sid, subject, reply, buffer[body : at - 2], headers)
+            if failed is not None:
+                await self.nc._error_cb(failed)
         self.buf += buffer[at:]
 
 
@@ -210,6 +218,11 @@ def _arguments(line: bytes) -> tuple[int, bytes, bytes, int, int]:
 def read_headers(raw: bytes) -> dict[str, str]:
     """Headers by name, the status line's as `Status` and `Description`; lines without a name are skipped."""
     first, *lines = raw.decode(errors="replace").split("\r\n")
+    if first == _VERSION and lines[-2:] == ["", ""]:
+        with contextlib.suppress(ValueError):  # a line without a colon
+            named = dict([line.split(": ", 1) for line in lines[:-2]])
+            if _SERVERS_OWN.issuperset(named):  # nearly always
+                return named
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(": ")

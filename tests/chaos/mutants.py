@@ -60,8 +60,8 @@ MUTANTS = (
         "ack-before-puback",
         "edge/publisher.py",
         "        self._groups.commit_soon(\n",
-        "        answer(Recording(feed.head + 1, now_us(), duplicate=False))\n"
-        "        then = lambda _: None\n"
+        "        fresh.answer(Recording(feed.head + 1, now_us(), duplicate=False))\n"
+        "        fresh.then = lambda _: None\n"
         "        self._groups.commit_soon(\n",
         scenarios.server_dies_mute,
         r"lost: \w+ talk-\d #\d+: (acked, but|.* was acked here)",

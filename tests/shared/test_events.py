@@ -44,6 +44,14 @@ def test_every_event_survives_storage(event: e.KnownEvent) -> None:
     assert e.encode(event) == body
 
 
+@given(any_event())
+def test_an_event_is_encoded_in_its_models_words(event: e.KnownEvent) -> None:
+    """What is written by hand, because it is most of all events, is to the byte what the model writes."""
+    assert e.encode(event) == event.model_dump_json(exclude_none=True).encode()
+    shown = event.model_dump_json(exclude={"v", "ref_author"}, exclude_none=True).encode()
+    assert e.wire(recorded(event)).endswith(b"," + shown[1:])
+
+
 @given(st.binary(max_size=60))
 def test_arbitrary_bytes_are_unreadable(body: bytes) -> None:
     """No body can make `decode` raise."""

@@ -27,6 +27,7 @@ _subjects = st.text(st.sampled_from("aB9_-=."), min_size=1, max_size=12)
 
 @given(st.dictionaries(_names, _values, max_size=6))
 @example({"Nats-Msg-Id": "c/u/1", "Nats-Sequence": "7", "a": "b:c"})
+@example({"Nats-Msg-Id": "c/u/1: 2", "Nats-Sequence": "7"})
 def test_headers_read_as_nats_py_reads_them(headers: dict[str, str]) -> None:
     """Names and values as they were sent."""
     raw = "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
@@ -49,6 +50,8 @@ def test_any_bytes_read_as_headers(raw: bytes) -> None:
             b"NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: 1016\r\n\r\n",
             {"Status": "100", "Description": "Idle Heartbeat", "Nats-Last-Consumer": "1016"},
         ),
+        (b"NATS/1.0\r\nNats-Sequence: 7\r\nno colon\r\n\r\n", {"Nats-Sequence": "7"}),
+        (b"NATS/1.0\r\nNats-Sequence: 7\r\n: \r\n\r\n", {"Nats-Sequence": "7"}),
         (b"NATS/1.0\r\na: \xff!\r\nno colon\r\ntwo words: x\r\nb:  y \r\n\r\n", {"a": "\ufffd!", "b": "y"}),
     ],
 )
@@ -65,7 +68,7 @@ class _Heard(NatsClient):
         self.messages: list[tuple[int, bytes, bytes, bytes, bytes | None]] = []
         self.pings = 0
 
-    async def take(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+    def take(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         """A message."""
         self.messages.append((sid, subject, reply, data, headers))
 
