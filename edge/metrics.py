@@ -6,10 +6,11 @@ import functools
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from shared.loop_metrics import Count, LoopCounter, LoopHistogram, Spread
 from shared.metrics import LATENCY_BUCKETS_S
 
 FEEDS = Gauge("parley_edge_feeds", "Channels that are active on this edge")
-FEED_LIVE = Counter(
+FEED_LIVE = LoopCounter(
     "parley_edge_feed_live_total", "Republished messages by what the gap rule said", ["place"]
 )
 FEED_REPAIRS = Counter("parley_edge_feed_repairs_total", "Times that a feed read from the log what it missed")
@@ -18,7 +19,7 @@ FEED_ARCHIVED = Counter(
 )
 FEED_RESETS = Counter("parley_edge_feed_resets_total", "Feeds that were given up", ["reason"])
 FEED_SWEEPS = Counter("parley_edge_feed_sweeps_total", "Sweeps over the heads of all feeds", ["cause"])
-COMMITS = Counter(
+COMMITS = LoopCounter(
     "parley_edge_commits_total", "Events handed to JetStream by path and outcome", ["path", "outcome"]
 )
 COMMITS_IN_FLIGHT = Gauge("parley_edge_commits_in_flight", "Commits that wait for JetStream's answer")
@@ -42,12 +43,12 @@ SESSIONS_CLOSED = Counter(
 SESSIONS_REFUSED = Counter(
     "parley_edge_sessions_refused_total", "Upgrades that were refused, by reason", ["reason"]
 )
-COMMANDS = Counter("parley_edge_commands_total", "Commands by type and outcome", ["type", "outcome"])
-COMMAND_SECONDS = Histogram(
+COMMANDS = LoopCounter("parley_edge_commands_total", "Commands by type and outcome", ["type", "outcome"])
+COMMAND_SECONDS = LoopHistogram(
     "parley_edge_command_seconds",
     "Seconds from a command's arrival to its ack",
     ["type"],
-    buckets=LATENCY_BUCKETS_S,
+    bounds=LATENCY_BUCKETS_S,
 )
 SUBSCRIPTIONS = Gauge("parley_edge_subscriptions", "Channels of all sessions together")
 UNSENT = Gauge(
@@ -55,7 +56,7 @@ UNSENT = Gauge(
 )
 LAGGING = Counter("parley_edge_lagging_total", "Times that a session fell behind its feed in a channel")
 RESUMES = Counter("parley_edge_resumes_total", "Cursors that were resumed, by result", ["result"])
-DELIVERED = Counter("parley_edge_delivered_events_total", "Events written to sessions, live and replayed")
+DELIVERED = LoopCounter("parley_edge_delivered_events_total", "Events written to sessions, live and replayed")
 LISTS_WAITING = Gauge(
     "parley_edge_lists_waiting", "Sessions whose list of channels waits for others' welcome"
 )
@@ -70,7 +71,7 @@ REQUESTS = Counter(
 
 
 @functools.cache
-def commits(path: str, outcome: str) -> Counter:
+def commits(path: str, outcome: str) -> Count:
     """`COMMITS` of these labels."""
     return COMMITS.labels(path, outcome)
 
@@ -82,13 +83,13 @@ def commits_refused(reason: str) -> Counter:
 
 
 @functools.cache
-def commands(kind: str, outcome: str) -> Counter:
+def commands(kind: str, outcome: str) -> Count:
     """`COMMANDS` of these labels."""
     return COMMANDS.labels(kind, outcome)
 
 
 @functools.cache
-def command_seconds(kind: str) -> Histogram:
+def command_seconds(kind: str) -> Spread:
     """`COMMAND_SECONDS` of this label."""
     return COMMAND_SECONDS.labels(kind)
 

@@ -8,7 +8,7 @@ client says whose clock is ahead by the whole limit is stored at once, at `t`; i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.clock import rfc3339
 from shared.errors import ClockSkew
@@ -25,10 +25,12 @@ class Freshness:
     stray_s: float
     """How late a request may arrive that nobody waits for any more."""
 
-    @property
-    def limit_ms(self) -> int:
-        """How far the time of a fresh id may be from ours, either way."""
-        return int((self.window_s - self.tries_s - self.stray_s) / 2 * 1000)
+    limit_ms: int = field(init=False)
+    """How far the time of a fresh id may be from ours, either way."""
+
+    def __post_init__(self) -> None:
+        limit_s = (self.window_s - self.tries_s - self.stray_s) / 2
+        object.__setattr__(self, "limit_ms", int(limit_s * 1000))
 
     def is_late(self, command: CommandId, now_us: int) -> bool:
         """Whether only log and archive can say if this id is known."""

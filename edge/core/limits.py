@@ -42,7 +42,7 @@ class Bucket:
     def wait_s(self, now_s: float) -> float:
         """Seconds until a token is there; 0.0 if one is there now."""
         self._fill(now_s)
-        return max(0.0, (1.0 - self.tokens) / self.rate.per_s)
+        return (1.0 - self.tokens) / self.rate.per_s if self.tokens < 1.0 else 0.0
 
     def take(self, now_s: float) -> None:
         """Take one token; raises `RateLimited` and takes none if the bucket is empty."""
@@ -65,10 +65,13 @@ class Bucket:
 
 def take_all(now_s: float, *buckets: Bucket) -> None:
     """Take one token from each bucket, or from none: raises `RateLimited` for the longest wait."""
-    waits = [(bucket.wait_s(now_s), bucket) for bucket in buckets]
-    wait_s, slowest = max(waits, key=lambda pair: pair[0])
-    if wait_s > 0.0:
-        raise refused(slowest, wait_s)
+    longest_s, slowest = 0.0, None
+    for bucket in buckets:
+        wait_s = bucket.wait_s(now_s)
+        if wait_s > longest_s:
+            longest_s, slowest = wait_s, bucket
+    if slowest is not None:
+        raise refused(slowest, longest_s)
     for bucket in buckets:
         bucket.tokens -= 1.0
 

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("edge", "sequencer", "archiver", "shared", "infra")
-METRICS = {"Counter", "Gauge", "Histogram"}
+METRICS = {"Counter", "Gauge", "Histogram", "LoopCounter", "LoopHistogram"}
 
 
 def trees(root: Path) -> dict[Path, ast.Module]:

@@ -62,6 +62,21 @@ async def test_duplicate_older_than_the_ring(edge: Edge) -> None:
         await edge.publisher.record(feed, posted("b", event.id))
 
 
+async def test_our_own_event_is_not_read_again(edge: Edge) -> None:
+    """The feed takes what was published under the same bytes, and keeps it no longer than that."""
+    feed = await edge.channel("own")
+    recorded: asyncio.Future[Recording | ParleyError] = asyncio.get_running_loop().create_future()
+    event = posted("a")
+    edge.publisher.record_fresh(feed, event, {}, recorded.set_result)
+    assert feed._own
+    answer = await recorded
+    assert isinstance(answer, Recording)
+    entry = feed.ring.get(answer.seq)
+    assert entry is not None
+    assert entry.recorded.event is event
+    assert not feed._own
+
+
 async def test_id_from_the_future_is_refused(edge: Edge) -> None:
     """An id that is too far ahead of the server is refused and leaves no trace."""
     feed = await edge.channel("future")
