@@ -14,10 +14,12 @@ import structlog
 
 from sequencer import metrics
 from sequencer.bucket import Bucket, Outcome, Value
-from sequencer.core.belongings import Entry, all_entries
+from sequencer.core.belongings import Entry, absence, all_entries
 from sequencer.core.ledger import Ledger
 from shared.bus import Bus
-from shared.errors import LogRegressed, ParleyError
+from shared.errors import InvalidId, LogRegressed, ParleyError
+from shared.ids import ChannelKey, UserId, channel_id, user_from_token, workspace_id
+from shared.records import Belonging
 from shared.retry import delays
 from shared.subjects import DIRECTORY, partition_of, user_subject
 
@@ -54,10 +56,20 @@ class Directory:
             self._wake.set()
 
     async def rebuild(self, ledger: Ledger) -> None:
-        """The bucket may lack anything of this partition: add all of it, as of now."""
-        for key, checkpoint in ledger.checkpoints():
+        """The bucket may lack anything of this partition, or list who has been removed: say all, as of now.
+
+        Raises `Unavailable` or `BusError` if the bucket cannot be read.
+        """
+        checkpoints = dict(ledger.checkpoints())
+        for key, checkpoint in checkpoints.items():
             self.add(all_entries(key, checkpoint))
             await self.room()
+        async for name, stored in self.bucket.read_all():
+            listed = _listed(name, stored.body)
+            if listed is not None and listed[0] in checkpoints:
+                gone = absence(*listed, checkpoints[listed[0]])
+                self.add([] if gone is None else [gone])
+                await self.room()
 
     async def lost(self) -> bool:
         """Whether the bucket was recreated since the last call: then everything has to be added again."""
@@ -131,3 +143,14 @@ class Directory:
             await self.bucket.refresh()
         except ParleyError as error:
             _log.warning("directory.bucket_unreachable", error=error.message)
+
+
+def _listed(name: str, body: bytes) -> tuple[ChannelKey, UserId] | None:
+    """Whom an entry lists, and where; None for one of another kind."""
+    try:
+        workspace, user, channel = name.split(".")
+        if not Belonging.model_validate_json(body).member:
+            return None
+        return ChannelKey(workspace_id(workspace), channel_id(channel)), user_from_token(user)
+    except (InvalidId, ValueError):  # a ValidationError is a ValueError
+        return None

@@ -55,6 +55,15 @@ def all_entries(key: ChannelKey, checkpoint: Checkpoint) -> list[Entry]:
     return at.belongings(state.members) + at.public()
 
 
+def absence(key: ChannelKey, user: UserId, checkpoint: Checkpoint) -> Entry | None:
+    """What the directory has to say of somebody whom it lists; None if that is right, or nothing is known."""
+    state = checkpoint.state
+    if state is None or user in state.members:
+        return None
+    (entry,) = _At(key, checkpoint.seq, checkpoint.stream_seq, checkpoint.epoch, state).belongings([user])
+    return entry
+
+
 @dataclass(frozen=True, slots=True)
 class _At:
     key: ChannelKey

@@ -13,9 +13,9 @@ from shared import events as e
 from shared.bus import Bus
 from shared.channel import fold
 from shared.errors import LogRegressed, Unavailable
-from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq
+from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq, UserId
 from shared.log_epochs import look
-from shared.records import ArchivedHead, ArchivedHeads
+from shared.records import ArchivedHead, ArchivedHeads, Belonging
 from shared.settings import CommonSettings
 from shared.streams import bucket_stream, ensure_streams
 from shared.subjects import (
@@ -23,11 +23,12 @@ from shared.subjects import (
     DIRECTORY,
     archive_subject,
     channel_subject,
+    directory_key,
     kv_subject,
     log_stream,
     parse_channel_subject,
 )
-from tests.support.archive import running
+from tests.support.archive import running, status
 from tests.support.logs import USERS, channels_of, command
 from tests.support.sequencing import (
     PARTITIONS,
@@ -105,6 +106,42 @@ async def listed(bus: Bus) -> set[str]:
     except Unavailable:
         pass
     return found
+
+
+async def is_listed(bus: Bus, key: ChannelKey, user: UserId) -> bool:
+    subject = kv_subject(DIRECTORY, directory_key(key.workspace, user, key.channel))
+    stored = await bus.newest(bucket_stream(DIRECTORY), subject)
+    return stored is not None and Belonging.model_validate_json(stored.body).member
+
+
+async def forget_archived(bus: Bus) -> None:
+    """Empty the logs, once all of them is archived."""
+    for number in range(PARTITIONS):
+        end = await last_seq(bus, log_stream(Partition(number)))
+        await eventually(lambda number=number, end=end: is_archived(bus, number, end), within_s=60)  # type: ignore[misc]
+        await bus.api(f"STREAM.PURGE.{log_stream(Partition(number))}", {})
+
+
+async def is_archived(bus: Bus, number: int, end: int) -> bool:
+    found = await status(bus, Partition(number))
+    return found is not None and found.watermark >= end
+
+
+async def test_who_was_removed_while_none_ran_is_listed_no_more(
+    bus: Bus, fresh_settings: CommonSettings, tmp_path: Path
+) -> None:
+    """The archive counts the removal, and no sequencer has read it: the directory is told nevertheless."""
+    async with running(bus, committing(fresh_settings, tmp_path)):
+        async with sequencing(fresh_settings):
+            await eventually(lambda: at_end(bus))
+        assert await is_listed(bus, KEYS[0], BO)
+        await lose(bus)
+        await record(bus, KEYS[0], e.MemberLeft(id=command(51), author=BO))
+        await forget_archived(bus)
+        async with sequencing(fresh_settings):
+            await eventually(lambda: at_end(bus))
+            assert not await is_listed(bus, KEYS[0], BO)
+            assert await is_listed(bus, KEYS[0], ANN)
 
 
 @pytest.mark.parametrize("keep", [0, 9])

@@ -5,6 +5,14 @@ from __future__ import annotations
 from tests.simulation.steps import Step
 
 FOUND: dict[str, list[Step]] = {
+    "the archive counted a removal of which the directory had not heard": [
+        Step("follow", 234518, 891007),
+        Step("trim", 705264, 464166),
+        Step("lose_bucket", 158993, 636308),
+        Step("publish", 953000, 196239),
+        Step("follow", 772594, 153960),
+        Step("commit", 160474, 4815),
+    ],
     "the archive named heads behind the end of the log that had been read before": [
         Step("follow", 80986, 770618),
         Step("trim", 849342, 30258),

@@ -24,7 +24,7 @@ from tests.simulation.model import Truth, promise
 from tests.simulation.network import Network
 from tests.simulation.puller import Pull
 from tests.simulation.streams import PARTITION, Log
-from tests.simulation.turns import Current, Works, strike
+from tests.simulation.turns import Works, strike
 
 PENDING_MAX = 6
 WRITES_IN_FLIGHT_MAX = 2
@@ -240,6 +240,4 @@ class Sequencing:
             members = truth.facts[-1].state.members if truth.facts[-1].state else {}
             listed = {user: it.member for where, user, it in buckets.directory.values() if where == key}
             present = {user for user, is_member in listed.items() if is_member}
-            if Current.struck["heads taken from the archive"]:  # which may be ahead of the directory
-                present &= members.keys()
             promise(present == members.keys(), f"directory: {present} are in {key.channel}")
