@@ -2,7 +2,7 @@
 
 A live channel sits in a row of its feed's audience, which writes bytes that all recipients share. A channel
 that is not live (its socket was full, or the client asked for older events) stands aside and is fed by a
-task, page by page, as fast as the socket drains: a slow reader costs one page of memory and loses nothing.
+task, slice by slice, as fast as the socket drains: a slow reader costs one slice of memory and loses nothing.
 The rules are in `core.subscriptions`; here is what acts on them.
 """
 
@@ -19,6 +19,7 @@ from edge.core import answers, codec
 from edge.core.frames import CursorFrame
 from edge.core.ring import Entry
 from edge.core.server_frames import ChannelChanged, ChannelName
+from edge.core.slices import first_slice
 from edge.core.subscriptions import Mode, Replay, Subscription
 from edge.fanout import Flush, frames_of
 from edge.feed import Feed
@@ -165,11 +166,11 @@ class Delivery:
         held.rise()
         if cursor.epoch != held.feed.epoch:
             self._reset(held, "foreign_epoch")
-        elif self._is_too_far(held, cursor.seq):
+        elif held.feed.head - cursor.seq > self._replay_events_max and not held.sub.owes(cursor.seq):
             self._hole(key.channel, Replay(cursor.seq), cursor.seq, held.sub.cursor, "too_far")
         else:
             held.sub.asked(cursor.seq)
-            if self.wire.is_laden or not self._fed_from_ring(held):
+            if self.wire.is_laden or not self._fed_from_ring(held) or self._is_behind(held):
                 self._feeding.ask()
 
     def heads(self, count: int) -> dict[ChannelId, Seq]:
@@ -177,14 +178,12 @@ class Delivery:
 
         Of channels that are live only: the others' events are on their way anyway.
         """
-        if len(self._held) <= count:
-            helds = list(self._held.values())
-        else:
-            keys = list(self._held)
+        keys = list(self._held)
+        if len(keys) > count:
             start = self._rotation % len(keys)
-            chosen = (keys[start:] + keys[:start])[:count]
-            self._rotation = start + len(chosen)
-            helds = [self._held[key] for key in chosen]
+            keys = (keys[start:] + keys[:start])[:count]
+            self._rotation = start + count
+        helds = [self._held[key] for key in keys]
         return {held.feed.key.channel: held.reached for held in helds if held.sub.mode is Mode.LIVE}
 
     def flowing(self) -> None:
@@ -210,11 +209,21 @@ class Delivery:
                 await self.wire.drained()
             elif sub.cursor > feed.head:
                 await self._reach_log(held)
-            elif not self._fed_from_ring(held):
+            elif self._fed_from_ring(held):
+                self.wire.flush()
+            else:
                 expected = sub.cursor
                 page = await self._replayer.page(feed, expected)
                 if self._is_behind(held) and sub.cursor == expected:
-                    self._write(held, page)
+                    self._feed_page(held, page)
+
+    def _feed_page(self, held: Held, page: Sequence[Replayed]) -> None:
+        """As much of it as the socket takes; the rest is read again, rather than kept for a slow reader."""
+        while page and self._is_behind(held) and self.wire.is_flowing:
+            part = first_slice(page)
+            page = page[len(part) :]
+            self._write(held, part)
+            self.wire.flush()
 
     async def _reach_log(self, held: Held) -> None:
         """The client has seen more than we have."""
@@ -224,11 +233,12 @@ class Delivery:
             self._reset(held, "ahead_of_head")
 
     def _fed_from_ring(self, held: Held) -> bool:
-        """Feed up to the head, if the ring reaches back that far: a crowd that comes back needs no more."""
+        """Feed a slice, if the ring reaches back that far: a crowd that comes back needs no more."""
         entries = held.feed.ring.since(held.sub.cursor) if held.sub.cursor <= held.feed.head else None
         if entries is None:
             return False
-        if self._write(held, entries):
+        part = first_slice(entries)
+        if self._write(held, part) and len(part) == len(entries):
             replay = held.sub.caught_up(held.feed.head)
             held.sit()
             if replay is not None:
@@ -277,11 +287,6 @@ class Delivery:
     def _reset(self, held: Held, reason: answers.ResetReason) -> None:
         metrics.resumes("reset").inc()
         self.send(answers.reset(held.feed.key.channel, reason, held.feed.epoch, held.sub.cursor))
-
-    def _is_too_far(self, held: Held, after: Seq) -> bool:
-        """Whether the hole is larger than a resume fills; what the session is owed anyway does not count."""
-        owed = held.sub.mode is not Mode.LIVE and after >= held.sub.cursor
-        return not owed and held.feed.head - after > self._replay_events_max
 
     def _ended(self, held: Held) -> None:
         """The removal has been written: the channel is over for this session."""

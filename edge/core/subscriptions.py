@@ -106,6 +106,10 @@ class Subscription:
             self.replay.count += len(fresh)
         return fresh
 
+    def owes(self, after: Seq) -> bool:
+        """Whether everything above `after` is on its way anyway, asked for or not."""
+        return self.mode is not Mode.LIVE and after >= self.cursor
+
     def asked(self, after: Seq) -> None:
         """The client asks for everything after `after`, whatever was sent before."""
         self.mode = Mode.REPLAYING

@@ -193,6 +193,9 @@ class Wire:
         """Whether anything waits: a replay then writes page by page."""
         return not self.is_flowing or self._unread > 0
 
+    def flush(self) -> None:
+        """It is written already."""
+
     async def drained(self) -> None:
         await until(lambda: self.is_flowing)
 

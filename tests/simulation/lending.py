@@ -17,6 +17,7 @@ import archiver.parquet
 import archiver.partition
 import edge.audience
 import edge.breakers
+import edge.core.slices
 import edge.creation
 import edge.delivery
 import edge.feed
@@ -77,6 +78,7 @@ _LENT: tuple[tuple[types.ModuleType, str, object], ...] = (
     (edge.feed, "_log", _Silent()),
     (edge.delivery, "asyncio", _ASYNCIO),
     (edge.delivery, "_log", _Silent()),
+    (edge.core.slices, "SLICE_BYTES", 400),
     (edge.roster, "asyncio", _ASYNCIO),
     (edge.roster, "_log", _Silent()),
     (edge.trimmed, "asyncio", _ASYNCIO),

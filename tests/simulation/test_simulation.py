@@ -59,9 +59,11 @@ def test_what_was_found_stays_mended(what: str) -> None:
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_planted_bug_is_caught(name: str) -> None:
-    """Each mutant breaks a promise within two thousand seeds."""
+    """Each mutant breaks a promise in a history of old, or within two thousand seeds."""
+    with planted(name), deterministic():
+        found = any(replay(steps) is not None for steps in FOUND.values())
     with planted(name):
-        assert first_failure(range(MUTANT_SEEDS)) is not None
+        assert found or first_failure(range(MUTANT_SEEDS)) is not None
 
 
 def test_the_cache_that_stands_in_answers_as_the_real_one(tmp_path: Path) -> None:
