@@ -48,9 +48,11 @@ class Directory:
         self._progress = asyncio.Condition()
 
     def add(self, entries: Iterable[Entry]) -> None:
-        """Take in newer entries; they replace those of the same key that are not written yet."""
+        """Take entries in; of those of one key that are not written yet, the newest stays."""
         for entry in entries:
-            self._pending[entry.key] = entry
+            waiting = self._pending.get(entry.key)
+            if waiting is None or waiting.record.stream_seq <= entry.record.stream_seq:
+                self._pending[entry.key] = entry
             self._added += 1
         if self._pending:
             self._wake.set()

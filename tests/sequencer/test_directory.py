@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 
 import pytest
 from pydantic import ValidationError
 
+from sequencer.bucket import Bucket
+from sequencer.core.belongings import Entry
+from sequencer.directory import Directory
+from sequencer.restored import confirm
 from sequencer.settings import SequencerSettings
 from shared import events as e
 from shared.bus import Bus, Message
-from shared.ids import ChannelId, ChannelKey, UserId, WorkspaceId
+from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, UserId, WorkspaceId
 from shared.records import Belonging, PublicChannel
 from shared.settings import CommonSettings
 from shared.streams import bucket_stream, ensure_streams
@@ -117,6 +122,26 @@ async def test_checkpoints_wait_for_the_directory(bus: Bus, settings: CommonSett
         assert await belonging(bus, key, ANN) is None
     async with sequencing(settings):
         await eventually(lambda: is_member(bus, key, ANN))
+
+
+async def test_an_older_entry_replaces_no_newer_one(bus: Bus, settings: CommonSettings) -> None:
+    """A rebuild reads while the log goes on: what it finds may be older than what waits to be written."""
+    await ensure_streams(bus, settings)
+    bucket = Bucket(bus, DIRECTORY, replicas=1, in_flight_max=4, confirm=partial(confirm, bus))
+    await bucket.refresh()
+    directory = Directory(bus, bucket, partitions=settings.partitions, linger_s=0.0, pending_max=10)
+    key = ChannelKey(WorkspaceId("w"), ChannelId("dir-older"))
+    for at, member in ((9, True), (5, False)):
+        record = Belonging(
+            channel=key.channel, member=member, kind="public", seq=Seq(at), stream_seq=StreamSeq(at)
+        )
+        directory.add([Entry(key, BO, record)])
+    writing = asyncio.create_task(directory.run())
+    await directory.settled()
+    writing.cancel()
+    found = await belonging(bus, key, BO)
+    assert found is not None
+    assert (found.member, found.stream_seq) == (True, 9)
 
 
 async def test_a_full_directory_pauses_the_logs(bus: Bus, settings: CommonSettings) -> None:
