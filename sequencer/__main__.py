@@ -47,8 +47,13 @@ async def _main(service: Service, settings: SequencerSettings) -> None:
 async def _loaded_again(
     bus: Bus, settings: SequencerSettings, service: Service, before: Sequencer
 ) -> Sequencer:
-    """What `before` has counted may be saved nowhere: it is not given up because JetStream is away."""
+    """What `before` has counted may be saved nowhere: it is not given up because JetStream is away.
+
+    Itself again, if the service is told to stop meanwhile.
+    """
     for delay_s in delays(first_s=0.2, cap_s=2.0):
+        if service.stopping.is_set():
+            return before
         try:
             return await Sequencer.load(bus, settings, service.health, before=before)
         except (Unavailable, BusError) as error:
