@@ -112,8 +112,8 @@ class Archiver:
         """Until we stop. Raises `LogRegressed` if the log is replaced."""
         ingest = Ingest(archive, self._bus, self._settings, self._health, disk=disk, lookups=lookups)
         history = History(archive, duck, lookups, self._settings.query_timeout_s)
-        self._ingests.append(ingest)
         subscriptions = await Api(ingest, history, lookups).serve(self._bus)
+        self._ingests.append(ingest)
         self._health.set(f"archive {archive.partition}", True, "following")
         if self._stopping.is_set():
             ingest.stop()
