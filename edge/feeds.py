@@ -129,9 +129,10 @@ class Feeds:
     async def _start(self, keys: list[ChannelKey]) -> None:
         try:
             await self.patience(keys)
-            for key in [key for key in keys if self.is_doubtful(key)]:
-                keys.remove(key)
+            doubtful = {key for key in keys if self.is_doubtful(key)}
+            for key in doubtful:
                 self._settle(key, Unavailable("it is not known yet which log this is"))
+            keys = [key for key in keys if key not in doubtful]
             feeds = [self._new_feed(key) for key in keys]
             for feed in feeds:
                 await feed.subscribe()
