@@ -7,16 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 import orjson
 
 from infra.local.lifeline import die_with_parent
 from tests.bench.report import ROOT
 
+STDIN = 0
 _LINE_BYTES_MAX = 16 * 1024 * 1024
+_LINE_PART = 1024 * 1024
+
+
+class Load(Protocol):
+    """What the process does."""
+
+    def obey(self, question: dict[str, object]) -> None:
+        """A line was read."""
+
+    def turn(self) -> None:
+        """Wait a moment for sockets, and do what there is to do."""
 
 
 class Child:
@@ -63,3 +77,22 @@ async def child(module: str) -> AsyncIterator[Child]:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         await process.wait()
+
+
+def obeying(load: Load) -> None:
+    """The process' own end: serve until the input ends."""
+    os.set_blocking(STDIN, False)
+    asked = b""
+    while True:
+        try:
+            part = os.read(STDIN, _LINE_PART)
+        except BlockingIOError:
+            part = None
+        if part is not None:
+            if not part:
+                return
+            asked += part
+            if asked.endswith(b"\n"):
+                load.obey(orjson.loads(asked))
+                asked = b""
+        load.turn()

@@ -21,17 +21,15 @@ from dataclasses import dataclass
 import orjson
 from pydantic import TypeAdapter
 
-from tests.bench.child import Child, child
+from tests.bench.child import STDIN, Child, child, obeying
 from tests.bench.dialects import DIALECTS
 from tests.bench.listener import Listener
 
 HOST = "127.0.0.1"
 JOINING_MAX = 100
 OPEN_DEADLINE_S = 600.0
-_STDIN = 0
 _TURN_S = 0.02
 _READ_BYTES_MAX = 64 * 1024
-_LINE_PART = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ class Hall:
         self._newest_ns = 0
         self._failure = ""
         self._poll = select.epoll()
-        self._poll.register(_STDIN, select.EPOLLIN)
+        self._poll.register(STDIN, select.EPOLLIN)
         self._waiting: Callable[[], dict[str, object] | None] | None = None
 
     def obey(self, question: dict[str, object]) -> None:
@@ -114,7 +112,7 @@ class Hall:
             self._connect(self._to_open.pop())
         on_socket, target = self._on_socket, self._target
         for number, _ in self._poll.poll(_TURN_S):
-            if number == _STDIN:  # whoever calls this reads it
+            if number == STDIN:  # whoever calls this reads it
                 continue
             connection, listener = on_socket[number]
             try:
@@ -171,25 +169,5 @@ class Hall:
         return {"at_ns": self._newest_ns, "behind": self._behind, "fault": fault}
 
 
-def main() -> None:
-    """Serve until the input ends."""
-    hall = Hall()
-    os.set_blocking(_STDIN, False)
-    asked = b""
-    while True:
-        try:
-            part = os.read(_STDIN, _LINE_PART)
-        except BlockingIOError:
-            part = None
-        if part is not None:
-            if not part:
-                return
-            asked += part
-            if asked.endswith(b"\n"):
-                hall.obey(orjson.loads(asked))
-                asked = b""
-        hall.turn()
-
-
 if __name__ == "__main__":
-    main()
+    obeying(Hall())

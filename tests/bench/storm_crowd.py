@@ -14,17 +14,15 @@ import heapq
 import math
 import os
 import select
-import sys
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import orjson
 
+from tests.bench.child import obeying
 from tests.bench.storm_client import Address, StormClient, now
 
-_STDIN = 0
 _TURN_S = 0.02
-_LINE_PART = 1024 * 1024
 
 
 class StormCrowd:
@@ -136,25 +134,5 @@ def _address(url: str) -> Address:
     return parts.hostname or "", parts.port or 80
 
 
-def main() -> None:
-    """Serve until the input ends."""
-    crowd = StormCrowd()
-    os.set_blocking(_STDIN, False)
-    asked = b""
-    while True:
-        try:
-            part = os.read(_STDIN, _LINE_PART)
-        except BlockingIOError:
-            part = None
-        if part is not None:
-            if not part:
-                return
-            asked += part
-            if asked.endswith(b"\n"):
-                crowd.obey(orjson.loads(asked))
-                asked = b""
-        crowd.turn()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    obeying(StormCrowd())
