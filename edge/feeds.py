@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -127,6 +128,7 @@ class Feeds:
         await self.epochs.settled({self._partition(key) for key in keys if self.is_doubtful(key)})
 
     async def _start(self, keys: list[ChannelKey]) -> None:
+        failure: Unavailable | BusError = Unavailable("the activation was given up")
         try:
             await self.patience(keys)
             doubtful = {key for key in keys if self.is_doubtful(key)}
@@ -134,31 +136,35 @@ class Feeds:
                 self._settle(key, Unavailable("it is not known yet which log this is"))
             keys = [key for key in keys if key not in doubtful]
             feeds = [self._new_feed(key) for key in keys]
-            for feed in feeds:
-                await feed.subscribe()
-            checkpoints = await self._checkpoints.of(keys)
+            async with contextlib.AsyncExitStack() as listening:
+                for feed in feeds:
+                    listening.push_async_callback(feed.close)
+                    await feed.subscribe()
+                checkpoints = await self._checkpoints.of(keys)
+                listening.pop_all()  # each is closed by its own catching up from here on
             await asyncio.gather(*(self._catch_up(feed, checkpoints.get(feed.key)) for feed in feeds))
         except (Unavailable, BusError) as error:
+            failure = error
+        finally:
             for key in keys:
-                self._settle(key, error)
+                self._settle(key, failure)
 
     async def _catch_up(self, feed: Feed, checkpoint: Checkpoint | None) -> None:
+        """The feed is among ours at the end, or closed."""
         try:
             async with self._reading:
                 await feed.catch_up(checkpoint)
             if self.is_doubtful(feed.key) or feed.epoch != self.epochs.of(feed.partition):
                 raise Unavailable("the log is looked at just now", retry_after_ms=1000)
+            if feed.exists:
+                self._feeds[feed.key] = feed
+                metrics.FEEDS.set(len(self._feeds))
+            self._settle(feed.key, feed if feed.exists else None)
         except (Unavailable, BusError) as error:
-            await feed.close()
             self._settle(feed.key, error)
-            return
-        if not feed.exists:
-            await feed.close()
-            self._settle(feed.key, None)
-            return
-        self._feeds[feed.key] = feed
-        metrics.FEEDS.set(len(self._feeds))
-        self._settle(feed.key, feed)
+        finally:
+            if self._feeds.get(feed.key) is not feed:
+                await feed.close()
 
     def _settle(self, key: ChannelKey, outcome: Feed | Unavailable | BusError | None) -> None:
         future = self._starting.pop(key, None)

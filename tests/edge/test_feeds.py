@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
 from edge.feeds import FeedLimits, Feeds
-from shared.bus import Bus
+from shared.bus import Bus, Message, StoredMessage, Subscription
 from shared.errors import Unavailable
-from shared.ids import Seq
+from shared.ids import ChannelKey, Seq
 from shared.records import Checkpoint, Head, Heads
 from shared.settings import CommonSettings
 from shared.streams import Layout, ensure_streams
@@ -118,6 +119,87 @@ async def test_too_many_channels_are_refused(bus: Bus, layout: Layout) -> None:
         assert small.get(channels[1].key) is None
         with pytest.raises(Unavailable):
             await small.activate([channels[3].key])
+
+
+class Failing(Bus):
+    """Takes so many subscriptions and no more; `broken` and `held` are about what follows them."""
+
+    takes = 1_000
+    broken = False
+    held: asyncio.Event | None = None
+
+    async def subscribe(
+        self, subject: str, callback: Callable[[Message], None], *, queue: str = ""
+    ) -> Subscription:
+        """Raises `Unavailable` when it takes no more."""
+        if self.takes == 0:
+            raise Unavailable("away")
+        self.takes -= 1
+        return await super().subscribe(subject, callback, queue=queue)
+
+    async def direct_last(self, stream: str, subjects: Sequence[str]) -> dict[str, StoredMessage]:
+        """What checkpoints are read with."""
+        if self.held is not None:
+            self.held.set()
+            await asyncio.Event().wait()
+        if self.broken:
+            raise TypeError("a bug")
+        return await super().direct_last(stream, subjects)
+
+    @property
+    def open(self) -> int:
+        """How many subscriptions the connection holds."""
+        return len(self._client._subs)
+
+
+@pytest.fixture
+async def failing(settings: CommonSettings) -> AsyncIterator[Failing]:
+    """An edge's bus that fails when it is told to."""
+    async with Failing.connect(settings, "edge") as bus:
+        yield bus
+
+
+async def _created(bus: Bus, prefix: str) -> list[ChannelKey]:
+    channels = [Channel(bus, f"{prefix}{n}") for n in range(5)]
+    for channel in channels:
+        await channel.create()
+    return [channel.key for channel in channels]
+
+
+@pytest.mark.parametrize(("how", "value"), [("takes", 3), ("broken", True)])
+async def test_a_failed_activation_leaves_nothing_behind(
+    bus: Bus, failing: Failing, layout: Layout, monkeypatch: pytest.MonkeyPatch, how: str, value: int
+) -> None:
+    """Whatever ends it halfway: who waits is told, nobody listens on, and the next activation succeeds."""
+    keys = await _created(bus, how)
+    async with Feeds(failing, layout, FeedLimits()) as feeds:
+        await eventually(lambda: not any(map(feeds.is_doubtful, keys)))
+        before = failing.open
+        with monkeypatch.context() as patched:
+            patched.setattr(failing, how, value)
+            async with asyncio.timeout(30):
+                with pytest.raises(Unavailable, match="cannot read the log"):
+                    await feeds.activate(keys)
+        assert failing.open == before
+        assert all((await feeds.activate(keys)).values())
+        assert failing.open == before + len(keys)
+
+
+async def test_an_edge_that_ends_takes_activations_along(bus: Bus, failing: Failing, layout: Layout) -> None:
+    """Those who wait for one are told, and what listened already is closed."""
+    keys = await _created(bus, "ended")
+    before = failing.open
+    async with Feeds(failing, layout, FeedLimits()) as feeds:
+        await eventually(lambda: not any(map(feeds.is_doubtful, keys)))
+        failing.held = asyncio.Event()
+        activating = asyncio.create_task(feeds.activate(keys))
+        async with asyncio.timeout(30):
+            await failing.held.wait()
+        assert failing.open > before + len(keys)
+    async with asyncio.timeout(30):
+        with pytest.raises(Unavailable):
+            await activating
+    assert failing.open == before
 
 
 async def test_server_restart_under_a_feed(
