@@ -24,9 +24,16 @@ _log = structlog.get_logger()
 async def _main(service: Service, settings: SequencerSettings) -> None:
     async with Bus.connect(settings, "sequencer") as bus:
         sequencer = await Sequencer.load(bus, settings, service.health)
+        if service.stopping.is_set():
+            return
+
+        async def stop() -> None:
+            """The one that runs by then: of those before it nothing is kept."""
+            await sequencer.stop()
+
+        service.on_stop(stop)
         failures = 0
         while not service.stopping.is_set():
-            service.on_stop(sequencer.stop)
             settle_memory()
             counted = sequencer.counted
             try:

@@ -1,26 +1,33 @@
-"""`python -m sequencer` as a process: killed at any moment, stopped in order, misconfigured."""
+"""`python -m sequencer`: killed at any moment, begun again, stopped in order, misconfigured."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from sequencer.__main__ import _main
+from sequencer.app import Sequencer
 from shared import events as e
 from shared.bus import Bus
-from shared.ids import Partition
+from shared.errors import WrongLastSequence
+from shared.ids import Epoch, Partition
+from shared.log_epochs import begin_epoch, judge
+from shared.service import EXIT_OK, Service
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
 from tests.support.logs import USERS, channels_of, command
-from tests.support.sequencing import PARTITIONS, all_saved, position, record
+from tests.support.sequencing import PARTITIONS, all_saved, position, quick, record
 from tests.support.waiting import eventually
 
+P0 = Partition(0)
 KEYS = [key for p in range(PARTITIONS) for key in channels_of(Partition(p), PARTITIONS, 4, "proc")]
 
 
@@ -77,3 +84,67 @@ async def test_another_number_of_partitions_is_refused(bus: Bus, settings: Commo
     await ensure_streams(bus, settings)
     async with process(settings, PARLEY_PARTITIONS="1") as running:
         assert await asyncio.wait_for(running.wait(), 60) == 2
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    """A service settles the memory of its process: of this one it is unsettled again."""
+    thresholds = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+
+
+@contextlib.asynccontextmanager
+async def served(settings: CommonSettings) -> AsyncIterator[None]:
+    """The service in this process; it is told to stop at the end, and must do so in order."""
+    own = quick(settings).model_copy(update={"stop_deadline_s": 60.0})
+    service = Service("sequencer", own)
+    supervised = asyncio.create_task(service.supervise(lambda it: _main(it, own)))
+    try:
+        yield
+        service.stop()
+        assert await supervised == EXIT_OK
+    finally:
+        supervised.cancel()
+        await asyncio.wait({supervised})
+
+
+@pytest.mark.usefixtures("collector")
+async def test_one_sequencer_is_kept_however_often_it_begins_again(
+    fresh_bus: Bus, fresh_settings: CommonSettings
+) -> None:
+    """Each holds all channels: none stays behind after a new epoch, and the newest is the one that stops."""
+    bus = fresh_bus
+    await ensure_streams(bus, fresh_settings)
+    await say(bus, 0, len(KEYS))
+    async with served(fresh_settings):
+        for _ in range(3):
+            await eventually(lambda: all_saved(bus), every_s=0.1)
+            await begun_again(bus)
+        assert alive() == 1
+
+
+async def begun_again(bus: Bus) -> None:
+    """A new epoch, and the sequencer counts in it."""
+    epoch = await eventually(lambda: new_epoch(bus))
+    await eventually(lambda: counts_in(bus, epoch))
+
+
+async def new_epoch(bus: Bus) -> Epoch | None:
+    """None if the sequencer has saved meanwhile."""
+    try:
+        return await begin_epoch(bus, await judge(bus, P0))
+    except WrongLastSequence:
+        return None
+
+
+async def counts_in(bus: Bus, epoch: Epoch) -> bool:
+    saved = await position(bus, P0)
+    return saved is not None and saved.epoch == epoch and saved.stream_seq > 0
+
+
+def alive() -> int:
+    """Sequencers of this process, those that settled memory hides included."""
+    gc.unfreeze()
+    return sum(isinstance(one, Sequencer) for one in gc.get_objects())
