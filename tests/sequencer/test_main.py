@@ -18,11 +18,13 @@ from sequencer.app import Sequencer
 from shared import events as e
 from shared.bus import Bus
 from shared.errors import WrongLastSequence
-from shared.ids import Epoch, Partition
+from shared.ids import Epoch, Partition, StreamSeq
 from shared.log_epochs import begin_epoch, judge
+from shared.records import Position
 from shared.service import EXIT_OK, Service
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
+from shared.subjects import CHECKPOINTS, kv_subject, position_key
 from tests.support.logs import USERS, channels_of, command
 from tests.support.sequencing import PARTITIONS, all_saved, position, quick, record
 from tests.support.waiting import eventually
@@ -96,13 +98,13 @@ def collector() -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def served(settings: CommonSettings) -> AsyncIterator[None]:
+async def served(settings: CommonSettings) -> AsyncIterator[Service]:
     """The service in this process; it is told to stop at the end, and must do so in order."""
     own = quick(settings).model_copy(update={"stop_deadline_s": 60.0})
     service = Service("sequencer", own)
     supervised = asyncio.create_task(service.supervise(lambda it: _main(it, own)))
     try:
-        yield
+        yield service
         service.stop()
         assert await supervised == EXIT_OK
     finally:
@@ -123,6 +125,21 @@ async def test_one_sequencer_is_kept_however_often_it_begins_again(
             await eventually(lambda: all_saved(bus), every_s=0.1)
             await begun_again(bus)
         assert alive() == 1
+
+
+@pytest.mark.usefixtures("collector")
+async def test_a_stop_while_it_cannot_begin_again(fresh_bus: Bus, fresh_settings: CommonSettings) -> None:
+    """The log has gone and JetStream refuses another one: what is told to stop meanwhile stops in order."""
+    bus = fresh_bus
+    await ensure_streams(bus, fresh_settings)
+    async with served(fresh_settings) as service:
+        await eventually(lambda: service.health.ready)
+        await bus.api("STREAM.DELETE.LOG_0", {})
+        await bus.api("STREAM.CREATE.OTHER", {"name": "OTHER", "subjects": ["channel.0.x"]})
+        other = Position(stream_seq=StreamSeq(0), epoch=Epoch("other"))
+        subject = kv_subject(CHECKPOINTS, position_key(P0))
+        await bus.commit(subject, other.model_dump_json().encode())
+        await eventually(lambda: "new epoch" in service.health.reasons.get(CHECKPOINTS, ""))
 
 
 async def begun_again(bus: Bus) -> None:
