@@ -6,7 +6,6 @@ absent up to there. Several archivers may answer one partition: each of them wou
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -53,7 +52,7 @@ class Api:
         self._lookups = lookups
 
     async def serve(self, bus: Bus) -> list[Subscription]:
-        """Begin to answer."""
+        """Begin to answer everything. Raises `Unavailable`: then nothing is answered."""
         operations: dict[str, Callable[[bytes], Awaitable[BaseModel]]] = {
             "history": self.history,
             "ids": self.ids,
@@ -61,9 +60,15 @@ class Api:
             "status": self.status,
             "heads": self.heads,
         }
-        return await asyncio.gather(
-            *(self._serve(bus, operation, answer) for operation, answer in operations.items())
-        )
+        begun: list[Subscription] = []
+        try:
+            for operation, answer in operations.items():
+                begun.append(await self._serve(bus, operation, answer))
+        except Unavailable:
+            for subscription in begun:
+                await subscription.unsubscribe()
+            raise
+        return begun
 
     async def history(self, body: bytes) -> BaseModel:
         """A page of a channel's events."""

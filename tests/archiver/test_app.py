@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
+from archiver.ingest import Ingest
 from archiver.manifest_store import Fenced
 from shared.archive_files import pin, scan
-from shared.bus import Bus
+from shared.bus import Bus, Message, Subscription
+from shared.errors import Unavailable
 from shared.events import encode
 from shared.settings import CommonSettings
 from tests.support.archive import (
@@ -123,6 +127,37 @@ async def test_two_keepers_of_one_partition_do_no_harm(
     async with running(fresh_bus, archiver_settings(fresh_settings, directory)):
         await taken(fresh_bus)
     await _archive_is_the_log(fresh_bus, directory)
+
+
+class Refusing(Bus):
+    """Refuses one of the subscriptions that requests are answered with, some times over."""
+
+    refusals = 3
+
+    async def subscribe(
+        self, subject: str, callback: Callable[[Message], None], *, queue: str = ""
+    ) -> Subscription:
+        """Raises `Unavailable`."""
+        if subject == "archive.0.count" and self.refusals:
+            self.refusals -= 1
+            raise Unavailable("away")
+        return await super().subscribe(subject, callback, queue=queue)
+
+
+async def test_a_start_that_could_not_answer_leaves_nothing_behind(
+    fresh_settings: CommonSettings, tmp_path: Path
+) -> None:
+    """It is begun again until it can: of those before it no ingest is kept, and none answers a request."""
+    async with (
+        Refusing.connect(fresh_settings, "archiver") as bus,
+        running(bus, archiver_settings(fresh_settings, tmp_path / "archive")) as one,
+    ):
+        assert (bus.refusals, one.health.ready) == (0, True)
+        gc.collect()
+        kept = [it for it in gc.get_objects() if isinstance(it, Ingest) and it._bus is bus]
+        assert len(kept) == 2
+        asked = [it for it in bus._client._subs.values() if it._subject.startswith("archive.")]
+        assert len(asked) == 10
 
 
 async def _archive_is_the_log(bus: Bus, directory: Path) -> None:
