@@ -94,8 +94,12 @@ async def _send_all(session: LoadClient, channels: Sequence[str]) -> None:
             session.send_message(channels[sent % len(channels)], TEXT)
             sent += 1
         some = min(total, sent - len(channels) + len(channels) // 4)
-        await session.until(lambda some=some: _answered(session) >= some, within_s=ANSWER_S)
-    await session.until(lambda: _answered(session) >= total, within_s=ANSWER_S)
+        await _answers(session, some)
+    await _answers(session, total)
+
+
+async def _answers(session: LoadClient, count: int) -> None:
+    await session.until(lambda: _answered(session) >= count, within_s=ANSWER_S)
 
 
 def _answered(session: LoadClient) -> int:

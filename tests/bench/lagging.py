@@ -125,12 +125,13 @@ class _Stage:
 
     async def _lost(self, messages: int) -> int:
         """Events that the clients of the parent do not get within their time, or get out of order."""
+
+        async def read_all(client: LoadClient) -> None:
+            await client.until(lambda: client.events >= messages or client.closed.done(), within_s=READ_ON_S)
+
         async with asyncio.timeout(READ_ON_S):
             for client in self.stallers:
-                await client.until(
-                    lambda client=client: client.events >= messages or client.closed.done(),
-                    within_s=READ_ON_S,
-                )
+                await read_all(client)
         return sum(messages - client.events + client.gaps for client in self.stallers)
 
     async def _unsent_bytes(self) -> float:
