@@ -107,7 +107,7 @@ def test_runs_reach_what_they_are_for() -> None:
                 take(world, step)
             world.settle()
             seen["published"] += world.log.last
-            seen["delivered"] += sum(client.delivered for client in world.clients)
+            seen["delivered"] += sum(client.delivered for client in world.receivers.clients)
             seen["answered"] += sum(attempt.is_answered for attempt in world.senders.attempts)
             seen["segments"] += len(world.archiving.archivers[-1].archive.manifest.segments)
             seen["saved"] += len(world.sequencing.buckets.checkpoints)
@@ -124,7 +124,9 @@ def test_a_seed_is_the_same_run_each_time() -> None:
                 world = World()
                 for step in history(seed):
                     take(world, step)
-                places = [sorted((name, at.seq) for name, at in it.places.items()) for it in world.clients]
-                told.append((places, [it.delivered for it in world.clients]))
+                places = [
+                    sorted((name, at.seq) for name, at in it.places.items()) for it in world.receivers.clients
+                ]
+                told.append((places, [it.delivered for it in world.receivers.clients]))
                 world.close()
             assert told[0] == told[1]

@@ -8,12 +8,12 @@ from __future__ import annotations
 from shared import events as e
 from shared.envelope import StoredMessage
 from shared.ids import ChannelId, ChannelKey, CommandId, Epoch, UserId
-from shared.records import Belonging
 from tests.simulation.archive import prove
 from tests.simulation.archiving import Archiving
-from tests.simulation.edges import WORKSPACE, Edge, Session
-from tests.simulation.model import Client, Place, Truth, promise
+from tests.simulation.edges import WORKSPACE, Edge
+from tests.simulation.model import Truth, promise
 from tests.simulation.network import Network
+from tests.simulation.receivers import Receivers
 from tests.simulation.senders import Senders, command_id
 from tests.simulation.sequencing import Sequencing
 from tests.simulation.streams import Log, now_us
@@ -33,16 +33,13 @@ class World:
         self.works = Current.begin()
         self.log = Log(EPOCH, CHANNELS, self._recorded)
         self.truths = {key: Truth(key) for key in CHANNELS}
-        self.seen = {(EPOCH, key.channel): truth for key, truth in self.truths.items()}
         self.sequencing = Sequencing(self.truths)
         buckets = self.sequencing.buckets
         self.archiving = Archiving(self.log, self.truths, EPOCH, self.run)
         self.network = Network([self.log, buckets.saved, buckets.listed], self.archiving.archives.answer)
         self.senders = Senders(self.log, self.truths, (ADMIN, ADMIN, *USERS))
         self.edges = [self._edge(), self._edge()]
-        self.clients = [Client(user) for user in USERS]
-        self.sessions: dict[int, Session] = {}
-        self.hints: list[tuple[Session, Belonging]] = []
+        self.receivers = Receivers(USERS, self.truths, EPOCH, self.archiving.archives, buckets)
         self._ids = 0
         self.sequencing.begin(self.network, self.log)
         for key in CHANNELS:
@@ -112,6 +109,10 @@ class World:
     def bus_away(self, a: int, _: int) -> None:
         self.network.is_away = a % 3 == 0
 
+    def wait(self, a: int, _: int) -> None:
+        """Time passes: a moment, until old ids are late, until the window has ended."""
+        Current.now_s += (1.0, 11.0, 57.0, 61.0, 1.0, 121.0)[a % 6]
+
     def run(self, a: int, b: int) -> None:
         for _ in range(1 + b % 16):
             if not self.works.step(a):
@@ -134,17 +135,6 @@ class World:
                 if feed is not None:
                     feed.want(head.stream_seq)
 
-    def hint(self, a: int, _: int) -> None:
-        """What the sequencers say about memberships arrives at sessions, out of order."""
-        news = self.sequencing.buckets.news
-        for user, belonging in news:
-            self.hints += [(it, belonging) for it in self.sessions.values() if it.client.user == user]
-        news.clear()
-        if self.hints:
-            session, belonging = self.hints.pop(a % len(self.hints))
-            if session in self.sessions.values():
-                session.roster.hint(belonging)
-
     def follow(self, a: int, b: int) -> None:
         self.sequencing.follow(a)
         self.archiving.follow(b)
@@ -166,10 +156,7 @@ class World:
     def kill_edge(self, a: int, b: int) -> None:
         """It is gone with everything in it; another one takes its place."""
         edge = self.edges[a % 2]
-        for number, session in tuple(self.sessions.items()):
-            if session.edge is edge:
-                del self.sessions[number]
-                session.close()
+        self.receivers.lose(edge)
         if self.works.has(edge):
             strike("edge killed at work")
         self.network.killed(edge.bus, b)
@@ -189,57 +176,13 @@ class World:
     def create_again(self, a: int, b: int) -> None:
         self.senders.create_again(self.edges[b % 2], CHANNELS[a % 2], b // 2)
 
-    # ------------------------------------------------------------ the clients
+    # ------------------------------------------------------------ the receivers
 
     def connect(self, a: int, b: int) -> None:
-        number = a % len(USERS)
-        if number in self.sessions:
-            return
-        client = self.clients[number]
-        session = Session(client, self.edges[b % 2], self.archiving.archives, self.seen)
-        self.sessions[number] = session
-        cursors = {channel: Place(place.epoch, place.seq) for channel, place in client.kept.items()}
-        for place in cursors.values() if b // 2 % 4 == 0 else ():
-            place.seq = b // 8 % (place.seq + 1)  # an older copy of what it had
-        directory = self.sequencing.buckets.directory.values()
-        listed = [key for key, user, it in directory if user == client.user and it.member]
-        self.works.add(session.run(listed, cursors if b // 2 % 4 < 3 else {}), session)
-
-    def disconnect(self, a: int, _: int) -> None:
-        session = self.sessions.pop(a % len(USERS), None)
-        if session is not None:
-            session.close()
+        self.receivers.connect(self.edges[b % 2], a, b // 2)
 
     def resume(self, a: int, b: int) -> None:
-        session = self._open_session(a)
-        if session is not None and session.wire.is_flowing:
-            channel = CHANNELS[b % 2].channel
-            place = session.client.places.get(channel)
-            if place is not None and channel not in session.client.asked:
-                session.resume(channel, b // 2 % (place.seq + 1))
-
-    def stall(self, a: int, _: int) -> None:
-        session = self._open_session(a)
-        if session is not None:
-            session.wire.is_read = False
-
-    def read(self, a: int, _: int) -> None:
-        session = self._open_session(a)
-        if session is not None:
-            self._read(session)
-
-    def wait(self, a: int, _: int) -> None:
-        """Time passes: a moment, until old ids are late, until the window has ended."""
-        Current.now_s += (1.0, 11.0, 57.0, 61.0, 1.0, 121.0)[a % 6]
-
-    def _read(self, session: Session) -> None:
-        session.wire.is_read = True
-        session.wire.read()
-        session.delivery.flowing()
-
-    def _open_session(self, a: int) -> Session | None:
-        session = self.sessions.get(a % len(USERS))
-        return session if session is not None and session.is_open else None
+        self.receivers.resume(CHANNELS[b % 2], a, b // 2)
 
     # ------------------------------------------------------------ the end
 
@@ -248,8 +191,7 @@ class World:
         self.network.heal()
         self.works.frozen.clear()
         prove(self.archiving.disk, self.truths)
-        for session in self.sessions.values():
-            self._read(session)
+        self.receivers.read_all()
         self._follow_all()
         if self.sequencing.buckets.was_lost:  # edges wait for checkpoints that are being written again
             self.sequencing.prove()
@@ -262,13 +204,9 @@ class World:
             self.sweep(number, 0)
         self._drain()
         self.sequencing.prove()
-        for session in self.sessions.values():
-            for _, user, belonging in self.sequencing.buckets.directory.values():
-                if user == session.client.user:
-                    session.roster.hint(belonging)
+        self.receivers.hint_all()
         self._drain()
-        for session in self.sessions.values():
-            self._complete(session)
+        self.receivers.prove()
 
     def _forget_all(self) -> None:
         """Everything but Parquet and the checkpoints has forgotten what was sent; perhaps the edges, too."""
@@ -301,17 +239,3 @@ class World:
                 self._archive_all()
                 return
         promise(False, "it never comes to rest")
-
-    def _complete(self, session: Session) -> None:
-        client = session.client
-        for key, truth in self.truths.items():
-            head, place = len(truth.facts), client.places.get(key.channel)
-            where = f"{client.user} in {key.channel}"
-            if truth.is_member(client.user, head):
-                promise(place is not None, f"{where}: a member and not attached")
-                assert place is not None
-                promise(place.seq == head, f"{where}: stopped at {place.seq} of {head}")
-            else:
-                promise(place is None, f"{where}: no member and not told")
-            open_ = key.channel in client.asked and key.channel not in client.may_go_unanswered
-            promise(not open_, f"{where}: a cursor was never answered")
