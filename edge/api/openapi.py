@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from edge.api import codes
 from edge.api.schemas import Json, component_schemas
 from edge.core import frames as f
+from edge.core.fields import INTEGER_MAX
 from edge.core.server_frames import Ack, EventFrame
 from edge.http.channels import LIST_MAX, MEMBERS_MAX, ChannelList, ChannelView, MemberList
 from edge.http.events import PAGE_DEFAULT, PAGE_MAX, PostedMessage
@@ -48,7 +49,7 @@ def _limit(default: int, most: int) -> Json:
     return _query("limit", "The most that one page holds.", schema)
 
 
-_SEQ: Json = {"type": "integer", "minimum": 0, "maximum": f.INTEGER_MAX}
+_SEQ: Json = {"type": "integer", "minimum": 0, "maximum": INTEGER_MAX}
 _CHANNEL: Json = {
     "name": "channel",
     "in": "path",

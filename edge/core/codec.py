@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from edge.core.frames import ClientFrame, clean_text
+from edge.core.fields import clean_text
+from edge.core.frames import ClientFrame
 from edge.core.server_frames import Error
 from shared.errors import BadFrame, BadRequest, ParleyError, UnknownType
 from shared.ids import ChannelId, CommandId, Seq

@@ -2,66 +2,36 @@
 
 The codec validates with these models, the AsyncAPI file is generated from them, and the SDKs follow it.
 What the server sends is in `server_frames`.
-Validation is strict (no string passes for a number) and ignores unknown fields (P1). Ids and texts are
-checked here, where bytes enter; limits that are settings (`welcome.limits`) are checked by `actions`.
+Validation is strict (no string passes for a number) and ignores unknown fields (P1). What may stand in a
+field is in `fields`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from shared import ids
-from shared.errors import InvalidText
+from edge.core.fields import (
+    NAME_CHARS_MAX,
+    Channel,
+    Command,
+    Correlation,
+    Emoji,
+    Name,
+    Position,
+    PositionOrZero,
+    Text,
+    Topic,
+    User,
+    clean_text,
+)
 from shared.events import ChannelKind, Role
-from shared.ids import ChannelId, CommandId, Epoch, Seq, UserId
+from shared.ids import Epoch
 
 PROTOCOL_VERSION = 1
-INTEGER_MAX = 2**53 - 1
-"""Every integer of the protocol is exact in JavaScript (P2)."""
-
-NAME_CHARS_MAX = 128
-TOPIC_CHARS_MAX = 1024
-EMOJI_CHARS_MAX = 64
 MEMBERS_OF_CREATION_MAX = 100
 CURSORS_OF_FRAME_MAX = 500
-
-_UUID7 = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
-
-
-def clean_text(text: str) -> str:
-    """The text itself; raises `InvalidText` with the position of a NUL or a lone surrogate (AT-80)."""
-    position = text.find("\x00")
-    if position >= 0:
-        raise InvalidText(f"text holds a NUL at position {position}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidText(f"text holds a lone surrogate at position {error.start}") from error
-    return text
-
-
-def _checked(check: Callable[[str], str], **schema: object) -> tuple[AfterValidator, WithJsonSchema]:
-    return AfterValidator(check), WithJsonSchema({"type": "string", **schema})
-
-
-_channel = _checked(ids.channel_id, pattern="^[A-Za-z0-9_-]{1,64}$", title="ChannelId")
-_command = _checked(ids.command_id, pattern=_UUID7, title="CommandId", description="UUIDv7")
-_user = _checked(ids.user_id, minLength=1, maxLength=ids.USER_BYTES_MAX, title="UserId")
-
-Channel = Annotated[ChannelId, _channel[0], _channel[1]]
-Command = Annotated[CommandId, _command[0], _command[1]]
-User = Annotated[UserId, _user[0], _user[1]]
-Position = Annotated[Seq, Field(ge=1, le=INTEGER_MAX)]
-PositionOrZero = Annotated[Seq, Field(ge=0, le=INTEGER_MAX)]
-Text = Annotated[str, AfterValidator(clean_text)]
-Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX), AfterValidator(clean_text)]
-Topic = Annotated[str, Field(max_length=TOPIC_CHARS_MAX), AfterValidator(clean_text)]
-Emoji = Annotated[str, Field(min_length=1, max_length=EMOJI_CHARS_MAX), AfterValidator(clean_text)]
-Correlation = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(clean_text)]
-"""An id that only pairs an answer with its question; commands that write carry a `Command` id."""
 
 
 class _Frame(BaseModel):

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from edge.core import codec
 from edge.core import frames as f
+from edge.core.fields import INTEGER_MAX
 from edge.feed import Feed
 from edge.http.caller import number, principal, visible_feed
 from edge.node import Node
@@ -46,8 +47,8 @@ class EventRoutes:
         """`limit` events before or after a seq, ascending; without either the newest."""
         caller = principal(self._node, request)
         limit = number(request, "limit", default=PAGE_DEFAULT, least=1, most=PAGE_MAX)
-        before = number(request, "before", default=None, least=1, most=f.INTEGER_MAX)
-        after = number(request, "after", default=None, least=0, most=f.INTEGER_MAX)
+        before = number(request, "before", default=None, least=1, most=INTEGER_MAX)
+        after = number(request, "after", default=None, least=0, most=INTEGER_MAX)
         if before is not None and after is not None:
             raise BadRequest("give before or after, not both")
         feed = await visible_feed(self._node, request, caller)

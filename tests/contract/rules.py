@@ -41,9 +41,9 @@ LOG_LEVELS = frozenset({"debug", "info", "warning", "error", "exception", "criti
 OPEN_LABELS = frozenset({"channel", "user", "author", "workspace", "session", "id", "subject", "seq"})
 
 
-def too_long(source: str, lines_max: int = FILE_LINES_MAX) -> list[str]:
+def too_long(source: str) -> list[str]:
     """Files and functions beyond their size."""
-    found = [f"{count} lines"] if (count := len(source.splitlines())) > lines_max else []
+    found = [f"{count} lines"] if (count := len(source.splitlines())) > FILE_LINES_MAX else []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1

@@ -15,9 +15,6 @@ CORES = [path for path in SOURCES if path.parent.name == "core"]
 
 TESTS = [path for path in sorted((ROOT / "tests").rglob("*.py")) if "contract" not in path.parts]
 
-LARGE = {"edge/core/frames.py": 310}
-"""Files that may be larger, and how large: one list of frames reads better than two halves."""
-
 WAITING = {
     "tests/support/waiting.py": "the one loop that waits for a condition",
     "tests/support/nats.py": "waits for a server's greeting",
@@ -54,8 +51,7 @@ def name_of(path: Path) -> str:
 def test_sources_keep_the_rules(path: Path) -> None:
     """Sizes, names, no leftovers, no queue without a bound."""
     source = path.read_text()
-    lines_max = LARGE.get(name_of(path), rules.FILE_LINES_MAX)
-    assert not rules.too_long(source, lines_max)
+    assert not rules.too_long(source)
     assert not rules.badly_named(path.stem, source)
     assert not rules.leftovers(source)
     assert not rules.unbounded(source)
@@ -82,9 +78,6 @@ def test_cores_are_pure(path: Path) -> None:
 
 def test_exceptions_are_needed() -> None:
     """An exception that nobody uses any more goes."""
-    for name, lines in LARGE.items():
-        assert rules.too_long((ROOT / name).read_text()), f"{name} is small again"
-        assert len((ROOT / name).read_text().splitlines()) <= lines
     for name in WAITING:
         assert rules.impatient((ROOT / name).read_text()), f"{name} does not sleep any more"
 

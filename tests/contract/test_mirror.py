@@ -47,6 +47,7 @@ ELSEWHERE = {
     "edge/archive.py": _PUBLISHER,
     "edge/waiting.py": "tests/edge/test_late_lane.py",
     # values without a rule of their own
+    "edge/core/fields.py": "tests/edge/core/test_codec.py",
     "edge/core/frames.py": "tests/edge/core/test_codec.py",
     "sequencer/checkpoints.py": "tests/sequencer/test_app.py",
     "sequencer/follower.py": "tests/sequencer/test_app.py",
