@@ -33,6 +33,7 @@ from tests.support.archive import (
     taken,
 )
 from tests.support.nats import NatsServer
+from tests.support.storing import put
 from tests.support.waiting import eventually
 
 TEA, GO = key_of("tea"), key_of("go")
@@ -239,7 +240,7 @@ def _archived(directory: Path) -> int:
 
 async def _save(bus: Bus, position: Position) -> None:
     subject = kv_subject(CHECKPOINTS, position_key(partition_of(TEA, 2)))
-    await bus.commit(subject, position.model_dump_json().encode())
+    await put(bus, subject, position.model_dump_json().encode())
 
 
 async def test_odd_subjects_do_not_stop_it(
@@ -249,7 +250,7 @@ async def test_odd_subjects_do_not_stop_it(
     async with running(fresh_bus, archiver_settings(fresh_settings, tmp_path / "archive")):
         for subject in ("channel.0.a", "channel.0.a.b.c.d", "channel.0.$.~"):
             for _ in range(2):
-                await fresh_bus.commit(subject, b"x")
+                await put(fresh_bus, subject, b"x")
         await store(fresh_bus, TEA, messages(3))
         await taken(fresh_bus)
     await check_archive(fresh_bus, tmp_path / "archive")

@@ -146,6 +146,16 @@ def hurried(source: str) -> list[str]:
     ]
 
 
+def tried_once(source: str) -> list[str]:
+    """Commits that may not be repeated: after half a second nobody knows what became of them."""
+    return [
+        ast.unparse(call)
+        for call, name in _calls(source)
+        if name.endswith(("bus.commit", "log.commit"))
+        and not {"msg_id", "expect_last"} & {keyword.arg for keyword in call.keywords}
+    ]
+
+
 def _expects(node: ast.With | ast.AsyncWith | ast.Try) -> str:
     """The source of what catches around a block."""
     if isinstance(node, ast.Try):

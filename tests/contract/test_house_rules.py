@@ -41,6 +41,12 @@ WAITING = {
 }
 """Files that may sleep, and why."""
 
+TRIED_ONCE = {
+    "tests/infra/nats/test_durability.py": "a second try would be seen in the trace",
+    "tests/simulation/mutants.py": "is meant to be wrong",
+}
+"""Files that may commit what cannot be repeated, and why."""
+
 
 def name_of(path: Path) -> str:
     """A path as it is written in complaints."""
@@ -68,6 +74,8 @@ def test_tests_keep_the_rules(path: Path) -> None:
     assert not rules.hurried(source)
     if name_of(path) not in WAITING:
         assert not rules.impatient(source)
+    if name_of(path) not in TRIED_ONCE:
+        assert not rules.tried_once(source)
 
 
 @pytest.mark.parametrize("path", CORES, ids=name_of)
@@ -80,6 +88,8 @@ def test_exceptions_are_needed() -> None:
     """An exception that nobody uses any more goes."""
     for name in WAITING:
         assert rules.impatient((ROOT / name).read_text()), f"{name} does not sleep any more"
+    for name in TRIED_ONCE:
+        assert rules.tried_once((ROOT / name).read_text()), f"{name} commits under ids now"
 
 
 BAD = {
@@ -93,6 +103,7 @@ BAD = {
     "hurried": ["eventually(x, within_s=5)", "async def f():\n    async with asyncio.timeout(20), x: ...",
                 "try:\n    asyncio.timeout(1)\nexcept ValueError: ..."],
     "impatient": ["time.sleep(1)", "await asyncio.sleep(x)", "from unittest.mock import MagicMock"],
+    "tried_once": ["await bus.commit(subject, b'x')", "self._bus.commit(subject, b'x', deadline_s=2)"],
     "leftovers": ["x = 1  # TODO later", "# FIXME"],
     "impure": ["from asyncio import sleep", "import time as t", "import os.path"],
 }  # fmt: skip
@@ -109,6 +120,7 @@ GOOD = {
         "try:\n    asyncio.timeout(1)\nexcept TimeoutError: ...",
     ],
     "impatient": ["await asyncio.sleep(0)", "await eventually(x)"],
+    "tried_once": ["bus.commit(subject, body, msg_id='1')", "log.commit(subject, body, expect_last=n)"],
 }
 
 

@@ -13,6 +13,7 @@ from shared.settings import CommonSettings
 from shared.streams import ensure_streams
 from shared.subjects import CHECKPOINTS, checkpoint_key, kv_subject, partition_of
 from tests.support.archive import key_of
+from tests.support.storing import put
 
 
 async def test_those_of_the_present_epoch(fresh_bus: Bus, fresh_settings: CommonSettings) -> None:
@@ -27,7 +28,7 @@ async def test_those_of_the_present_epoch(fresh_bus: Bus, fresh_settings: Common
             one = Checkpoint(seq=Seq(3), stream_seq=StreamSeq(7), state=None, epoch=epoch)
             body = one.model_dump_json().encode()
         if name != "none":
-            await fresh_bus.commit(kv_subject(CHECKPOINTS, checkpoint_key(partition, key)), body)
+            await put(fresh_bus, kv_subject(CHECKPOINTS, checkpoint_key(partition, key)), body)
     epochs = Epochs(fresh_bus, layout, spawn=lambda _: None, on_loss=print, on_proof=print)
     found = await Checkpoints(fresh_bus, 2, epochs, spawn=asyncio.ensure_future).of(keys.values())
     assert set(found) == {keys["now"], keys["old"]}

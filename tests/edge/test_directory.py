@@ -17,6 +17,7 @@ from shared.records import Belonging, PublicChannel
 from shared.settings import CommonSettings
 from shared.streams import bucket_stream, ensure_streams
 from shared.subjects import DIRECTORY, directory_key, kv_subject, public_directory_key
+from tests.support.storing import put
 
 ANN = UserId("ann")
 
@@ -86,7 +87,7 @@ async def put_belonging(bus: Bus, workspace: str, *channels: str, member: bool =
             channel=ChannelId(channel), member=member, kind="private", seq=Seq(1), stream_seq=StreamSeq(1)
         )
         key = directory_key(WorkspaceId(workspace), ANN, ChannelId(channel))
-        await bus.commit(kv_subject(DIRECTORY, key), record.model_dump_json().encode())
+        await put(bus, kv_subject(DIRECTORY, key), record.model_dump_json().encode())
 
 
 async def listed(directory: Directory, workspace: str, limit: int) -> list[str]:

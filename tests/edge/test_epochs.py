@@ -19,6 +19,7 @@ from shared.streams import Layout, ensure_streams
 from shared.subjects import CHECKPOINTS, kv_subject, partition_of, position_key
 from tests.support.peer import WORKSPACE, Peer
 from tests.support.stack import Stack, running_stack
+from tests.support.storing import put
 from tests.support.waiting import eventually
 
 P0, P1 = Partition(0), Partition(1)
@@ -57,7 +58,7 @@ async def known(fresh_bus: Bus, layout: Layout) -> AsyncIterator[Known]:
 
 
 async def save(bus: Bus, position: Position) -> None:
-    await bus.commit(kv_subject(CHECKPOINTS, position_key(P0)), position.model_dump_json().encode())
+    await put(bus, kv_subject(CHECKPOINTS, position_key(P0)), position.model_dump_json().encode())
 
 
 async def test_doubt_ends_when_the_log_is_proven(known: Known, layout: Layout) -> None:

@@ -12,6 +12,7 @@ from shared.events import MemberLeft
 from shared.ids import Seq
 from shared.subjects import live_subject
 from tests.support.feeding import ANN, Channel, Seen, active, deafen
+from tests.support.storing import put
 from tests.support.waiting import eventually
 
 
@@ -94,7 +95,7 @@ async def test_garbage_in_the_log_is_numbered(bus: Bus, feeds: Feeds) -> None:
     """A body that is no event is void, has a number, and stops nobody (AT-80)."""
     channel = Channel(bus, "garbage")
     await channel.create()
-    await bus.commit(channel.subject, b"\xff\x00 not json")
+    await put(bus, channel.subject, b"\xff\x00 not json")
     await channel.post()
     feed = await active(feeds, channel)
     garbage = feed.ring.get(Seq(2))

@@ -18,6 +18,7 @@ from shared.streams import Layout, ensure_streams
 from shared.subjects import CHECKPOINTS, checkpoint_key, heads_subject, kv_subject
 from tests.support.feeding import Channel, Seen, active, deafen
 from tests.support.nats import NatsServer
+from tests.support.storing import put
 from tests.support.waiting import eventually
 
 
@@ -42,7 +43,8 @@ async def test_activation_from_a_checkpoint(bus: Bus, feeds: Feeds) -> None:
     await channel.post(10)
     first = await active(feeds, channel)
     checkpoint = Checkpoint(seq=Seq(10), stream_seq=at, state=replace(first.state, messages=9))
-    await bus.commit(
+    await put(
+        bus,
         kv_subject(CHECKPOINTS, checkpoint_key(channel.partition, channel.key)),
         checkpoint.model_dump_json().encode(),
     )

@@ -13,6 +13,7 @@ from shared.errors import Unavailable
 from shared.settings import CommonSettings
 from shared.streams import bucket_stream, ensure_streams
 from shared.subjects import READS
+from tests.support.storing import put
 from tests.support.waiting import eventually
 
 STREAM = bucket_stream(READS)
@@ -45,7 +46,7 @@ async def counted(settings: CommonSettings) -> AsyncIterator[Counted]:
         await ensure_streams(bus, settings)
         for user in range(6):
             for channel in "ab":
-                await bus.commit(subject(f"u{user}.{channel}"), f"{user}{channel}".encode())
+                await put(bus, subject(f"u{user}.{channel}"), f"{user}{channel}".encode())
         bus.asked = []
         yield bus
 
@@ -78,7 +79,7 @@ async def test_an_answer_is_not_older_than_its_question(counted: Counted) -> Non
     reader = lookups(counted)
     first = asyncio.create_task(reader.newest([subject("u0.a")]))
     await eventually(lambda: bool(counted.asked))
-    await counted.commit(subject("u0.a"), b"newer")
+    await put(counted, subject("u0.a"), b"newer")
     assert [stored.body for stored in await reader.newest([subject("u0.a")])] == [b"newer"]
     await first
     assert len(counted.asked) == 2

@@ -18,6 +18,7 @@ from tests.support.http import listed
 from tests.support.peer import Peer
 from tests.support.recording import ANN, BOB, Edge, posted
 from tests.support.stack import Stack
+from tests.support.storing import put
 from tests.support.waiting import eventually
 
 
@@ -101,7 +102,7 @@ async def test_a_marker_of_another_epoch_says_nothing(edge: Edge) -> None:
         await edge.publisher.record(feed, posted(text))
     key = kv_subject(READS, read_key(feed.key.workspace, ANN, feed.key.channel))
     old = ReadMarker(channel=feed.key.channel, seq=Seq(9), messages=8, epoch=Epoch("before"))
-    await edge.bus.commit(key, old.model_dump_json().encode())
+    await put(edge.bus, key, old.model_dump_json().encode())
     breakers = Breakers(
         [bucket_stream(READS)], Bounds(), in_flight_max=10, reachable=lambda: edge.bus.connected
     )

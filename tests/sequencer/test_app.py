@@ -20,6 +20,7 @@ from shared.subjects import CHECKPOINTS, DIRECTORY, checkpoint_key, kv_subject, 
 from tests.support.logs import USERS, channels_of, command
 from tests.support.nats import NatsServer
 from tests.support.sequencing import PARTITIONS, all_saved, last_seq, logged, record, saved, sequencing
+from tests.support.storing import put
 from tests.support.waiting import eventually
 
 ANN, BO, CY = USERS
@@ -171,7 +172,7 @@ async def test_unreadable_checkpoints_are_written_again(bus: Bus, settings: Comm
     async with sequencing(settings):
         await everything_saved(bus)
     for key in (checkpoint_key(Partition(0), KEYS[0]), "nonsense", "9.w.c", "0.w.c.d"):
-        await bus.commit(kv_subject(CHECKPOINTS, key), b"\x00", deadline_s=2)
+        await put(bus, kv_subject(CHECKPOINTS, key), b"\x00")
     async with sequencing(settings):
         await eventually(lambda: readable(bus, KEYS[0]))
         await bus.api(f"STREAM.PURGE.{bucket_stream(CHECKPOINTS)}", {"filter": "$KV.CHECKPOINTS.9.>"})

@@ -16,6 +16,7 @@ from shared.ids import SEQ_MAX, Epoch, Partition, Seq, StreamSeq, UserId
 from shared.records import Checkpoint, Position
 from shared.streams import bucket_stream
 from shared.subjects import kv_subject
+from tests.support.storing import put
 
 NAME = "FORWARD"
 
@@ -100,7 +101,7 @@ async def test_outcomes_come_in_the_order_of_the_values(bus: Bus) -> None:
 async def test_unreadable_values_are_overwritten(bus: Bus) -> None:
     """What is no value of ours counts as older than everything."""
     bucket = await opened(bus)
-    await bus.commit(kv_subject(NAME, "garbage"), b"\x00", deadline_s=2)
+    await put(bus, kv_subject(NAME, "garbage"), b"\x00")
     assert await bucket.write([value("garbage", 1)]) == ["written"]
     assert (await stored(bus, "garbage")).stream_seq == 1
 

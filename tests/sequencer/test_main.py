@@ -27,6 +27,7 @@ from shared.streams import ensure_streams
 from shared.subjects import CHECKPOINTS, kv_subject, position_key
 from tests.support.logs import USERS, channels_of, command
 from tests.support.sequencing import PARTITIONS, all_saved, position, quick, record
+from tests.support.storing import put
 from tests.support.waiting import eventually
 
 P0 = Partition(0)
@@ -138,7 +139,7 @@ async def test_a_stop_while_it_cannot_begin_again(fresh_bus: Bus, fresh_settings
         await bus.api("STREAM.CREATE.OTHER", {"name": "OTHER", "subjects": ["channel.0.x"]})
         other = Position(stream_seq=StreamSeq(0), epoch=Epoch("other"))
         subject = kv_subject(CHECKPOINTS, position_key(P0))
-        await bus.commit(subject, other.model_dump_json().encode())
+        await put(bus, subject, other.model_dump_json().encode())
         await eventually(lambda: "new epoch" in service.health.reasons.get(CHECKPOINTS, ""))
 
 

@@ -25,6 +25,7 @@ from tests.support.logs import USERS, channels_of, command
 from tests.support.nats import NatsServer
 from tests.support.sequencing import PARTITIONS, all_saved, quick, record, saved, sequencing
 from tests.support.services import ServiceProcess
+from tests.support.storing import put
 from tests.support.waiting import eventually
 
 ANN, BO, _ = USERS
@@ -143,7 +144,7 @@ async def lost(bus: Bus, settings: CommonSettings) -> Epoch:
     """A log whose position speaks of an event that it does not hold; its epoch."""
     epoch = (await ensure_streams(bus, settings)).epochs[P0]
     position = Position(stream_seq=StreamSeq(9), at_us=1, epoch=epoch)
-    await bus.commit(kv_subject(CHECKPOINTS, position_key(P0)), position.model_dump_json().encode())
+    await put(bus, kv_subject(CHECKPOINTS, position_key(P0)), position.model_dump_json().encode())
     return epoch
 
 

@@ -27,6 +27,7 @@ from shared.records import Position
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
 from shared.subjects import CHECKPOINTS, kv_subject, position_key
+from tests.support.storing import put
 
 P0 = Partition(0)
 SUBJECT = kv_subject(CHECKPOINTS, position_key(P0))
@@ -43,7 +44,7 @@ async def epoch(fresh_bus: Bus, fresh_settings: CommonSettings) -> Epoch:
 
 async def save(bus: Bus, stream_seq: int, at_us: int, epoch: str, msg_id: str = "") -> None:
     position = Position(stream_seq=StreamSeq(stream_seq), at_us=at_us, epoch=Epoch(epoch), msg_id=msg_id)
-    await bus.commit(SUBJECT, position.model_dump_json().encode())
+    await put(bus, SUBJECT, position.model_dump_json().encode())
 
 
 async def time_of(bus: Bus, stream_seq: int) -> int:
@@ -149,11 +150,11 @@ async def test_old_checkpoints_go_and_new_ones_stay(fresh_bus: Bus, epoch: Epoch
         return {stored.subject.rpartition(".")[2] async for batch in found for stored in batch}
 
     for name in ("0.w.old", "1.w.other"):
-        await fresh_bus.commit(kv_subject(CHECKPOINTS, name), b"{}")
+        await put(fresh_bus, kv_subject(CHECKPOINTS, name), b"{}")
     await save(fresh_bus, 9, 1, epoch)
     verdict = await judge(fresh_bus, P0)
     fresh = await begin_epoch(fresh_bus, verdict)
-    await fresh_bus.commit(kv_subject(CHECKPOINTS, "0.w.new"), b"{}")
+    await put(fresh_bus, kv_subject(CHECKPOINTS, "0.w.new"), b"{}")
     await forget_checkpoints(fresh_bus, P0, fresh)
     assert await saved() == {"other", "new"}
     await save(fresh_bus, 2, await time_of(fresh_bus, 2), fresh)
@@ -184,7 +185,7 @@ async def test_no_epoch_begins_behind_the_back_of_who_counts(fresh_bus: Bus, epo
 
 async def test_what_cannot_be_read_proves_nothing(fresh_bus: Bus, epoch: Epoch) -> None:
     """A position that is no position, or no bucket at all: the label is all that there is."""
-    await fresh_bus.commit(SUBJECT, b"?")
+    await put(fresh_bus, SUBJECT, b"?")
     saved = await saved_position(fresh_bus, P0)
     assert (saved.position, saved.revision > 0) == (None, True)
     assert (await proven(fresh_bus, P0)).epoch == epoch

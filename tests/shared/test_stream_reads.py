@@ -12,6 +12,7 @@ from shared.bus import Bus, BusError, Message
 from shared.errors import Unavailable
 from shared.ids import StreamSeq
 from tests.support.nats import NatsServer
+from tests.support.storing import put
 
 LOG = "LOG_0"
 
@@ -26,7 +27,7 @@ async def test_read_between_is_exact(log: Bus) -> None:
 
 async def test_read_between_refuses_what_is_not_there(log: Bus) -> None:
     """A position that the log does not hold is an error, not a shorter answer."""
-    await log.commit("channel.0.w.c", b"x")
+    await put(log, "channel.0.w.c", b"x")
     with pytest.raises(Unavailable):
         await log.read_between(LOG, "channel.0.w.c", StreamSeq(0), StreamSeq(5))
 

@@ -13,6 +13,7 @@ from shared.ids import Partition
 from shared.log_epochs import look
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
+from tests.support.storing import put
 from tests.support.waiting import eventually
 
 
@@ -46,7 +47,7 @@ async def test_committed_messages_are_republished(fresh_bus: Bus, fresh_settings
 async def test_logs_refuse_deletion(fresh_bus: Bus, fresh_settings: CommonSettings) -> None:
     """Nobody can take a message out of the middle of a log: sequences stay contiguous."""
     await ensure_streams(fresh_bus, fresh_settings)
-    ack = await fresh_bus.commit("channel.0.w.c", b"a")
+    ack = await put(fresh_bus, "channel.0.w.c", b"a")
     order = json.dumps({"seq": ack.stream_seq}).encode()
     answer = json.loads(await fresh_bus.request("$JS.API.STREAM.MSG.DELETE.LOG_0", order, timeout_s=30))
     assert answer["error"]["description"] == "message delete not permitted"

@@ -11,6 +11,7 @@ from shared.streams import ensure_streams
 from shared.subjects import CHECKPOINTS, archive_subject, kv_subject, partition_of, position_key
 from tests.support.events import KINDS, example
 from tests.support.sequencing import record
+from tests.support.storing import put
 
 
 async def test_logs_without_services(fresh_bus: Bus, fresh_settings: CommonSettings) -> None:
@@ -38,7 +39,7 @@ async def test_positions_behind_the_log(fresh_bus: Bus, fresh_settings: CommonSe
     """The sequencer's saved position and the archive's watermark; an archiver that fails is unknown."""
     await ensure_streams(fresh_bus, fresh_settings)
     subject = kv_subject(CHECKPOINTS, position_key(Partition(0)))
-    await fresh_bus.commit(subject, Position(stream_seq=StreamSeq(7)).model_dump_json().encode())
+    await put(fresh_bus, subject, Position(stream_seq=StreamSeq(7)).model_dump_json().encode())
     status = ArchiveStatus(partition=0, watermark=StreamSeq(5), applied=StreamSeq(6), segments=1, manifest=1)
 
     async def answer(_: bytes) -> bytes:

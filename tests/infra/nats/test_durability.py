@@ -25,6 +25,7 @@ from shared.streams import ensure_streams
 from tests.support.container import server_for_tests
 from tests.support.nats import NatsServer
 from tests.support.ports import own_port
+from tests.support.storing import put
 from tests.support.waiting import eventually
 
 PUBLISHES = 20
@@ -114,7 +115,7 @@ async def _edge_of(directory: Path, durability: Durability) -> AsyncIterator[tup
         async with Bus.connect(_settings(server, SEQUENCER), "test") as owner:
             await ensure_streams(owner, _settings(server, SEQUENCER))
         async with Bus.connect(_settings(server, EDGE), "test") as bus:
-            await bus.commit(SUBJECT, b"the file of the log is there now")
+            await put(bus, SUBJECT, b"the file of the log is there now")
             yield bus, server.pid
 
 
