@@ -123,7 +123,7 @@ def _forgotten(_: object) -> None:
 async def _unconditional(self: Bucket, value: Value) -> Outcome:
     """Whoever writes last is right."""
     ack = await self._bus.commit(kv_subject(self.name, value.key), value.body, deadline_s=5.0)
-    self._remember(value.key, _Known(ack.stream_seq, value.stream_seq), self.incarnation)
+    self._remember(value.key, _Known(ack.stream_seq, value.stream_seq, value.epoch), self.incarnation)
     return "written"
 
 
@@ -133,7 +133,7 @@ async def _position_first(self: Checkpoints, ledgers: Sequence[Ledger]) -> None:
     await self._directory.settled()
     await self._write_positions(round_)
     for ledger, unsaved in round_.items():
-        await self._write(ledger.partition, unsaved)
+        await self._write(ledger, unsaved)
 
 
 async def _at_once(_: object) -> None:
