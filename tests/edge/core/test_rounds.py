@@ -27,7 +27,7 @@ def test_a_look_finds_those_whose_time_has_come(began_s: float, steps: list[tupl
     now_s = began_s
     for what, item, seconds in steps:
         if what == "put":
-            waiting[item] = now_s + seconds
+            waiting[item] = max(now_s, now_s + seconds)  # what is over already is due with the next look
             rounds.put(item, now_s + seconds)
         elif what == "drop":
             waiting.pop(item, None)
