@@ -75,8 +75,9 @@ class Door(HttpToolsProtocol):
     # ------------------------------------------------------------ called by uvicorn
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Somebody is there."""
-        super().connection_made(transport)
+        """Somebody is there; who becomes a WebSocket at once does without what requests need."""
+        self.connections.add(self)
+        self.transport = transport
         self._host.doors[self] = self.loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -112,7 +113,16 @@ class Door(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Its head is here."""
         self._host.doors.pop(self, None)
+        if not (self.parser.should_upgrade() and self._should_upgrade()):
+            self._become_http()
         super().on_headers_complete()
+
+    def _become_http(self) -> None:
+        """What uvicorn looks up as soon as somebody is there."""
+        if self.scheme is None:
+            super().connection_made(self.transport)
+            self.scope["client"], self.scope["server"] = self.client, self.server
+            self.scope["scheme"] = self.scheme or "http"
 
     def _should_upgrade(self) -> bool:
         return self._get_upgrade() == b"websocket"

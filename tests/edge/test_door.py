@@ -101,6 +101,21 @@ async def test_no_upgrade_at_all(stack: Stack) -> None:
     assert json.loads(body)["code"] == "upgrade_required"
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_half_an_upgrade(stack: Stack, version: str) -> None:
+    """Who names a WebSocket without asking for an upgrade has asked for a page."""
+    asked = request(Connection="close").replace(b"HTTP/1.1", f"HTTP/{version}".encode())
+    head, body = await answered(stack.url, asked)
+    assert head.startswith(b"HTTP/1.1 426 ")
+    assert json.loads(body)["code"] == "upgrade_required"
+
+
+async def test_an_old_client_asks_for_an_upgrade(stack: Stack) -> None:
+    """HTTP/1.0 knows none, whatever its headers say."""
+    head, _ = await answered(stack.url, request().replace(b"HTTP/1.1", b"HTTP/1.0"))
+    assert head.partition(b" ")[2][:3] in {b"400", b"426"}
+
+
 async def test_a_head_that_does_not_end(quick: str) -> None:
     """Who sends a head byte by byte for ever is answered 408; who says nothing is cut off."""
     head, _ = await answered(quick, b"GET /v1/ws HTTP/1.1\r\nHost: ch", b"at.example\r\n")
