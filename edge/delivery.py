@@ -84,10 +84,10 @@ class Delivery:
 
     # ------------------------------------------------------------ membership
 
-    def attach(self, feed: Feed, after: Seq | None = None) -> None:
+    def attach(self, feed: Feed, after: Seq | None = None, *, is_resumed: bool = False) -> None:
         """The user is a member: live from the feed's head, which the caller tells the client right away.
 
-        With `after`, what came behind that event is sent first: nothing is missed since a join.
+        With `after`, what came behind that event (a join) is sent first. `is_resumed`: `resume` follows.
         """
         held = self._held.get(feed.key)
         if held is not None and held.feed is feed:
@@ -104,7 +104,8 @@ class Delivery:
         if held.sub.cursor < feed.head:
             held.sub.behind()
             self._feeding.ask()
-        held.sit()
+        elif not is_resumed:  # it would rise at once
+            held.sit()
 
     def lost(self) -> None:
         """The socket is gone: nobody may write to its descriptor any more."""
@@ -178,12 +179,11 @@ class Delivery:
 
         Of channels that are live only: the others' events are on their way anyway.
         """
-        keys = list(self._held)
-        if len(keys) > count:
-            start = self._rotation % len(keys)
-            keys = (keys[start:] + keys[:start])[:count]
+        helds = list(self._held.values())
+        if len(helds) > count:
+            start = self._rotation % len(helds)
+            helds = (helds[start:] + helds[:start])[:count]
             self._rotation = start + count
-        helds = [self._held[key] for key in keys]
         return {held.feed.key.channel: held.reached for held in helds if held.sub.mode is Mode.LIVE}
 
     def flowing(self) -> None:

@@ -105,19 +105,20 @@ class Feeds:
         Raises `Unavailable` if a log cannot be read or is not proven to be the one that was counted, or if
         the edge holds `feeds_max` channels in use.
         """
-        missing = [key for key in dict.fromkeys(keys) if self.get(key) is None and key not in self._starting]
-        if missing:
-            self._make_room(len(missing))
+        feeds = {key: self.get(key) for key in keys}
+        missing = [key for key, feed in feeds.items() if feed is None]
+        beginning = [key for key in missing if key not in self._starting]
+        if beginning:
+            self._make_room(len(beginning))
             loop = asyncio.get_running_loop()
-            for key in missing:
+            for key in beginning:
                 self._starting[key] = loop.create_future()
             # A task of its own: a caller who leaves must not take the others' activation along.
-            self.spawn(self._start(missing))
-        return {key: await self._ready(key) for key in dict.fromkeys(keys)}
-
-    async def _ready(self, key: ChannelKey) -> Feed | None:
-        starting = self._starting.get(key)
-        return await asyncio.shield(starting) if starting is not None else self.get(key)
+            self.spawn(self._start(beginning))
+        for key in missing:
+            starting = self._starting.get(key)
+            feeds[key] = await asyncio.shield(starting) if starting is not None else self.get(key)
+        return feeds
 
     def is_doubtful(self, key: ChannelKey) -> bool:
         """Whether the channel is not active, and cannot be brought up before its log is proven."""
@@ -125,7 +126,9 @@ class Feeds:
 
     async def patience(self, keys: Iterable[ChannelKey]) -> None:
         """Returns when none of them is doubtful, or after a moment."""
-        await self.epochs.settled({self._partition(key) for key in keys if self.is_doubtful(key)})
+        doubtful = {self._partition(key) for key in keys if self.is_doubtful(key)}
+        if doubtful:
+            await self.epochs.settled(doubtful)
 
     async def _start(self, keys: list[ChannelKey]) -> None:
         failure: Unavailable | BusError = Unavailable("the activation was given up")

@@ -33,6 +33,9 @@ SETTLE_DEADLINE_S = 5.0
 RETRY_S = 1.0
 _START = StreamSeq(0)
 
+Pages = AsyncIterator[tuple[list[ChannelKey], bool]]
+"""A user's channels page by page, and whether there may be more."""
+
 _log = structlog.get_logger()
 
 
@@ -128,7 +131,7 @@ class Roster:
 
     # ------------------------------------------------------------ the list
 
-    async def pages(self) -> AsyncIterator[tuple[list[ChannelKey], bool]]:
+    async def pages(self) -> Pages:
         """The user's channels page by page, and whether there may be more; the first goes into `welcome`.
 
         Who comes back names their channels themselves: those are the first page, and what else there is
@@ -155,7 +158,7 @@ class Roster:
             if key in self._delivery or not self._may_follow(feed):
                 continue
             assert feed is not None
-            self._delivery.attach(feed)
+            self._delivery.attach(feed, is_resumed=key in self._cursors)
             infos.append(describe(feed, self._principal, markers.get(key.channel)))
         return infos
 
@@ -164,7 +167,7 @@ class Roster:
         for key in [key for key in self._cursors if key in self._delivery]:
             self._delivery.resume(key, self._cursors.pop(key))
 
-    async def finish_list(self, rest: AsyncIterator[tuple[list[ChannelKey], bool]]) -> None:
+    async def finish_list(self, rest: Pages) -> None:
         """Send the other pages; from then on what changes is followed."""
         while not await self._told(rest):
             await asyncio.sleep(RETRY_S)
@@ -173,9 +176,10 @@ class Roster:
         for key, cursor in self._cursors.items():
             self.resume(key.channel, cursor)
         self._cursors.clear()
-        self._considering.ask()
+        if self._proposals:
+            self._considering.ask()
 
-    async def _told(self, rest: AsyncIterator[tuple[list[ChannelKey], bool]]) -> bool:
+    async def _told(self, rest: Pages) -> bool:
         """Send these pages; False if they could not be read. Begun anew, what was told is left out."""
         try:
             async for keys, more in rest:
