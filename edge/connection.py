@@ -27,12 +27,12 @@ from edge.intake import Intake
 from edge.listener import DEAF
 from edge.node import Node
 from edge.reads import read_frame
-from edge.roster import Roster
+from edge.roster import Pages, Roster
 from edge.tasks import Tasks
 from edge.websocket import EdgeProtocol
 from shared.bus import BusError
 from shared.clock import now_us, rfc3339
-from shared.errors import BadRequest, ParleyError, Unauthorized, Unavailable
+from shared.errors import ParleyError, Unauthorized, Unavailable
 from shared.ids import ChannelKey
 from shared.records import Belonging, ReadMarker
 
@@ -150,25 +150,26 @@ class Connection:
     def _take_hello(self, text: str) -> None:
         """The first frame; what comes behind it waits for the welcome."""
         self.wire.take = None
+        self._session.greeted()
         self._tasks.spawn(self._open(text))
 
     async def _open(self, first: str) -> None:
-        hello = self._hello(first)
-        if hello is not None and await self._welcomed(hello):
-            assert self._dialogue is not None
-            intake = Intake(self.wire, self._session, self._dialogue, spawn=self._tasks.spawn)
-            self.wire.hand_over(intake.take)
+        with self._node.rush.opening():
+            await self._node.rush.turn()
+            hello = self._hello(first)
+            pages = await self._welcomed(hello) if hello is not None else None
+        if pages is not None and self._dialogue is not None and self._roster is not None:
+            self.wire.hand_over(
+                Intake(self.wire, self._session, self._dialogue, spawn=self._tasks.spawn).take
+            )
+            await self._roster.finish_list(pages)
 
     def _hello(self, text: str) -> f.Hello | None:
         """The hello, with its principal accepted; None if the connection was closed instead."""
         try:
-            hello = codec.parse(text)
+            hello = codec.parse_hello(text)
         except ParleyError as error:
             self._refuse_session(error, wire_errors.BAD_HELLO)
-            return None
-        if not isinstance(hello, f.Hello) or hello.version != f.PROTOCOL_VERSION:
-            wrong = BadRequest(f"the first frame must be a hello of protocol version {f.PROTOCOL_VERSION}")
-            self._refuse_session(wrong, wire_errors.BAD_HELLO)
             return None
         token = hello.token or self._header_token
         try:
@@ -187,8 +188,8 @@ class Connection:
         self._write(codec.refusal(error))
         self.close(code)
 
-    async def _welcomed(self, hello: f.Hello) -> bool:
-        """Attach the user's channels and say welcome; whether that worked."""
+    async def _welcomed(self, hello: f.Hello) -> Pages | None:
+        """Attach the user's channels and say welcome; the rest of their list, None if that did not work."""
         principal, node, spawn = self._principal, self._node, self._tasks.spawn
         assert principal is not None
         self._session.opened(self._loop.time(), on_loop_clock(principal.expires_s))
@@ -216,11 +217,10 @@ class Connection:
         self._dialogue = Dialogue(node, self.wire, self._session, roster, principal, spawn=spawn)
         for channel, cursor in hello.cursors.items():
             roster.resume(channel, cursor)
-        with node.rush.opening():
-            return await self._attached(principal, delivery, roster)
+        return await self._attached(principal, delivery, roster)
 
-    async def _attached(self, principal: Principal, delivery: Delivery, roster: Roster) -> bool:
-        """Attach the first page of channels and say welcome, in one step; the rest follows in a task."""
+    async def _attached(self, principal: Principal, delivery: Delivery, roster: Roster) -> Pages | None:
+        """Attach the first page of channels and say welcome, in one step; the other pages."""
         node = self._node
         try:
             await node.users.listen(principal, self)
@@ -231,13 +231,12 @@ class Connection:
             _log.warning("connection.not_opened", error=error.message)
             self._write(codec.refusal(Unavailable(error.message, retry_after_ms=RETRY_AFTER_MS)))
             self.close(wire_errors.OVERLOADED, RETRY_AFTER_MS)
-            return False
+            return None
         delivery.send(self._welcome(principal, infos, more=more))
         roster.resume_listed()
-        self._tasks.spawn(roster.finish_list(pages))
         metrics.SESSIONS_OPENED.inc()
         _log.debug("connection.opened", session=self._name, channels=len(infos))
-        return True
+        return pages
 
     def _welcome(self, principal: Principal, infos: list[s.ChannelInfo], *, more: bool) -> s.Welcome:
         settings = self._node.settings

@@ -68,7 +68,8 @@ class Connections:
             raise Unavailable("this edge is leaving", retry_after_ms=1000, limit="draining")
         if len(self) >= settings.sessions_max:
             raise Unavailable("this edge is full", retry_after_ms=5000, limit="sessions_max")
-        self._admission.enter(asyncio.get_running_loop().time())
+        now_s = asyncio.get_running_loop().time()
+        self._admission.enter(now_s, self._node.rush.behind_s(now_s))
 
     def refused(self, error: ParleyError) -> None:
         """Somebody was not let in."""

@@ -57,6 +57,7 @@ UNSENT = Gauge(
 LAGGING = Counter("parley_edge_lagging_total", "Times that a session fell behind its feed in a channel")
 RESUMES = Counter("parley_edge_resumes_total", "Cursors that were resumed, by result", ["result"])
 DELIVERED = LoopCounter("parley_edge_delivered_events_total", "Events written to sessions, live and replayed")
+HELLOS_WAITING = Gauge("parley_edge_hellos_waiting", "Hellos that wait for their turn of the loop")
 LISTS_WAITING = Gauge(
     "parley_edge_lists_waiting", "Sessions whose list of channels waits for others' welcome"
 )

@@ -61,9 +61,11 @@ class EdgeSettings(CommonSettings):
     channel_rate: float = Field(2000.0, gt=0, description="Events a second of one channel through this edge.")
     channel_burst: int = Field(4000, ge=1, description="Events of one channel through this edge at once.")
     sessions_rate: float = Field(
-        500.0, gt=0, description="New sessions a second; who comes faster is answered 503 before the upgrade."
+        1000.0,
+        gt=0,
+        description="New sessions a second; who comes faster is answered 503 before the upgrade.",
     )
-    sessions_burst: int = Field(1000, ge=1, description="New sessions at once.")
+    sessions_burst: int = Field(5000, ge=1, description="New sessions at once.")
     sessions_max: int = Field(20_000, ge=1, description="Sessions on this edge.")
     commands_in_flight: int = Field(
         256, ge=1, description="Commands of one session at work; then its frames wait in the socket."

@@ -1,8 +1,9 @@
 """How many new sessions a second an edge begins, and when those come back whom it refuses (AT-64).
 
-A bucket of tokens says how many. Whoever finds it empty is told a moment of their own, one behind the other
-at the bucket's pace: with one answer for all, thousands would come back in the same second, and nearly all
-of them in vain. Pure: seconds of one steady clock come in.
+A bucket of tokens says how many, and an edge that is behind with its hellos takes none, however slow the
+machine is. Whoever is refused is told a moment of their own, one behind the other at the bucket's pace: with
+one answer for all, thousands would come back in the same second, and nearly all of them in vain. Pure:
+seconds of one steady clock come in.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from edge.core.limits import Bucket, Rate
 from shared.errors import Unavailable
 
 NAME = "sessions"
+BEHIND_MAX_S = 3.0
+"""So long a hello may wait for its turn: who comes later than that is better off elsewhere, or later."""
+
 PROMISE_MAX_S = 10.0
 """Later than that nobody is told to come: others may have given up by then."""
 
@@ -24,17 +28,24 @@ class Admission:
         self._bucket = Bucket(NAME, rate, at_s=now_s)
         self._promised_s = now_s
 
-    def enter(self, now_s: float) -> None:
-        """One more session; raises `Unavailable` with the time to come back."""
-        wait_s = self._bucket.wait_s(now_s)
+    def enter(self, now_s: float, behind_s: float = 0.0) -> None:
+        """One more session; raises `Unavailable` with the time to come back.
+
+        `behind_s`: how long the next hello has waited.
+        """
+        rate = self._bucket.rate
+        if behind_s > BEHIND_MAX_S:
+            wait_s, reason = behind_s, f"hellos wait for {behind_s:.1f} s already"
+        else:
+            wait_s = self._bucket.wait_s(now_s)
+            reason = f"more than {rate.per_s:g} new sessions a second ({rate.burst} at once)"
         if wait_s == 0.0:
             self._bucket.take(now_s)
             return
-        rate = self._bucket.rate
         turn_s = max(now_s + wait_s, self._promised_s + 1.0 / rate.per_s)
         self._promised_s = min(turn_s, now_s + PROMISE_MAX_S)
         raise Unavailable(
-            f"more than {rate.per_s:g} new sessions a second ({rate.burst} at once)",
+            reason,
             retry_after_ms=math.ceil((self._promised_s - now_s) * 1000),
             limit=NAME,
         )

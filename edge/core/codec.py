@@ -18,7 +18,7 @@ import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from edge.core.fields import clean_text
-from edge.core.frames import ClientFrame
+from edge.core.frames import PROTOCOL_VERSION, ClientFrame, Hello
 from edge.core.server_frames import Error
 from shared.errors import BadFrame, BadRequest, ParleyError, UnknownType
 from shared.ids import ChannelId, CommandId, Seq
@@ -61,6 +61,14 @@ def validate(raw: dict[str, object]) -> ClientFrame:
 def parse(text: str | bytes) -> ClientFrame:
     """`read` and `validate` in one."""
     return validate(read(text))
+
+
+def parse_hello(text: str) -> Hello:
+    """The first frame of a session. Raises as `parse`, and `BadRequest` if it is no hello of our version."""
+    frame = parse(text)
+    if not isinstance(frame, Hello) or frame.version != PROTOCOL_VERSION:
+        raise BadRequest(f"the first frame must be a hello of protocol version {PROTOCOL_VERSION}")
+    return frame
 
 
 def correlation(raw: dict[str, object]) -> str | None:

@@ -3,9 +3,10 @@
     new ──hello──▶ open ──close──▶ closing
      └───────────close────────────────┘
 
-New: the client has ten seconds for its `hello`. Open: the server pings once per interval; any frame from the
-client counts as life, and one and a half silent intervals end the session. A token carries the session to
-its expiry plus a grace, and `refresh` moves that. Closing: nothing is sent any more.
+New: the client has ten seconds for its `hello`; how long that waits for its turn is our own affair. Open: the
+server pings once per interval; any frame from the client counts as life, and one and a half silent intervals
+end the session. A token carries the session to its expiry plus a grace, and `refresh` moves that. Closing:
+nothing is sent any more.
 
 Pure: seconds of one steady clock come in, and what to do comes out. A wrong transition raises and changes
 nothing.
@@ -14,6 +15,7 @@ nothing.
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 
 from edge.core import wire_errors
@@ -59,19 +61,23 @@ class Session:
     """The state machine of one session."""
 
     __slots__ = (
-        *("_born_s", "_expires_s", "_heard_s", "_held", "_pinged_s", "_stalled_s", "_timing"),
+        *("_expires_s", "_heard_s", "_held", "_hello_due_s", "_pinged_s", "_stalled_s", "_timing"),
         "state",
     )
 
     def __init__(self, now_s: float, timing: Timing) -> None:
         self.state = State.NEW
         self._timing = timing
-        self._born_s = now_s
+        self._hello_due_s = now_s + timing.hello_deadline_s
         self._heard_s = now_s
         self._pinged_s = now_s
         self._expires_s: float | None = None
         self._stalled_s: float | None = None
         self._held = False
+
+    def greeted(self) -> None:
+        """The hello has come, good or not."""
+        self._hello_due_s = math.inf
 
     def opened(self, now_s: float, expires_s: float | None) -> None:
         """The hello was good. `expires_s`: when its token ends, None if it never does."""
@@ -117,8 +123,7 @@ class Session:
     def verdict(self, now_s: float) -> CloseCode | None:
         """Why the session has to be closed now, if it has to."""
         if self.state is State.NEW:
-            late = now_s - self._born_s >= self._timing.hello_deadline_s
-            return wire_errors.HELLO_TIMEOUT if late else None
+            return wire_errors.HELLO_TIMEOUT if now_s >= self._hello_due_s else None
         if self.state is State.CLOSING:
             return None
         if self._expires_s is not None and now_s >= self._expires_s + self._timing.token_grace_s:
@@ -138,7 +143,7 @@ class Session:
         """
         due_s = now_s + self._timing.rhythm_s
         if self.state is State.NEW:
-            return min(due_s, self._born_s + self._timing.hello_deadline_s)
+            return min(due_s, self._hello_due_s)
         if self.state is State.CLOSING:
             return due_s
         due_s = min(due_s, self._pinged_s + self._timing.heartbeat_s)

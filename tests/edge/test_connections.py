@@ -6,18 +6,20 @@ import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 import websockets
-from pydantic import SecretStr
 from websockets.asyncio.client import ClientConnection
 
+from edge import rush
 from edge.app import application, server_config
 from edge.auth import Authenticator
 from edge.connections import Connections
-from edge.node import assembled
+from edge.core import admission, wire_errors
+from edge.node import Node, assembled
 from edge.settings import EdgeSettings
 from shared.bus import Bus
 from shared.health import Health
@@ -146,25 +148,58 @@ async def test_who_has_come_is_let_in_before_an_edge_drains(
     nats_server: NatsServer, bus: Bus, layout: Layout
 ) -> None:
     """Who is at the door when the shared port is left may still enter; who says nothing holds nobody up."""
-    settings = EdgeSettings(
-        nats_url=nats_server.url, partitions=2, port=0, jwt_secret=SecretStr(SECRET), drain_s=0
+    async with _inside(nats_server, bus, layout) as (_, connections, port):
+        silent_reader, silent = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await eventually(lambda: len(connections.doors) == 2)
+        entering = asyncio.create_task(_left(connections))
+        await asyncio.sleep(0)
+        writer.write(UPGRADE)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 101 ")
+        await entering
+        silent.write(UPGRADE)
+        assert (await silent_reader.readline()).startswith(b"HTTP/1.1 503 ")
+        silent.close()
+        writer.close()
+
+
+async def test_a_crowds_hellos_wait(
+    nats_server: NatsServer, bus: Bus, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While they wait long nobody else is let in, and who waits is not closed for it (AT-64)."""
+    hello = {"type": "hello", "token": token("ann")}
+    async with _inside(nats_server, bus, layout, hello_deadline_s=0.5, heartbeat_s=1.0) as inside:
+        node, connections, port = inside
+        url = f"http://127.0.0.1:{port}"
+        ticking = asyncio.create_task(connections.tick())
+        monkeypatch.setattr(rush, "HELLOS_OF_TURN", 0)
+        async with Peer.connect(url) as first, Peer.connect(url) as silent:
+            await first.send(hello)
+            assert await silent.closed() == wire_errors.HELLO_TIMEOUT.code
+            assert node.rush.behind_s(asyncio.get_running_loop().time()) > 0.0
+            monkeypatch.setattr(admission, "BEHIND_MAX_S", 0.0)
+            refused = await _refusal(url)
+            assert (refused.status, refused.json["limit"]) == (503, "sessions")
+            monkeypatch.undo()
+            async with Peer.connect(url) as second:
+                await second.send(hello)
+                await first.take("welcome")
+                await second.take("welcome")
+        ticking.cancel()
+
+
+@asynccontextmanager
+async def _inside(
+    nats_server: NatsServer, bus: Bus, layout: Layout, **given: float
+) -> AsyncIterator[tuple[Node, Connections, int]]:
+    """An edge in this process, and its port."""
+    settings = EdgeSettings.model_validate(
+        {"nats_url": nats_server.url, "partitions": 2, "port": 0, "jwt_secret": SECRET, "drain_s": 0} | given
     )
     async with assembled(bus, layout, settings, Authenticator.of(settings)) as node:
         connections = Connections(node)
-        config = server_config(application(node, Health()), connections, settings)
-        async with serving(config) as server:
-            silent_reader, silent = await asyncio.open_connection("127.0.0.1", server.port)
-            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            await eventually(lambda: len(connections.doors) == 2)
-            entering = asyncio.create_task(_left(connections))
-            await asyncio.sleep(0)
-            writer.write(UPGRADE)
-            assert (await reader.readline()).startswith(b"HTTP/1.1 101 ")
-            await entering
-            silent.write(UPGRADE)
-            assert (await silent_reader.readline()).startswith(b"HTTP/1.1 503 ")
-            silent.close()
-            writer.close()
+        async with serving(server_config(application(node, Health()), connections, settings)) as server:
+            yield node, connections, server.port
 
 
 async def _left(connections: Connections) -> None:

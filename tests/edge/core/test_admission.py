@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.core.admission import PROMISE_MAX_S, Admission
+from edge.core.admission import BEHIND_MAX_S, PROMISE_MAX_S, Admission
 from edge.core.limits import Rate
 from shared.errors import Unavailable
 
@@ -26,6 +26,18 @@ def test_the_burst_then_the_pace() -> None:
     assert [knock(admission, 100.0) for _ in range(3)] == [0.0, 0.0, 0.0]
     assert knock(admission, 100.0) == pytest.approx(0.1)
     assert knock(admission, 101.0) == 0.0
+
+
+def test_who_is_behind_takes_nobody() -> None:
+    """However full the bucket is; and the refused come back one behind the other, no sooner than that."""
+    admission = Admission(Rate(10, 100), 100.0)
+    told = []
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="hellos wait") as refused:
+            admission.enter(100.0, BEHIND_MAX_S + 1.0)
+        told.append(refused.value.retry_after_ms)
+    assert told == [4000, 4100, 4200]
+    admission.enter(100.0, BEHIND_MAX_S)
 
 
 def test_nobody_is_told_the_same_moment() -> None:

@@ -39,6 +39,14 @@ def test_hello_has_a_deadline() -> None:
     assert session.verdict(108.0) is wire_errors.HELLO_TIMEOUT
 
 
+def test_a_hello_that_waits_for_its_turn_was_in_time() -> None:
+    """How long we take for it is our own affair."""
+    session = Session(100.0, TIMING)
+    session.greeted()
+    assert session.verdict(1000.0) is None
+    assert session.due_s(1000.0) > 1000.0
+
+
 def test_silence_is_death() -> None:
     """One and a half silent intervals end the session; any frame counts as life (P8)."""
     session = opened()
