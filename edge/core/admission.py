@@ -14,7 +14,7 @@ from edge.core.limits import Bucket, Rate
 from shared.errors import Unavailable
 
 NAME = "sessions"
-BEHIND_MAX_S = 3.0
+BEHIND_MAX_S = 5.0
 """So long a hello may wait for its turn: who comes later than that is better off elsewhere, or later."""
 
 PROMISE_MAX_S = 10.0
