@@ -72,6 +72,8 @@ class Epochs:
     async def settled(self, partitions: Collection[Partition]) -> None:
         """Returns when these logs are proven, or after a moment."""
         doubtful = [log for partition in partitions if not (log := self._logs[partition]).proven.is_set()]
+        if not doubtful:  # nearly always
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_S):
                 for log in doubtful:

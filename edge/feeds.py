@@ -126,12 +126,11 @@ class Feeds:
 
     async def patience(self, keys: Iterable[ChannelKey]) -> None:
         """Returns when none of them is doubtful, or after a moment."""
-        doubtful = {self._partition(key) for key in keys if self.is_doubtful(key)}
-        if doubtful:
-            await self.epochs.settled(doubtful)
+        await self.epochs.settled({self._partition(key) for key in keys if self.is_doubtful(key)})
 
     async def _start(self, keys: list[ChannelKey]) -> None:
         failure: Unavailable | BusError = Unavailable("the activation was given up")
+        ours = {key: self._starting[key] for key in keys}
         try:
             await self.patience(keys)
             doubtful = {key for key in keys if self.is_doubtful(key)}
@@ -149,15 +148,16 @@ class Feeds:
         except (Unavailable, BusError) as error:
             failure = error
         finally:
-            for key in keys:
-                self._settle(key, failure)
+            for key, starting in ours.items():
+                if self._starting.get(key) is starting:  # else it is settled, and may have been begun anew
+                    self._settle(key, failure)
 
     async def _catch_up(self, feed: Feed, checkpoint: Checkpoint | None) -> None:
         """The feed is among ours at the end, or closed."""
         try:
             async with self._reading:
                 await feed.catch_up(checkpoint)
-            if self.is_doubtful(feed.key) or feed.epoch != self.epochs.of(feed.partition):
+            if feed.closed or self.is_doubtful(feed.key) or feed.epoch != self.epochs.of(feed.partition):
                 raise Unavailable("the log is looked at just now", retry_after_ms=1000)
             if feed.exists:
                 self._feeds[feed.key] = feed

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from edge.feed import Feed
 from edge.feeds import FeedLimits, Feeds
 from shared.bus import Bus, Message, StoredMessage, Subscription
 from shared.errors import Unavailable
@@ -185,6 +186,24 @@ async def test_a_failed_activation_leaves_nothing_behind(
         assert failing.open == before
         assert all((await feeds.activate(keys)).values())
         assert failing.open == before + len(keys)
+
+
+async def test_a_feed_that_gives_up_while_it_comes_up(
+    bus: Bus, feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its numbers are worth nothing: nobody is handed it, and who asks again gets one that works."""
+    key = (await _created(bus, "gives-up"))[0]
+
+    async def gives_up(feed: Feed) -> None:
+        feed.reset("trimmed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Feed, "_repair", gives_up)
+        with pytest.raises(Unavailable):
+            await feeds.activate([key])
+    feed = (await feeds.activate([key]))[key]
+    assert feed is not None
+    assert not feed.closed
 
 
 async def test_an_edge_that_ends_takes_activations_along(bus: Bus, failing: Failing, layout: Layout) -> None:
