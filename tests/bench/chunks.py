@@ -7,6 +7,7 @@ text; the clock is the same for all processes of a machine.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 from tests.bench.frames import TEXT, FrameScanner
 
@@ -30,18 +31,6 @@ def is_event(payload: bytes) -> bool:
     return payload.startswith((_EVENT, b"["))
 
 
-@functools.lru_cache(maxsize=CHUNKS_KEPT)
-def read_chunk(data: bytes) -> Events | None:
-    """The events of a read that holds nothing but whole frames of them; None for any other.
-
-    Kept, because the bytes are the same for every recipient (P20) and many of them are in this process.
-    """
-    scanner = FrameScanner()
-    frames = scanner.feed(data)
-    whole = scanner.is_empty and all(opcode == TEXT and is_event(payload) for opcode, payload in frames)
-    return tuple(event for _, payload in frames for event in read_events(payload)) if whole else None
-
-
 def read_events(payload: bytes) -> Events:
     """Channel, seq and stamp (0: none) of one event, or of those in an array (P1).
 
@@ -55,3 +44,25 @@ def _read_event(event: bytes) -> tuple[bytes, int, int]:
     _, found, text = rest.partition(_TEXT)
     stamp = text[:STAMP_DIGITS] if found else b""
     return channel, int(rest[: rest.index(b",")]), int(stamp) if stamp.isdigit() else 0
+
+
+def chunk_reader(
+    is_event: Callable[[bytes], bool], read_events: Callable[[bytes], Events]
+) -> Callable[[bytes], Events | None]:
+    """What returns the events of a read that holds nothing but whole frames of them; None for any other.
+
+    Kept, because the bytes are the same for every recipient (P20) and many of them are in this process.
+    """
+
+    @functools.lru_cache(maxsize=CHUNKS_KEPT)
+    def read(data: bytes) -> Events | None:
+        scanner = FrameScanner()
+        frames = scanner.feed(data)
+        whole = scanner.is_empty and all(opcode == TEXT and is_event(payload) for opcode, payload in frames)
+        return tuple(event for _, payload in frames for event in read_events(payload)) if whole else None
+
+    return read
+
+
+read_chunk = chunk_reader(is_event, read_events)
+"""Of an edge's frames."""

@@ -2,9 +2,9 @@
 
 `python -m tests.bench.crowd` takes a JSON object a line and answers each with one:
 
-    {"open": [[token, [channel, …]], …], "url", "batch"}   connect; wait until all are in their channels
-    {"reset": true}                                        count anew
-    {"report": expected, "within_s": …}                    wait for so many events, then tell what came
+    {"open": [[token, [channel, …]], …], "url", "batch", "server"}   connect; wait until all are members
+    {"reset": true}                                                  count anew
+    {"report": expected, "within_s": …}                              wait for so many events, tell what came
 
 The end of the input is the end of the process. `Crowd` is the other side.
 """
@@ -16,8 +16,10 @@ import contextlib
 import os
 import select
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import orjson
 from pydantic import TypeAdapter
@@ -26,6 +28,7 @@ from tests.bench.child import Child, child
 from tests.bench.load_client import LoadClient, open_session
 from tests.bench.loop import run
 from tests.bench.measure import percentile
+from tests.bench.peers.centrifugo_client import open_subscriber
 
 CONNECTING_MAX = 50
 OPEN_DEADLINE_S = 60.0
@@ -34,15 +37,22 @@ _READ_BYTES_MAX = 256 * 1024
 Member = tuple[str, Sequence[str]]
 """A token, and the channels that its user is a member of."""
 
+Server = Literal["edge", "centrifugo"]
+"""Whose protocol a crowd speaks; for Centrifugo it needs no token, and subscribes to the channels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What a crowd received: events, holes in their numbers, and how late they were, by share of events."""
+    """What a crowd received: events, holes in their numbers, and how late they were, by share of events.
+
+    `until_ns`: when it was all there, or nobody waited any longer (monotonic clock).
+    """
 
     events: int
     gaps: int
     closed: int
     late_ms: dict[str, float]
+    until_ns: int = 0
 
 
 _RECEIVED = TypeAdapter(Received)
@@ -60,9 +70,12 @@ class Crowd:
         """Its process, whose CPU belongs to the load and not to the system."""
         return self._process.pid
 
-    async def open(self, url: str, members: Sequence[Member], *, batch: bool = True) -> None:
+    async def open(
+        self, url: str, members: Sequence[Member], *, batch: bool = True, server: Server = "edge"
+    ) -> None:
         """Connect them all."""
-        await self._process.ask({"open": members, "url": url, "batch": batch}, OPEN_DEADLINE_S)
+        question = {"open": members, "url": url, "batch": batch, "server": server}
+        await self._process.ask(question, OPEN_DEADLINE_S)
 
     async def reset(self) -> None:
         """Count anew."""
@@ -129,12 +142,14 @@ class _Members:
 
     async def _open(self, question: dict[str, object]) -> None:
         gate = asyncio.Semaphore(CONNECTING_MAX)
-        members = question["open"]
+        members, url = question["open"], str(question["url"])
         assert isinstance(members, list)
 
         async def enter(token: str, channels: list[str]) -> LoadClient:
             async with gate:
-                client = await open_session(str(question["url"]), token, batch=bool(question["batch"]))
+                if question["server"] == "centrifugo":
+                    return await open_subscriber(url, channels)
+                client = await open_session(url, token, batch=bool(question["batch"]))
                 await client.until_member(set(channels))
                 return client
 
@@ -147,6 +162,7 @@ class _Members:
         deadline = asyncio.get_running_loop().time() + within_s
         while self._events() < expected and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+        until_ns = time.monotonic_ns()
         late = sorted(value for client in self.clients for value in client.delivery_ns)
         return {
             "events": self._events(),
@@ -155,6 +171,7 @@ class _Members:
             "late_ms": {name: percentile(late, share) / 1e6 for name, share in SHARES.items()}
             if late
             else {},
+            "until_ns": until_ns,
         }
 
     def _events(self) -> int:

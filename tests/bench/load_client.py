@@ -29,7 +29,6 @@ from tests.bench.frames import CLOSE, PING, PONG, TEXT, FrameScanner, masked_fra
 
 WAIT_S = 20.0
 _RECEIVE_BUFFER_BYTES = 512 * 1024
-_PATH = "/v1/ws"
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _PONG = b'{"type":"pong"}'
 _PROBE = b'{"type":"ping","id":"probe"}'
@@ -43,14 +42,11 @@ class Refused(Exception):
 class LoadClient(asyncio.Protocol):
     """One session. Open it with `open_session`; the figures are plain attributes, reset by `reset`."""
 
+    path = "/v1/ws"
+
     def __init__(self) -> None:
-        self.events = 0
-        self.gaps = 0
-        self.acks = 0
-        self.errors = 0
-        self.delivery_ns = array("q")
-        self.ack_ns = array("q")
-        self.probe_ns = array("q")
+        self._sent_ns: dict[str, int] = {}
+        self.reset()
         self._probed_ns = 0
         self.last_error = ""
         self.closed_with: int | None = None
@@ -58,10 +54,8 @@ class LoadClient(asyncio.Protocol):
         self._seqs: dict[bytes, int] = {}
         self._scanner = FrameScanner()
         self._transport: asyncio.Transport | None = None
-        self._head = b""
-        self._accept = b""
+        self._head = self._accept = b""
         self._upgraded = False
-        self._sent_ns: dict[str, int] = {}
         self._answers: dict[str, asyncio.Future[dict[str, object]]] = {}
         self._heard: asyncio.Future[None] | None = None
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -80,11 +74,11 @@ class LoadClient(asyncio.Protocol):
 
     # ------------------------------------------------------------ sending
 
-    def send_message(self, channel: str, text: str) -> None:
-        """Post a message without waiting; its ack is timed from here."""
+    def send_message(self, channel: str, text: str, due_ns: int = 0) -> None:
+        """Post a message without waiting; its ack is timed from when it was due, or else from here."""
         command = fresh_id()
         frame = orjson.dumps({"type": "send", "id": command, "channel": channel, "text": text})
-        self._sent_ns[command] = time.monotonic_ns()
+        self._sent_ns[command] = due_ns or time.monotonic_ns()
         self.write(frame)
 
     def probe(self) -> None:
@@ -94,18 +88,16 @@ class LoadClient(asyncio.Protocol):
 
     async def ask(self, frame: dict[str, object]) -> dict[str, object]:
         """Send a command and wait for its ack. Raises `Refused`."""
-        command = str(frame.setdefault("id", fresh_id()))
-        future = self._answers[command] = asyncio.get_running_loop().create_future()
-        self.write(orjson.dumps(frame))
+        frame.setdefault("id", fresh_id())
         async with asyncio.timeout(WAIT_S):
-            answer: dict[str, object] = await future
+            answer = await self.submit(frame)
         if answer["type"] == "error":
             raise Refused(f"{answer['code']}: {answer['message']}")
         return answer
 
     def submit(self, frame: dict[str, object]) -> asyncio.Future[dict[str, object]]:
         """Send a command; its answer, ack or error, as a future."""
-        future = self._answers[str(frame["id"])] = asyncio.get_running_loop().create_future()
+        future = self.expect(str(frame["id"]))
         self.write(orjson.dumps(frame))
         return future
 
@@ -160,8 +152,8 @@ class LoadClient(asyncio.Protocol):
         self._accept = base64.b64encode(hashlib.sha1(key + _ACCEPT_GUID).digest())
         host, port = transport.get_extra_info("peername")[:2]
         transport.write(
-            f"GET {_PATH} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key.decode()}\r\n\r\n".encode()
+            f"GET {self.path} HTTP/1.1\r\nHost: {host}:{port}\r\nSec-WebSocket-Version: 13\r\n"
+            f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key.decode()}\r\n\r\n".encode()
         )
 
     def data_received(self, data: bytes) -> None:
@@ -175,13 +167,16 @@ class LoadClient(asyncio.Protocol):
         if not data:
             return
         now_ns = time.monotonic_ns()
-        events = read_chunk(data) if self._scanner.is_empty else None
+        events = self._chunk(data) if self._scanner.is_empty else None
         if events is not None:
             self._count(events, now_ns)
         else:
             self._read(data, now_ns)
         if self._heard is not None and not self._heard.done():
             self._heard.set_result(None)
+
+    def _chunk(self, data: bytes) -> Events | None:
+        return read_chunk(data)
 
     def _read(self, data: bytes, now_ns: int) -> None:
         for opcode, payload in self._scanner.feed(data):
@@ -269,9 +264,8 @@ class LoadClient(asyncio.Protocol):
             future.set_result(frame)
 
     def expect(self, what: str) -> asyncio.Future[dict[str, object]]:
-        """The coming of `upgrade` or `welcome`."""
-        future: asyncio.Future[dict[str, object]] = asyncio.get_running_loop().create_future()
-        self._answers[what] = future
+        """The coming of `upgrade`, `welcome`, or the answer to a command."""
+        future = self._answers[what] = asyncio.get_running_loop().create_future()
         return future
 
 
@@ -285,16 +279,22 @@ def fresh_id() -> CommandId:
     return new_command_id(now_us() // 1000)
 
 
+async def connect(client: LoadClient, url: str) -> None:
+    """Connect and upgrade. Raises `Refused` or OSError."""
+    address = urlsplit(url)
+    upgraded = client.expect("upgrade")
+    async with asyncio.timeout(WAIT_S):
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(lambda: client, address.hostname or "", address.port or 80)
+        await upgraded
+
+
 async def open_session(url: str, token: str, *, batch: bool = True) -> LoadClient:
     """Connect, upgrade, say hello, wait for the welcome. Raises `Refused` or OSError."""
-    address = urlsplit(url)
-    host, port = address.hostname or "", address.port or 80
     client = LoadClient()
-    upgraded, welcomed = client.expect("upgrade"), client.expect("welcome")
-    loop = asyncio.get_running_loop()
+    welcomed = client.expect("welcome")
+    await connect(client, url)
     async with asyncio.timeout(WAIT_S):
-        await loop.create_connection(lambda: client, host, port)
-        await upgraded
         client.write(orjson.dumps({"type": "hello", "token": token, "client": "bench", "batch": batch}))
         await welcomed
     return client

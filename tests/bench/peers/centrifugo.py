@@ -1,10 +1,11 @@
-"""Centrifugo with its memory engine: published to over its HTTP API, built once by Go."""
+"""Centrifugo with its memory engine, built once by Go; for a fan-out, published to over its HTTP API."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 
 import httpx
 import orjson
@@ -42,28 +43,53 @@ def settings(port: int) -> dict[str, str]:
     }
 
 
+_CHANNELS = "CENTRIFUGO_CHANNEL_WITHOUT_NAMESPACE_"
+HISTORY = {
+    f"{_CHANNELS}HISTORY_SIZE": "10000",
+    f"{_CHANNELS}HISTORY_TTL": "1h",
+    f"{_CHANNELS}FORCE_RECOVERY": "true",
+}
+"""Every channel keeps its newest messages, in memory; who comes back may ask for those after an offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A running server, and a client of its HTTP API."""
+
+    pid: int
+    port: int
+    http: httpx.AsyncClient
+
+
 @contextlib.asynccontextmanager
-async def centrifugo(listeners: int, encode: Encode) -> AsyncIterator[Peer]:
-    """One process, one channel."""
+async def serving(more: dict[str, str] | None = None) -> AsyncIterator[Serving]:
+    """One process with these settings too. Raises `Skipped`."""
     binary = cache(f"centrifugo-{VERSION}") / "centrifugo"
     if not binary.exists():
         await install(f"Centrifugo {VERSION}", [tool("go"), "install", MODULE], {"GOBIN": str(binary.parent)})
     port = free_port()
     async with (
-        process([str(binary)], settings(port)) as child,
+        process([str(binary)], settings(port) | (more or {})) as child,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PUBLISH_DEADLINE_S) as http,
     ):
         await _ready(child, http)
+        yield Serving(child.pid, port, http)
+
+
+@contextlib.asynccontextmanager
+async def centrifugo(listeners: int, encode: Encode) -> AsyncIterator[Peer]:
+    """One process, one channel, no history."""
+    async with serving() as server:
 
         async def publish(texts: Sequence[str]) -> None:
             try:
                 for some in parts([encode(text) for text in texts], listeners):
-                    answer = await http.post("/api/batch", content=batch(some))
+                    answer = await server.http.post("/api/batch", content=batch(some))
                     answer.raise_for_status()
             except httpx.HTTPError as error:
                 raise Missing(f"not published: {error!r}") from error
 
-        yield Peer(child.pid, port, publish, [()] * listeners, "centrifugo")
+        yield Peer(server.pid, server.port, publish, [()] * listeners, "centrifugo")
 
 
 def parts(messages: Sequence[bytes], listeners: int) -> Iterator[Sequence[bytes]]:
