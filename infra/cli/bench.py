@@ -26,7 +26,7 @@ def bench(
     json: Annotated[bool, Parameter(help="JSON lines instead of a table.")] = False,
     repetitions: Annotated[int, Parameter(help="Of every case; medians are reported.")] = 5,
     plots: Annotated[
-        Path | None, Parameter(help="Directory for plots (SVG) of those that draw one: storm.")
+        Path | None, Parameter(help="Directory for plots (SVG) of those that draw one: path, storm.")
     ] = None,
 ) -> None:
     """Measure latency, throughput and cost of a system of its own on this machine."""

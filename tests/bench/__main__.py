@@ -1,6 +1,6 @@
 """`python -m tests.bench [NAME…] [--json] [--repetitions N] [--plots DIR]`: measure, and show the figures.
 
-Run it on an otherwise idle machine; a run of everything takes less than ten minutes.
+Run it on an otherwise idle machine; a run of everything takes some ten minutes.
 """
 
 from __future__ import annotations

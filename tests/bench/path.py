@@ -5,6 +5,7 @@ A `probe` is a frame that the edge answers on the spot: it is what a client's wa
 and the share of an ack that the edge itself is to blame for is what is left of it after both.
 `200 members`: one channel with 200 connected clients. `50 x 20 members`: the same clients, each in five of
 fifty channels. Delivery is counted from the time at which a message was due (see `pace`).
+`1,000 clients in 50 channels`: latency over the offered load, beside Centrifugo's (see `load_ladder`).
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tests.bench import load_ladder
 from tests.bench.chunks import stamped
 from tests.bench.crowd import crowd
 from tests.bench.deliveries import TEXT, Stage, acknowledged, deliveries, meter_of
 from tests.bench.load_client import LoadClient, open_session
 from tests.bench.measure import median, percentile
 from tests.bench.pace import paced
+from tests.bench.plot import Plot
 from tests.bench.reference import BareCommit
 from tests.bench.report import Figure
 from tests.bench.system import System, running
@@ -38,7 +41,13 @@ class _Ack:
     cpu_us: dict[str, float]
 
 
-async def measure(repetitions: int) -> list[Figure]:
+async def measure(repetitions: int) -> list[Figure | Plot]:
+    """What one message costs, and then how much a system of its own bears."""
+    figures = await _one_load(repetitions)
+    return [*figures, *await load_ladder.measure(repetitions)]
+
+
+async def _one_load(repetitions: int) -> list[Figure]:
     """Acks first, on a system without other sessions; then both kinds of delivery."""
     async with running() as system:
         figures = await _acks(system, repetitions)

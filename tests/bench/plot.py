@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 720, 420
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 40, 48
-POINTS_MAX, TICKS = 400, 5
+POINTS_MAX, MARKED_MAX, TICKS = 400, 20, 5
 COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b4b94", "#b8860b", "#444444")
 
 Points = Sequence[tuple[float, float]]
@@ -17,7 +17,10 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """What a benchmark draws beside its figures: lines by name, each ascending in x; both axes begin at 0."""
+    """What a benchmark draws beside its figures: lines by name, each ascending in x; both axes begin at 0.
+
+    The points of a line that has few are marked: one alone would not be seen.
+    """
 
     bench: str
     title: str
@@ -44,10 +47,11 @@ def svg(plot: Plot) -> str:
     parts.append(_text(LEFT, TOP - 6, plot.y))
     for number, (name, line) in enumerate(plot.lines.items()):
         colour = COLOURS[number % len(COLOURS)]
-        places = " ".join(
-            f"{LEFT + x * x_scale:.1f},{HEIGHT - BOTTOM - y * y_scale:.1f}" for x, y in _some(line)
-        )
-        parts.append(f'<polyline points="{places}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+        places = [(LEFT + x * x_scale, HEIGHT - BOTTOM - y * y_scale) for x, y in _some(line)]
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+        if len(places) <= MARKED_MAX:
+            parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in places]
         parts.append(_text(WIDTH - RIGHT, TOP + 14 * (number + 1), name, "end", colour))
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
     return head + 'font-size="12">\n' + "\n".join(parts) + "\n</svg>\n"

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from tests.bench.plot import BOTTOM, COLOURS, HEIGHT, LEFT, POINTS_MAX, RIGHT, TOP, WIDTH, Plot, svg
+from tests.bench.plot import (
+    BOTTOM,
+    COLOURS,
+    HEIGHT,
+    LEFT,
+    MARKED_MAX,
+    POINTS_MAX,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Plot,
+    svg,
+)
 from tests.bench.storm import resumed_plot
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -38,6 +50,17 @@ def test_a_plot_stays_small_and_keeps_its_ends() -> None:
     assert line[0] == (LEFT, HEIGHT - BOTTOM)
     assert all(LEFT <= x <= WIDTH - RIGHT and TOP <= y <= HEIGHT - BOTTOM for x, y in line)
     assert line[-1][0] > line[-2][0]
+
+
+def test_a_single_point_is_seen() -> None:
+    """A line needs two; the points of a long line are not marked."""
+    long = [(float(number), 1.0) for number in range(MARKED_MAX + 1)]
+    root = ElementTree.fromstring(svg(Plot("b", "t", "x", "y", {"one": [(10, 100)], "long": long})))
+    (mark,) = root.iter(f"{SVG}circle")
+    assert (float(mark.get("cx", "")), float(mark.get("cy", ""))) == (
+        LEFT + (WIDTH - LEFT - RIGHT) * 10 / 25,
+        TOP,
+    )
 
 
 def test_no_points_and_many_lines_can_be_drawn() -> None:
