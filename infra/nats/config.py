@@ -4,6 +4,8 @@ Values that were chosen, and why:
 * `sync_interval`: what an acknowledged message survives (`durability`). `power`: fsync before the ack.
   `process` and `quorum`: the default of two minutes; a killed process loses nothing, a power cut may.
 * `write_deadline` 5 s: a client that stops reading is cut off before its backlog grows.
+* `ping_interval` 5 s, `ping_max` 2: a client that says nothing is given up after 15 s. Until then the server
+  goes on giving it its share of the requests that its queue group shares, and nobody answers those.
 * `strict`: a request with a field that the server does not know is refused instead of half obeyed.
 * `max_payload` 1 MiB bounds every message; streams have tighter bounds of their own.
 """
@@ -23,6 +25,7 @@ ACCOUNT = "PARLEY"
 CLUSTER = "parley"
 PAYLOAD_BYTES_MAX = 1024 * 1024
 WRITE_DEADLINE = "5s"
+PING_INTERVAL = "5s"
 
 Durability = Literal["power", "process", "quorum"]
 Config = dict[str, object]
@@ -63,7 +66,8 @@ def server_config(
         "http": f"127.0.0.1:{node.monitor_port}",
         "max_payload": PAYLOAD_BYTES_MAX,
         "write_deadline": WRITE_DEADLINE,
-        "ping_interval": "20s",
+        "ping_interval": PING_INTERVAL,
+        "ping_max": 2,
         "lame_duck_duration": "30s",
         "lame_duck_grace_period": "5s",
         "jetstream": jetstream,
