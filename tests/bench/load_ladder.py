@@ -118,8 +118,8 @@ def _why(turns: Sequence[Turn]) -> str:
         median(getattr(turn, what) for turn in turns) for what in ("through", "sender_late_ms")
     )
     return (
-        f"{through:.0%} of that rate came through; {refused} refused, {unanswered} unanswered, {wrong} wrong, "
-        f"and the senders themselves {late_ms:,.0f} ms late (p99)"
+        f"{through:.0%} of it came through: {refused} refused, {unanswered} unanswered, {wrong} wrong; "
+        f"senders {late_ms:,.0f} ms late (p99)"
     )
 
 
