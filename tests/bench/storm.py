@@ -16,24 +16,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import httpx
-from pydantic import BaseModel
 
 from edge.settings import EdgeSettings
 from tests.bench.child import Child, child
 from tests.bench.chunks import stamped
+from tests.bench.layout import OWNER, Layout
 from tests.bench.load_client import LoadClient, open_session
 from tests.bench.measure import CpuMeter, median, percentile
 from tests.bench.pace import paced
 from tests.bench.plot import Plot
 from tests.bench.report import Figure
 from tests.bench.storm_client import now
+from tests.bench.storm_crowd import Record
 from tests.bench.system import System, running
 
 NAME = "storm"
-CLIENTS = 5000
-CHANNELS_OF_CLIENT = 8
-MEMBERS = 100
-CHANNELS = CLIENTS * CHANNELS_OF_CLIENT // MEMBERS
+LAYOUT = Layout()
+CLIENTS, CHANNELS_OF_CLIENT, CHANNELS = LAYOUT.clients, LAYOUT.channels_of_client, LAYOUT.channels
 OPEN_PER_S = 250
 OPEN_DEADLINE_S = 180.0
 WRITES_PER_S = 40
@@ -46,7 +45,6 @@ PAGES = 200
 MARKS_S = (0.5, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20)
 SHARES = {"50 %": 0.5, "90 %": 0.9, "99 %": 0.99, "all": 1.0}
 TEXT = "x" * 180
-OWNER = "owner"
 ADMISSION = {
     f"PARLEY_{name.upper()}": str(EdgeSettings.model_fields[name].default)
     for name in ("sessions_rate", "sessions_burst")
@@ -54,15 +52,7 @@ ADMISSION = {
 """Here it is what is measured."""
 
 
-class _Record(BaseModel):
-    """What the crowd tells."""
-
-    ready_s: list[float]
-    refused: int
-    losses: int
-    replayed: int
-    gone: list[str]
-    breaches: list[str]
+class _Record(Record):
     behind: int = 0
 
 
@@ -101,10 +91,9 @@ def resumed_plot(storms: Sequence[Sequence[float]], clients: int) -> Plot:
 async def _storm() -> _Storm:
     async with running(edges=2, env=ADMISSION) as system, child("tests.bench.storm_crowd") as crowd:
         writer = await open_session(system.edges[1], system.token(OWNER))
-        for number in range(CHANNELS):
-            await _create(writer, number)
+        await LAYOUT.create(writer)
         meter = CpuMeter(edge=system.pid("edge-1"))
-        members = [(system.token(_user(number)), CHANNELS_OF_CLIENT) for number in range(CLIENTS)]
+        members = [(system.token(LAYOUT.user(number)), CHANNELS_OF_CLIENT) for number in range(CLIENTS)]
         opening = {"open": members, "url": system.edges[0], "per_s": OPEN_PER_S}
         opened = _Record.model_validate(await crowd.ask(opening, OPEN_DEADLINE_S))
         assert not opened.breaches, opened.breaches
@@ -153,7 +142,7 @@ async def _pages(system: System) -> float:
     async with httpx.AsyncClient(base_url=system.edges[1], headers=headers) as http:
         meter = CpuMeter(edge=system.pid("edge-2"))
         for number in range(PAGES):
-            answer = await http.get(f"/v1/channels/{_channel(number % CHANNELS)}/events")
+            answer = await http.get(f"/v1/channels/{LAYOUT.channel(number)}/events")
             answer.raise_for_status()
         return meter.used_us("edge") / PAGES
 
@@ -220,28 +209,5 @@ def _share(storm: _Storm, mark_s: float) -> float:
     return 100 * sum(at_s <= mark_s for at_s in storm.back_s) / CLIENTS
 
 
-async def _create(owner: LoadClient, number: int) -> None:
-    """A channel with its members: the clients whose turn it is."""
-    first = number * MEMBERS // CHANNELS_OF_CLIENT
-    members = [_user((first + index) % CLIENTS) for index in range(MEMBERS)]
-    await owner.ask(
-        {
-            "type": "create_channel",
-            "kind": "public",
-            "channel": _channel(number),
-            "name": _channel(number),
-            "members": members,
-        }
-    )
-
-
 def _write(writer: LoadClient, number: int, due_ns: int) -> None:
-    writer.send_message(_channel(number % CHANNELS), stamped(due_ns, TEXT))
-
-
-def _user(number: int) -> str:
-    return f"s{number:05d}"
-
-
-def _channel(number: int) -> str:
-    return f"storm-{number:04d}"
+    writer.send_message(LAYOUT.channel(number), stamped(due_ns, TEXT))

@@ -18,11 +18,23 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import orjson
+from pydantic import BaseModel
 
 from tests.bench.child import obeying
 from tests.bench.storm_client import Address, StormClient, now
 
 _TURN_S = 0.02
+
+
+class Record(BaseModel):
+    """How it went for all of them, as the crowd tells it; `ready_s` ascending."""
+
+    ready_s: list[float]
+    refused: int
+    losses: int
+    replayed: int
+    gone: list[str]
+    breaches: list[str]
 
 
 class StormCrowd:
@@ -56,7 +68,7 @@ class StormCrowd:
         if "open" in question:
             self._open(question)
         elif "flee_to" in question:
-            self._address = _address(str(question["flee_to"]))
+            self._address = address_of(str(question["flee_to"]))
             self._losses_due = 1
             for client in self.clients:
                 client.count_anew()
@@ -74,7 +86,7 @@ class StormCrowd:
         members = question["open"]
         assert isinstance(members, list)
         self.clients = [StormClient(token, channels) for token, channels in members]
-        self._address = _address(str(question["url"]))
+        self._address = address_of(str(question["url"]))
         self._due = [
             (now() + number / float(str(question["per_s"])), number) for number in range(len(members))
         ]
@@ -129,7 +141,8 @@ class StormCrowd:
             heapq.heappush(self._due, (at_s, number))
 
 
-def _address(url: str) -> Address:
+def address_of(url: str) -> Address:
+    """Where a URL leads; port 80 if it names none."""
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or 80
 
