@@ -30,6 +30,7 @@ Name = Literal[
     "durability",
     "ingest",
     "activate",
+    "connects",
     "rolling",
     "fan-out",
 ]

@@ -12,10 +12,11 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_LISTENS = "0A"
 
 
 def cpu_ns(pid: int) -> int:
@@ -30,6 +31,37 @@ def cpu_ns(pid: int) -> int:
 def rss_bytes(pid: int) -> int:
     """Resident memory, shared pages included."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+
+
+def connections(table: str, port: int) -> int:
+    """How many connections of a local port a process has accepted, of the text of /proc/net/tcp (IPv4).
+
+    One that nobody has accepted yet, or that its process has closed, has no inode.
+    """
+    end, count = f":{port:04X}", 0
+    for line in table.splitlines()[1:]:
+        _, local, _, state, _, _, _, _, _, inode, *_ = line.split()
+        count += local[-5:] == end and state != _LISTENS and inode != "0"
+    return count
+
+
+def tcp_buffer_bytes(sockstat: str) -> int:
+    """What all TCP sockets of the machine hold in buffers, of the text of /proc/net/sockstat."""
+    for line in sockstat.splitlines():
+        kind, *fields = line.split()
+        if kind == "TCP:":
+            return int(fields[fields.index("mem") + 1]) * _PAGE_BYTES
+    raise KeyError("TCP")
+
+
+def slab_bytes(slabinfo: str, names: Collection[str]) -> int:
+    """What the objects of these kinds take that the kernel has in use, of the text of /proc/slabinfo."""
+    total = 0
+    for line in slabinfo.splitlines()[2:]:
+        name, active, _, size, *_ = line.split()
+        if name in names:
+            total += int(active) * int(size)
+    return total
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

@@ -6,16 +6,20 @@ import itertools
 import os
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.bench.measure import (
     CpuMeter,
+    connections,
     metric,
     percentile,
     rss_bytes,
     send_queue,
     send_queue_bytes,
+    slab_bytes,
+    tcp_buffer_bytes,
 )
 from tests.bench.pace import paced
 from tests.bench.report import Figure, circumstances, json_lines
@@ -93,3 +97,40 @@ def test_a_metric_is_found_by_its_whole_name() -> None:
     assert metric(text, "parley_a") == 1500
     with pytest.raises(KeyError):
         metric(text, "parley_b")
+
+
+def test_buffers_of_tcp_are_counted_in_pages() -> None:
+    """Not those of UDP, which have a column of the same name."""
+    text = "sockets: used 9\nUDP: inuse 1 mem 7\nTCP: inuse 235 orphan 0 tw 90 alloc 235 mem 3\n"
+    assert tcp_buffer_bytes(text) == 3 * os.sysconf("SC_PAGE_SIZE")
+    with pytest.raises(KeyError):
+        tcp_buffer_bytes("sockets: used 9\n")
+
+
+SLABS = """slabinfo - version: 2.1
+# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables <limit>
+TCPv6                 26     39   2496   13    8 : tunables    0    0    0 : slabdata      3      3      0
+TCP                 2262   2300   2368   13    8 : tunables    0    0    0 : slabdata    177    177      0
+filp                  10     20    192   21    1 : tunables    0    0    0 : slabdata      1      1      0
+"""
+
+
+def test_kernel_objects_are_counted_by_their_whole_name() -> None:
+    """Those in use, each with its size; a kind that the kernel does not have counts nothing."""
+    assert slab_bytes(SLABS, {"TCP", "filp", "none"}) == 2262 * 2368 + 10 * 192
+
+
+def test_a_connection_counts_once_it_is_accepted() -> None:
+    """Neither the listening socket nor one that still waits, nor the other end, nor another port's."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def count() -> int:
+            return connections(Path("/proc/net/tcp").read_text(), port)
+
+        with socket.create_connection(server.getsockname()):
+            assert count() == 0
+            far, _ = server.accept()
+            with far:
+                assert count() == 1
+            assert count() == 0
