@@ -7,21 +7,25 @@ kills the child when the thread that started it ends. Elsewhere the pids in the 
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
+import fcntl
+import functools
 import os
 import random
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 
 LISTENING = range(10_000, 20_000)
 """Below what Linux gives to connections: none of them has the port of a killed service when that returns."""
 
-TRIES = 1_000
+_given: set[int] = set()
+_chance = random.SystemRandom()  # whoever seeds the other one wants chances alike, and no ports
 
 
 def die_with_parent(death_signal: signal.Signals = signal.SIGKILL) -> Callable[[], None]:
@@ -39,25 +43,41 @@ def die_with_parent(death_signal: signal.Signals = signal.SIGKILL) -> Callable[[
 
 
 def free_port() -> int:
-    """A port of the loopback address that was free a moment ago."""
+    """One of `free_ports`."""
     return free_ports(1)[0]
 
 
-def free_ports(count: int) -> tuple[int, ...]:
-    """Different ports of the loopback address that were free a moment ago. Raises OSError without them."""
+def free_ports(count: int, among: range = LISTENING) -> tuple[int, ...]:
+    """Different free ports of the loopback address, which no living process of this user was given.
+
+    Between a choice and its listener seconds may pass, and others choose too: so each port is a byte of one
+    file, locked for as long as the process lives that was given it. Raises OSError without ports.
+    """
     found: list[int] = []
-    with contextlib.ExitStack() as stack:
-        for _ in range(TRIES):
-            if len(found) == count:
-                break
-            port = random.SystemRandom().choice(LISTENING)
-            probe = stack.enter_context(socket.socket())
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                found.append(port)
+    for port in _chance.sample(among, len(among)):
+        if len(found) == count:
+            break
+        if port not in _given and port_is_free(port) and _claimed(port):
+            _given.add(port)
+            found.append(port)
     if len(found) < count:
-        raise OSError(f"no {count} ports from {LISTENING.start} to {LISTENING.stop - 1} are free")
+        raise OSError(f"no {count} ports from {among.start} to {among.stop - 1} are free")
     return tuple(found)
+
+
+def _claimed(port: int) -> bool:
+    try:
+        fcntl.lockf(_book(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
+
+
+@functools.cache
+def _book() -> int:
+    """The descriptor of the file, which is this user's alone. Raises OSError."""
+    path = Path(tempfile.gettempdir()) / f"parley-ports-{os.getuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def port_is_free(port: int, host: str = "127.0.0.1") -> bool:

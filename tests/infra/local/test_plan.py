@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infra.local import lifeline
 from infra.local.credentials import load_or_create
 from infra.local.data_directory import DataDirectory
 from infra.local.lifeline import LISTENING, free_port, free_ports, port_is_free
@@ -161,16 +162,22 @@ def test_a_taken_port_is_refused_or_replaced() -> None:
         assert choose_ports(Options(port=0, nats_port=taken)).nats[0] != taken
 
 
-def test_free_ports_differ() -> None:
-    """No two processes get the same one."""
-    assert len(set(free_ports(20))) == 20
+def test_free_ports_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No two processes get the same one, whoever listens when."""
     assert port_is_free(free_port())
+    row = range(1, 7)
+    monkeypatch.setattr(lifeline, "_given", set())
+    monkeypatch.setattr(lifeline, "port_is_free", lambda _: True)
+    monkeypatch.setattr(lifeline, "_claimed", lambda port: port != 3)
+    assert {*free_ports(2, row), *free_ports(3, row)} == set(row) - {3}
+    with pytest.raises(OSError, match="no 1 ports from 1 to 6"):
+        free_ports(1, row)
 
 
 def test_no_other_run_is_given_our_port() -> None:
     """While we live, however long nobody listens there."""
     port = own_port()
-    asked = f"from tests.support import ports; print(ports._locked({port}))"
+    asked = f"from infra.local import lifeline; print(lifeline._claimed({port}))"
     command = [sys.executable, "-c", asked]
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "False\n"
 
