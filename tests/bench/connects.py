@@ -5,8 +5,8 @@ cursors of their eight channels, and have missed nothing, or a few events in eac
 the edge throughout, because somebody is there who is in all of them, and everybody has been there before.
 Nobody is turned away: how many a second may come is a policy, and not what is measured.
 
-CPU is that of the edge until the last client is as far as it goes. What the edge does for them afterwards
-stands beside it, because work that is only put off is no gain. The check of a token is measured alone, in the
+CPU is that of the edge until the last client is as far as it goes. Beside it stands what it is until the
+edge rests, because work that is only put off is no gain. The check of a token is measured alone, in the
 benchmark's own process, and taken off where the target leaves it out. What connections hold is measured on
 edges of their own, see `connects_held`.
 """
@@ -112,7 +112,10 @@ def figures_of(found: Sequence[Round], layout: Layout) -> list[Figure]:
             figure(case, "CPU of the edge per client", "us", of(stage, lambda v: v.cpu_us["edge"])),
             figure(case, "until all are there", "s", of(stage, lambda v: v.wall_s)),
             figure(
-                case, "CPU of the edge per client, a second later", "us", of(stage, lambda v: v.edge_after_us)
+                case,
+                "CPU of the edge per client, until it rests",
+                "us",
+                of(stage, lambda v: v.rested_us),
             ),
             figure(case, "CPU of nats per client", "us", of(stage, lambda v: v.cpu_us["nats"])),
             figure(case, "CPU of a client", "us", of(stage, lambda v: v.cpu_us["client"])),

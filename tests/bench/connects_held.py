@@ -21,14 +21,23 @@ from tests.bench.measure import CpuMeter, rss_bytes, slab_bytes, tcp_buffer_byte
 from tests.bench.report import Figure
 from tests.bench.stops import environment, stops_ms
 from tests.bench.system import Launch, System, running
-from tests.bench.visits import RESUMED, STAGES, Crowds, Stage, accepted, all_accepted, case_of, crowds_of
+from tests.bench.visits import (
+    RESUMED,
+    STAGES,
+    Crowds,
+    Stage,
+    accepted,
+    all_accepted,
+    case_of,
+    crowds_of,
+    rest,
+)
 
 HELD = tuple(stage for stage in STAGES if not stage.missed)
 SLABS = ("TCP", "sock_inode_cache", "filp", "eventpoll_epi")
 """The socket, its inode, the file, and its entry in a poll set."""
 
-SETTLE_S = 2.0
-WATCH_S = 4.0
+WATCH_S = 10.0
 _KB = 1024
 
 
@@ -71,11 +80,11 @@ async def _held(system: System, crowds: Crowds, layout: Layout, number: int, tol
     await owner.until_member({layout.channel(channel) for channel in range(layout.channels)})
     crowd = crowds.members if stage.known else crowds.strangers
     await stops_ms(pid, told)
-    await asyncio.sleep(SETTLE_S)
+    await rest(pid)
     before, rss, slab, buffers = accepted(url), rss_bytes(pid), _slab(), _buffers()
     await crowd.come(url, stage.goal)
     await all_accepted(url, before + crowd.count)
-    await asyncio.sleep(SETTLE_S)
+    await rest(pid)
     meter = CpuMeter(edge=pid)
     await asyncio.sleep(WATCH_S)
     slab_after = _slab()

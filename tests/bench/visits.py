@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +19,8 @@ from tests.support.waiting import eventually
 
 COME_WITHIN_S = 240.0
 ASK_WITHIN_S = 60.0
-AFTER_S = 1.0
-_QUIET_S, _QUIET_SHARE = 0.5, 0.1
-_QUIET_WITHIN_S = 120.0
+_REST_S, _REST_SHARE = 0.5, 0.1
+_REST_WITHIN_S = 120.0
 EVENTS_MISSED = 4
 """Of each channel."""
 
@@ -59,11 +58,11 @@ class Coming(Record):
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One coming: CPU in microseconds a client, by process, until all are there; and a second later."""
+    """One coming: CPU in microseconds a client, by process, until all are there; and until the edge rests."""
 
     wall_s: float
     cpu_us: dict[str, float]
-    edge_after_us: float
+    rested_us: float
     refused: int
     replayed: int
 
@@ -123,7 +122,7 @@ async def crowds_of(system: System, layout: Layout) -> AsyncIterator[Crowds]:
 
 
 async def visit(system: System, crowd: Guests, goal: Goal) -> Visit:
-    """The crowd comes to the first edge as far as `goal`, stays for a second, and leaves it as it was."""
+    """The crowd comes to the first edge as far as `goal`, and leaves when the edge rests."""
     url, pid = system.edges[0], system.pid("edge-1")
     before = accepted(url)
     meter = CpuMeter(edge=pid, nats=system.pid("nats-1"), client=crowd.pid)
@@ -133,11 +132,11 @@ async def visit(system: System, crowd: Guests, goal: Goal) -> Visit:
         await all_accepted(url, before + crowd.count)
         there_s = now()
     cpu_us = {name: meter.used_us(name) / crowd.count for name in ("edge", "nats", "client")}
-    await asyncio.sleep(AFTER_S)
-    after_us = meter.used_us("edge") / crowd.count
+    await rest(pid)
+    rested_us = meter.used_us("edge") / crowd.count
     await crowd.leave()
-    await _quiet(url, pid, before)
-    return Visit(there_s - coming.began_s, cpu_us, after_us, coming.refused, coming.replayed)
+    await rest(pid, until=lambda: accepted(url) <= before)
+    return Visit(there_s - coming.began_s, cpu_us, rested_us, coming.refused, coming.replayed)
 
 
 def accepted(url: str) -> int:
@@ -151,13 +150,13 @@ async def all_accepted(url: str, count: int) -> None:
     await eventually(lambda: accepted(url) >= count, within_s=COME_WITHIN_S)
 
 
-async def _quiet(url: str, pid: int, count: int) -> None:
-    """Wait until the edge has no more connections than that and little to do. Raises TimeoutError."""
-    async with asyncio.timeout(_QUIET_WITHIN_S):
+async def rest(pid: int, *, until: Callable[[], bool] = lambda: True) -> None:
+    """Wait until a process has little to do, and `until` is true. Raises TimeoutError."""
+    async with asyncio.timeout(_REST_WITHIN_S):
         while True:
-            meter = CpuMeter(edge=pid)
-            await asyncio.sleep(_QUIET_S)
-            if meter.share("edge") < _QUIET_SHARE and accepted(url) <= count:
+            meter = CpuMeter(it=pid)
+            await asyncio.sleep(_REST_S)
+            if meter.share("it") < _REST_SHARE and until():
                 return
 
 
