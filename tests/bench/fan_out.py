@@ -56,6 +56,8 @@ RATIOS_MAX = {SEND_LOOP: 1.3, "Centrifugo": 1.0, "socket.io": 1.0, "ws": 1.0}
 """Of the CPU of a delivery, one by one."""
 
 BURST_PER_S_MIN = 700_000.0
+PROBE_GAP_S = 0.002
+STALLED_SIZE, STALL_MS_MAX = 9000, 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,11 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one server did in one repetition."""
+    """What one server did in one repetition. `probe_ms`: the longest that a probe waited meanwhile."""
 
     singly: Turn
     burst: Turn
+    probe_ms: float
 
 
 class Stage:
@@ -87,7 +90,20 @@ class Stage:
 
     async def sample(self) -> Sample:
         """Raises `Missing`."""
-        return Sample(await self.turn(ROUNDS, 1), await self.turn(1, burst_of(self._size)))
+        singly, burst = await self.turn(ROUNDS, 1), await self.turn(1, burst_of(self._size))
+        return Sample(singly, burst, await self._longest_probe_ms())
+
+    async def _longest_probe_ms(self) -> float:
+        """While messages go out one by one; 0.0 for a server that answers no probes."""
+        if self._peer.probed_ms is None:
+            return 0.0
+        longest_ms = 0.0
+        sending = asyncio.create_task(self.turn(ROUNDS, 1))
+        while not sending.done():
+            longest_ms = max(longest_ms, await self._peer.probed_ms())
+            await asyncio.sleep(PROBE_GAP_S)
+        await sending
+        return longest_ms
 
     async def turn(self, rounds: int, messages: int) -> Turn:
         """So many times so many messages at once. Raises `Missing`."""
@@ -171,6 +187,15 @@ def figures_of(size: int, samples: Sequence[dict[str, Sample]]) -> list[Figure]:
     return [
         *_beside_peers(case, singly, judged),
         *_costs(case, singly),
+        Figure(
+            NAME,
+            case,
+            "longest answer to a probe meanwhile",
+            "ms",
+            median(turn[PARLEY].probe_ms for turn in samples),
+            len(samples),
+            target=STALL_MS_MAX if size == STALLED_SIZE else None,
+        ),
         *_beside_peers(in_burst, burst, {}),
         Figure(
             NAME,

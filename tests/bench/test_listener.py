@@ -154,7 +154,7 @@ def test_ratios_are_of_the_same_turn() -> None:
 
     def sample(cpu_us: float) -> fan_out.Sample:
         turn = fan_out.Turn({"server": cpu_us, "load": 1.0, "nats": 0.5}, 10.0)
-        return fan_out.Sample(turn, turn)
+        return fan_out.Sample(turn, turn, 1.0)
 
     samples = [
         {fan_out.PARLEY: sample(10.0), fan_out.SEND_LOOP: sample(10.0)},
@@ -173,5 +173,5 @@ def test_ratios_are_of_the_same_turn() -> None:
 def test_without_any_peer_the_edge_is_still_measured() -> None:
     """No compiler, no node, no Go: the figure stands alone."""
     turn = fan_out.Turn({"server": 9.0, "load": 1.0, "nats": 0.5}, 10.0)
-    first = fan_out.figures_of(1000, [{fan_out.PARLEY: fan_out.Sample(turn, turn)}])[0]
+    first = fan_out.figures_of(1000, [{fan_out.PARLEY: fan_out.Sample(turn, turn, 1.0)}])[0]
     assert (first.value, first.reference) == (9.0, None)

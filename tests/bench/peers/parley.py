@@ -18,9 +18,10 @@ INVITES_AT_ONCE = 100
 
 @contextlib.asynccontextmanager
 async def parley(listeners: int, _: Encode) -> AsyncIterator[Peer]:
-    """One channel; its owner, whose session hears everything too, publishes."""
+    """One channel; its owner, whose session hears everything too, publishes. A stranger to it probes."""
     async with running() as system:
         owner = await open_session(system.edges[0], system.token("owner"))
+        prober = await open_session(system.edges[0], system.token("prober"))
         users = [f"f{number:05d}" for number in range(listeners)]
         await _create(owner, users)
 
@@ -29,6 +30,12 @@ async def parley(listeners: int, _: Encode) -> AsyncIterator[Peer]:
                 owner.send_message(CHANNEL, text)
             await asyncio.sleep(0)
 
+        async def probed_ms() -> float:
+            answers = len(prober.probe_ns)
+            prober.probe()
+            await prober.until(lambda: len(prober.probe_ns) > answers)
+            return prober.probe_ns[-1] / 1e6
+
         yield Peer(
             pid=system.pid("edge-1"),
             port=urlsplit(system.edges[0]).port or 80,
@@ -36,9 +43,11 @@ async def parley(listeners: int, _: Encode) -> AsyncIterator[Peer]:
             arguments=[(system.token(user), CHANNEL) for user in users],
             dialect="parley",
             others=_others(system),
+            probed_ms=probed_ms,
         )
         assert not owner.errors, f"the edge refused: {owner.last_error}"
         owner.close()
+        prober.close()
 
 
 async def _create(owner: LoadClient, users: Sequence[str]) -> None:

@@ -36,6 +36,7 @@ class Peer:
     """`publish` is given texts that carry a mark, and sends each to all listeners. It raises `Missing`.
 
     `arguments`: what each listener's dialect is made with. `others`: processes that work for it, by name.
+    `probed_ms`: milliseconds until it has answered a frame that needs nothing else, if there is one.
     """
 
     pid: int
@@ -44,6 +45,7 @@ class Peer:
     arguments: Sequence[Sequence[str]]
     dialect: str = "plain"
     others: dict[str, int] = field(default_factory=dict)
+    probed_ms: Callable[[], Awaitable[float]] | None = None
 
 
 Encode = Callable[[str], bytes]
