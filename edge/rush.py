@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from edge import metrics
 
 HELLOS_OF_TURN = 16
-"""Some 5 ms of work, and as many questions about read markers as one request asks."""
+"""Some 5 ms of work."""
 
 PATIENCE_S = 10.0
 """So long a list waits at most, however many come."""
@@ -63,7 +63,7 @@ class Rush:
         if not self._is_turning:
             self._is_turning, self._left = True, HELLOS_OF_TURN
             loop.call_soon(self._next_turn)
-        if (self._left and not self._hellos) or len(self._hellos) == self._hellos.maxlen:
+        if (self._left > 0 and not self._hellos) or len(self._hellos) == self._hellos.maxlen:
             self._left -= 1
             return
         turn: asyncio.Future[None] = loop.create_future()
