@@ -51,7 +51,7 @@ def free_ports(count: int, among: range = LISTENING) -> tuple[int, ...]:
     """Different free ports of the loopback address, which no living process of this user was given.
 
     Between a choice and its listener seconds may pass, and others choose too: so each port is a byte of one
-    file, locked for as long as the process lives that was given it. Raises OSError without ports.
+    file, locked for as long as the process lives that was given it. Raises OSError without ports or file.
     """
     found: list[int] = []
     for port in _chance.sample(among, len(among)):
@@ -66,9 +66,10 @@ def free_ports(count: int, among: range = LISTENING) -> tuple[int, ...]:
 
 
 def _claimed(port: int) -> bool:
+    book = _book()
     try:
-        fcntl.lockf(_book(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
-    except OSError:
+        fcntl.lockf(book, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:  # somebody has it
         return False
     return True
 
