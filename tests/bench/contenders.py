@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from tests.bench.chunks import stamped
 from tests.bench.crowd import SHARES, Crowd, Received, crowd
 from tests.bench.deliveries import TEXT
+from tests.bench.layout import create_channel
 from tests.bench.load_client import LoadClient, open_session
 from tests.bench.measure import CpuMeter, percentile
 from tests.bench.pace import paced
@@ -146,9 +147,7 @@ def name_of(channel: int) -> str:
 async def _create(owner: LoadClient, channel: int) -> None:
     name = name_of(channel)
     members = [_user(number) for number in range(channel, CLIENTS, CHANNELS)]
-    await owner.ask(
-        {"type": "create_channel", "kind": "public", "channel": name, "name": name, "members": members}
-    )
+    await create_channel(owner, name, members)
 
 
 def _user(number: int) -> str:

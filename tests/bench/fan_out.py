@@ -99,10 +99,13 @@ class Stage:
             return 0.0
         longest_ms = 0.0
         sending = asyncio.create_task(self.turn(ROUNDS, 1))
-        while not sending.done():
-            longest_ms = max(longest_ms, await self._peer.probed_ms())
-            await asyncio.sleep(PROBE_GAP_S)
-        await sending
+        try:
+            while not sending.done():
+                longest_ms = max(longest_ms, await self._peer.probed_ms())
+                await asyncio.sleep(PROBE_GAP_S)
+            await sending
+        finally:
+            sending.cancel()
         return longest_ms
 
     async def turn(self, rounds: int, messages: int) -> Turn:

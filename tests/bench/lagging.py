@@ -22,6 +22,7 @@ import httpx
 from tests.bench.chunks import stamped
 from tests.bench.crowd import Crowd, Received, crowd
 from tests.bench.deliveries import acknowledged
+from tests.bench.layout import create_channel
 from tests.bench.load_client import LoadClient, open_session
 from tests.bench.measure import median, metric, rss_bytes, send_queue_bytes
 from tests.bench.pace import paced
@@ -145,7 +146,8 @@ async def measure(repetitions: int) -> list[Figure]:
     async with running(durability="process") as system, crowd() as healthy:
         owner = await open_session(system.edges[0], system.token("owner"))
         users = [_user("h", number) for number in range(HEALTHY)]
-        await _create(owner, [*users, *(_user("s", number) for number in range(STALLED_MANY))])
+        stalled = [_user("s", number) for number in range(STALLED_MANY)]
+        await create_channel(owner, CHANNEL, [*users, *stalled])
         await healthy.open(system.edges[0], [(system.token(user), [CHANNEL]) for user in users])
         stage = _Stage(system, owner, healthy)
         await stage.turn(stalled=False, per_s=WARM_UP_PER_S, messages=WARM_UP_MESSAGES)
@@ -211,21 +213,6 @@ def _held(case: str, pairs: Sequence[Pair]) -> list[Figure]:
 def _lost(case: str, pairs: Sequence[Pair]) -> Figure:
     worst = max(turn.lost for pair in pairs for turn in pair)
     return Figure(NAME, case, "events lost or out of order", "", worst, len(pairs), target=0)
-
-
-async def _create(owner: LoadClient, members: Sequence[str]) -> None:
-    """The channel; a creation names a hundred at most."""
-    await owner.ask(
-        {
-            "type": "create_channel",
-            "kind": "public",
-            "channel": CHANNEL,
-            "name": CHANNEL,
-            "members": list(members[:100]),
-        }
-    )
-    for user in members[100:]:
-        await owner.ask({"type": "invite", "channel": CHANNEL, "user": user})
 
 
 def _user(kind: str, number: int) -> str:

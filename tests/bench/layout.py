@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edge.core.frames import MEMBERS_OF_CREATION_MAX
 from tests.bench.load_client import LoadClient
 
 OWNER = "owner"
@@ -42,14 +44,20 @@ class Layout:
     async def create(self, owner: LoadClient) -> None:
         """All channels with their members."""
         for number in range(self.channels):
-            channel = self.channel(number)
-            members = self.members_of(number)
-            await owner.ask(
-                {
-                    "type": "create_channel",
-                    "kind": "public",
-                    "channel": channel,
-                    "name": channel,
-                    "members": members,
-                }
-            )
+            await create_channel(owner, self.channel(number), self.members_of(number))
+
+
+async def create_channel(owner: LoadClient, channel: str, members: Sequence[str]) -> None:
+    """A public channel with these members: as many as a creation may name, the others are invited."""
+    first, rest = members[:MEMBERS_OF_CREATION_MAX], members[MEMBERS_OF_CREATION_MAX:]
+    await owner.ask(
+        {
+            "type": "create_channel",
+            "kind": "public",
+            "channel": channel,
+            "name": channel,
+            "members": list(first),
+        }
+    )
+    for user in rest:
+        await owner.ask({"type": "invite", "channel": channel, "user": user})

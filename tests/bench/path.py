@@ -17,6 +17,7 @@ from tests.bench import load_ladder
 from tests.bench.chunks import stamped
 from tests.bench.crowd import crowd
 from tests.bench.deliveries import TEXT, Stage, acknowledged, deliveries, meter_of
+from tests.bench.layout import create_channel
 from tests.bench.load_client import LoadClient, open_session
 from tests.bench.measure import median, percentile
 from tests.bench.pace import paced
@@ -53,9 +54,9 @@ async def _one_load(repetitions: int) -> list[Figure]:
         figures = await _acks(system, repetitions)
         owner = await open_session(system.edges[0], system.token("owner"))
         narrow = [f"narrow-{number:02d}" for number in range(CHANNELS)]
-        await _create(owner, WIDE, [_user(number) for number in range(MEMBERS)])
+        await create_channel(owner, WIDE, [_user(number) for number in range(MEMBERS)])
         for number, channel in enumerate(narrow):
-            await _create(owner, channel, _members_of(number))
+            await create_channel(owner, channel, _members_of(number))
         # A session of its own per sender would be 50 more members; the commands are the same from one.
         stages = (
             Stage(f"{MEMBERS} members, 200 msg/s", 200, MEMBERS, [(owner, WIDE)]),
@@ -82,7 +83,7 @@ async def _one_load(repetitions: int) -> list[Figure]:
 
 async def _acks(system: System, repetitions: int) -> list[Figure]:
     sender = await open_session(system.edges[0], system.token("sender"))
-    await _create(sender, "ack", [])
+    await create_channel(sender, "ack", [])
     async with system.bus() as bus:
         bare = BareCommit(bus, system.run.partitions)
         await _ack_round(system, sender, bare, ACK_PER_S // 2)  # warm-up
@@ -160,21 +161,6 @@ def _shares(ordered_ns: Sequence[int]) -> dict[str, float]:
 
 
 # ---------------------------------------------------------------- who is where
-
-
-async def _create(owner: LoadClient, channel: str, members: Sequence[str]) -> None:
-    """A public channel with these members."""
-    await owner.ask(
-        {
-            "type": "create_channel",
-            "kind": "public",
-            "channel": channel,
-            "name": channel,
-            "members": list(members[:100]),
-        }
-    )
-    for user in members[100:]:
-        await owner.ask({"type": "invite", "channel": channel, "user": user})
 
 
 def _user(number: int) -> str:
