@@ -192,8 +192,8 @@ async def _last(system: LocalSystem) -> int | None:
 
 
 def _alive(pid: int) -> bool:
-    """A zombie has ended."""
+    """A zombie has ended; a process may also end between the opening of its file and the reading."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
