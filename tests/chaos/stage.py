@@ -156,7 +156,11 @@ class Stage:
 
 
 def _is_stopped(thread: Path) -> bool:
-    return (thread / "stat").read_text().rpartition(") ")[2].startswith("T")
+    """Whether it runs no more; one that ends before the signal has come to it does not either."""
+    try:
+        return (thread / "stat").read_text().rpartition(") ")[2].startswith("T")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 @contextlib.asynccontextmanager
