@@ -13,7 +13,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.measure import cpu_pressure
+from tests.bench.measure import call_ns, cpu_pressure
 
 ROOT = Path(__file__).parents[2]
 Judged = Literal["value", "ratio"]
@@ -64,6 +64,8 @@ class Circumstances:
     machine: str
     commit: str
     python: str
+    call_ns: float
+    """CPU of one plain Python call: it tells builds of one version apart (see DESIGN.md of the edge)."""
     cpu_pressure_percent: float | None
 
 
@@ -75,6 +77,7 @@ def circumstances() -> Circumstances:
         machine=f"{_cores()} x {_processor()}, Linux {platform.release()}",
         commit=commit + changed,
         python=platform.python_version(),
+        call_ns=round(call_ns(), 1),
         cpu_pressure_percent=cpu_pressure(),
     )
 
@@ -86,9 +89,8 @@ def json_lines(figures: Iterable[Figure], where: Circumstances) -> list[str]:
 
 def show(figures: Iterable[Figure], where: Circumstances, console: Console) -> None:
     """A table for people."""
-    table = Table(
-        title=f"{where.machine}, Python {where.python}, commit {where.commit}", title_justify="left"
-    )
+    python = f"Python {where.python} ({where.call_ns:.0f} ns a call)"
+    table = Table(title=f"{where.machine}, {python}, commit {where.commit}", title_justify="left")
     for column in ("bench", "case", "figure"):
         table.add_column(column)
     for column in ("value", "reference", "ratio", "target", "met", "n"):

@@ -12,6 +12,7 @@ import pytest
 
 from tests.bench.measure import (
     CpuMeter,
+    call_ns,
     connections,
     metric,
     percentile,
@@ -42,6 +43,11 @@ def test_cpu_of_a_process_is_what_it_itself_sees() -> None:
         pass
     assert 40_000 < meter.used_us("me") < 1_000_000
     assert rss_bytes(os.getpid()) > 1_000_000
+
+
+def test_a_call_costs_something() -> None:
+    """More than a processor's cycle, less than what a millisecond holds."""
+    assert 1.0 < call_ns() < 1_000_000.0
 
 
 async def test_every_message_is_due_at_its_own_time() -> None:
