@@ -152,12 +152,16 @@ class Audience:
         self._flush: Flush | None = None
         """The round that is under way."""
         self._unserved: list[Row] = []
-        self._at_once = False
+        self._is_wide = False
+        """Whether the last round was to many."""
         self._spent_s = 0.0
         self._rest = Rest()
 
     def __len__(self) -> int:
-        return len(self.aside) + sum(len(row.members) for row in self._rows)
+        count = len(self.aside)
+        for row in self._rows:
+            count += len(row.members)
+        return count
 
     def __iter__(self) -> Iterator[Sink]:
         yield from tuple(chain(self.aside, *(row.members for row in self._rows)))
@@ -209,7 +213,7 @@ class Audience:
     def _turn_soon(self) -> None:
         """At the end of this turn of the loop, or when the rest from the last round is over."""
         loop = asyncio.get_running_loop()
-        left_s = self._rest.left_s(time.monotonic()) if self._flush is None else 0.0
+        left_s = self._rest.left_s(time.monotonic()) if self._is_wide and self._flush is None else 0.0
         if left_s > 0.0:
             loop.call_later(left_s, self._turn)
         else:
@@ -223,22 +227,30 @@ class Audience:
             self._turn_soon()
 
     def _serve(self) -> None:
-        """Serve the next row; behind the last one those who stand aside."""
-        began_s = time.monotonic()
-        if self._flush is None:
+        """Serve all if they are few; else the next row, and behind the last one those who stand aside."""
+        flush = self._flush
+        if flush is None:
             entries, self._unflushed = self._unflushed, []
-            self._flush = Flush(entries)
-            self._unserved = [row for row in self._rows if row.members]
-            self._rows = list(self._unserved)
-            self._at_once = len(self) >= WIDE_SINKS_MIN
-            self._spent_s = 0.0
+            flush = Flush(entries)
+            self._rows = [row for row in self._rows if row.members]
+            self._is_wide = len(self) >= WIDE_SINKS_MIN
+            if not self._is_wide:
+                for row in self._rows:
+                    row.serve(flush, at_once=False)
+                self._serve_aside(flush)
+                return
+            self._flush, self._unserved, self._spent_s = flush, list(self._rows), 0.0
+        began_s = time.monotonic()
         if self._unserved:
-            self._unserved.pop().serve(self._flush, at_once=self._at_once)
+            self._unserved.pop().serve(flush, at_once=True)
         if not self._unserved:
-            flush, self._flush = self._flush, None
-            for sink in tuple(self.aside):
-                sink.on_flush(flush)
+            self._flush = None
+            self._serve_aside(flush)
         ended_s = time.monotonic()
         self._spent_s += ended_s - began_s
         if self._flush is None:
             self._rest.flushed(ended_s - self._spent_s, ended_s)
+
+    def _serve_aside(self, flush: Flush) -> None:
+        for sink in tuple(self.aside):
+            sink.on_flush(flush)

@@ -22,7 +22,7 @@ from edge.core.order import Order
 from edge.core.principal import Principal
 from edge.core.recording import Recording
 from edge.core.session import Session
-from edge.lanes import Lanes, Spawn, Started
+from edge.lanes import Lanes, Over, Spawn, Started
 from edge.node import Node
 from edge.roster import Roster
 from edge.users import UserKey
@@ -39,6 +39,7 @@ OUTBOX_BYTES_MAX = 256 * 1024
 """Answers that a client has not read; beyond them the session stops reading as well (AT-66)."""
 
 _Command = f.WritingCommand | f.ReadCommand | f.TypingCommand
+_NOTES = (f.ReadCommand, f.TypingCommand)
 
 
 class Dialogue:
@@ -151,7 +152,7 @@ class Dialogue:
     def _work(self, command: _Command) -> Started:
         """Decide about a command that nothing stands in the way of any more."""
         began_s = self._loop.time()
-        if isinstance(command, f.ReadCommand | f.TypingCommand):
+        if isinstance(command, _NOTES):
             return partial(self._note, command)
         try:
             # Here rather than on arrival: a refusal holds what was sent behind it, not what is before it.
@@ -169,11 +170,10 @@ class Dialogue:
         return partial(self._record_fresh, command, prepared, began_s)
 
     def _record_fresh(
-        self, command: f.WritingCommand, prepared: Prepared, began_s: float
-    ) -> asyncio.Future[None]:
-        """Make it durable, and answer it where the log's answer is read; done when that was done."""
+        self, command: f.WritingCommand, prepared: Prepared, began_s: float, over: Over
+    ) -> bool:
+        """Make it durable, and answer it where the log's answer is read; whether it is over already."""
         span = telemetry.begin(f"command.{command.type}")
-        over: asyncio.Future[None] = self._loop.create_future()
 
         def answer(outcome: Recording | ParleyError) -> None:
             if isinstance(outcome, ParleyError):
@@ -182,14 +182,15 @@ class Dialogue:
             else:
                 telemetry.end(span)
                 self._recorded(command, prepared, outcome, began_s)
-            if not over.done():
-                over.set_result(None)
+            over()
 
         try:
             self._node.commands.record_fresh(prepared, telemetry.headers(span), answer)
         except ParleyError as error:
-            answer(error)
-        return over
+            telemetry.end(span, error)
+            self._refuse(command, error)
+            return True
+        return False
 
     def _record_late(
         self, command: f.WritingCommand, prepared: Prepared, began_s: float
@@ -211,7 +212,7 @@ class Dialogue:
         return late
 
     async def _write_command(
-        self, command: f.WritingCommand, prepared: Prepared | None, began_s: float
+        self, command: f.WritingCommand, prepared: Prepared | None, began_s: float, _: Over
     ) -> None:
         """Make a command durable, and answer it."""
         try:
@@ -236,7 +237,7 @@ class Dialogue:
         metrics.commands(command.type, "duplicate" if duplicate else "recorded").inc()
         metrics.command_seconds(command.type).observe(self._loop.time() - began_s)
 
-    async def _note(self, command: f.ReadCommand | f.TypingCommand) -> None:
+    async def _note(self, command: f.ReadCommand | f.TypingCommand, _: Over) -> None:
         """What stands in no log, and is answered only if it is refused."""
         principal = self.principal
         try:

@@ -21,8 +21,13 @@ from shared.ids import ChannelId
 
 Item = TypeVar("Item")
 
-Alone = Callable[[], "Coroutine[object, object, None] | asyncio.Future[None]"]
-"""Begins what has to be over before the next command of the channel; raises no `ParleyError`."""
+Over = Callable[[], None]
+
+Alone = Callable[[Over], "Coroutine[object, object, None] | bool"]
+"""Begins what has to be over before the next command of the channel; raises no `ParleyError`.
+
+Gives a coroutine to run to its end, or says whether it is over already; if not it calls `Over` later.
+"""
 
 Started = asyncio.Future[Recording] | Alone | None
 """A command that overlaps with the next ones, one that does not, or one that is over already."""
@@ -33,6 +38,7 @@ Spawn = Callable[[Coroutine[object, object, None]], "asyncio.Task[None]"]
 
 @dataclass(slots=True)
 class _Lane(Generic[Item]):
+    channel: ChannelId
     queue: deque[Item]
     overlapping: int = 0
     alone: Alone | None = None
@@ -73,17 +79,17 @@ class Lanes(Generic[Item]):
         self._in_flight += 1
         lane = self._lanes.get(channel)
         if lane is None:
-            lane = self._lanes[channel] = _Lane(deque(maxlen=self._in_flight_max))
+            lane = self._lanes[channel] = _Lane(channel, deque(maxlen=self._in_flight_max))
         lane.queue.append(item)
         if lane.alone is None:
-            self._decide(channel, lane)
-            self._go_on(channel, lane)
+            self._decide(lane)
+            self._go_on(lane)
 
     def close(self) -> None:
         """Begin nothing any more."""
         self._closed = True
 
-    def _decide(self, channel: ChannelId, lane: _Lane[Item]) -> None:
+    def _decide(self, lane: _Lane[Item]) -> None:
         """Take from the queue up to the first command that has to be alone."""
         while lane.queue and lane.alone is None:
             started = self._work(lane.queue.popleft())
@@ -91,38 +97,41 @@ class Lanes(Generic[Item]):
                 self._ended()
             elif isinstance(started, asyncio.Future):
                 lane.overlapping += 1
-                started.add_done_callback(partial(self._overlapped, channel, lane))
+                started.add_done_callback(partial(self._overlapped, lane))
             else:
                 lane.alone = started
 
-    def _overlapped(self, channel: ChannelId, lane: _Lane[Item], _: object) -> None:
+    def _overlapped(self, lane: _Lane[Item], _: object) -> None:
         lane.overlapping -= 1
         self._ended()
-        self._go_on(channel, lane)
+        self._go_on(lane)
 
-    def _go_on(self, channel: ChannelId, lane: _Lane[Item]) -> None:
+    def _go_on(self, lane: _Lane[Item]) -> None:
         """Run what had to wait for those that overlap; forget a lane that has nothing left."""
-        if lane.overlapping or lane.running or self._closed:
-            return
-        if lane.alone is None:
-            del self._lanes[channel]
-            return
-        lane.running = True
-        begun = lane.alone()
-        over = begun if isinstance(begun, asyncio.Future) else self._spawn(begun)
-        over.add_done_callback(partial(self._alone_over, channel, lane))
+        while not (lane.overlapping or lane.running or self._closed):
+            if lane.alone is None:
+                del self._lanes[lane.channel]
+                return
+            lane.running = True
+            begun = lane.alone(partial(self._alone_over, lane))
+            if not isinstance(begun, bool):
+                self._spawn(begun).add_done_callback(partial(self._alone_over, lane))
+            elif begun:
+                self._next(lane)
 
-    def _alone_over(self, channel: ChannelId, lane: _Lane[Item], _: object) -> None:
+    def _alone_over(self, lane: _Lane[Item], _: object = None) -> None:
+        try:
+            self._next(lane)
+            self._go_on(lane)
+        except Exception as error:  # noqa: BLE001  # a bug ends the session, as it does where `put` is called
+            self._spawn(fail(error))
+
+    def _next(self, lane: _Lane[Item]) -> None:
         lane.running = False
         lane.alone = None
         self._ended()
         if lane.queue and not self._closed:
-            try:
-                self._decide(channel, lane)
-            except Exception as error:  # noqa: BLE001  # a bug ends the session, as it does where `put` is called
-                self._spawn(fail(error))
-                return
-        self._go_on(channel, lane)
+            self._decide(lane)
 
     def _ended(self) -> None:
         self._in_flight -= 1

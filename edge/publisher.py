@@ -121,11 +121,12 @@ class Publisher:
 
         An id that has become late while it waited for its turn is recorded as such.
         """
-        if self.is_late(event):
+        now = now_us()
+        if FRESHNESS.is_late(event.id, now):
             late = self.record_late(feed, event, headers)
             late.add_done_callback(lambda done: then(_outcome(done)))
             return
-        FRESHNESS.check(event.id, now_us())
+        FRESHNESS.check(event.id, now)
         ticket = self._breakers.admit(feed.log_name)
         body, deadline = encode(event), Deadline.after(COMMIT_DEADLINE_S)
         fresh = _Fresh(feed, event, body, headers, feed.stream_seq, deadline, ticket, then)

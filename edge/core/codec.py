@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -116,8 +116,10 @@ def text_frame(payload: bytes) -> bytes:
     return bytes((_FIN_TEXT, 127)) + size.to_bytes(8, "big") + payload
 
 
-def frame_events(bodies: Iterable[bytes], *, batch: bool) -> bytes:
+def frame_events(bodies: Sequence[bytes], *, batch: bool) -> bytes:
     """Frames for these events, in order: one each, or JSON arrays where the client can read them (P1)."""
+    if len(bodies) == 1:
+        return text_frame(bodies[0])
     if not batch:
         return b"".join(text_frame(body) for body in bodies)
     return b"".join(text_frame(_array(group)) for group in _groups(bodies))

@@ -41,7 +41,10 @@ class Bucket:
 
     def wait_s(self, now_s: float) -> float:
         """Seconds until a token is there; 0.0 if one is there now."""
-        self._fill(now_s)
+        if now_s > self.at_s:
+            earned = (now_s - self.at_s) * self.rate.per_s
+            self.tokens = min(float(self.rate.burst), self.tokens + earned)
+            self.at_s = now_s
         return (1.0 - self.tokens) / self.rate.per_s if self.tokens < 1.0 else 0.0
 
     def take(self, now_s: float) -> None:
@@ -53,14 +56,8 @@ class Bucket:
 
     def full(self, now_s: float) -> bool:
         """Whether forgetting this bucket would change nothing."""
-        self._fill(now_s)
+        self.wait_s(now_s)
         return self.tokens >= self.rate.burst
-
-    def _fill(self, now_s: float) -> None:
-        if now_s > self.at_s:
-            earned = (now_s - self.at_s) * self.rate.per_s
-            self.tokens = min(float(self.rate.burst), self.tokens + earned)
-            self.at_s = now_s
 
 
 def take_all(now_s: float, *buckets: Bucket) -> None:

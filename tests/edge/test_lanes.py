@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Coroutine
 from functools import partial
 
 import pytest
 
 from edge.core.recording import Recording
-from edge.lanes import Lanes, Started
+from edge.lanes import Lanes, Over, Started
 from shared.ids import ChannelId, Seq
 from tests.support.waiting import eventually
 
@@ -42,7 +43,7 @@ class Desk:
         for item in items:
             self._gate(item).set()
 
-    async def _record(self, item: str) -> None:
+    async def _record(self, item: str, _: object = None) -> None:
         self.notes.append(f"record {item}")
         await self._gate(item).wait()
         self.notes.append(f"end {item}")
@@ -162,3 +163,70 @@ async def test_a_session_is_bounded() -> None:
     lanes.put(OTHER, "c")
     desk.open("a", "c")
     await eventually(lambda: {"end a", "end c"} <= set(desk.notes))
+
+
+async def test_the_next_begins_where_the_last_is_told_to_be_over() -> None:
+    """A command that calls back is followed in that call, not a turn of the loop later."""
+    begun: list[tuple[str, Over]] = []
+
+    def begin(item: str, over: Over) -> bool:
+        begun.append((item, over))
+        return False
+
+    lanes: Lanes[str] = Lanes(lambda item: partial(begin, item), in_flight_max=2, spawn=asyncio.ensure_future)
+    lanes.put(C, "a")
+    lanes.put(C, "b")
+    assert [item for item, _ in begun] == ["a"]
+    assert lanes.is_full
+    begun[0][1]()
+    assert [item for item, _ in begun] == ["a", "b"]
+    assert not lanes.is_full
+    begun[1][1]()
+    lanes.put(C, "c")
+    assert [item for item, _ in begun] == ["a", "b", "c"]
+
+
+async def test_any_number_may_be_over_at_once() -> None:
+    """Commands that are refused where they begin do not nest, however many are queued."""
+    count = 5 * sys.getrecursionlimit()
+    first: list[Over] = []
+    begun: list[int] = []
+
+    def begin(item: int, over: Over) -> bool:
+        begun.append(item)
+        if item == 0:
+            first.append(over)
+        return item > 0
+
+    lanes: Lanes[int] = Lanes(
+        lambda item: partial(begin, item), in_flight_max=count, spawn=asyncio.ensure_future
+    )
+    for item in range(count):
+        lanes.put(C, item)
+    assert begun == [0]
+    first[0]()
+    assert begun == list(range(count))
+    assert not lanes.is_full
+
+
+async def test_a_bug_where_the_next_begins_ends_the_session() -> None:
+    """Who tells that a command is over is not hit by what goes wrong with the one behind it."""
+    spawned: list[asyncio.Task[None]] = []
+    first: list[Over] = []
+
+    def spawn(work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        spawned.append(asyncio.ensure_future(work))
+        return spawned[-1]
+
+    def begin(over: Over) -> bool:
+        if first:
+            raise RuntimeError("a bug")
+        first.append(over)
+        return False
+
+    lanes: Lanes[str] = Lanes(lambda _: begin, in_flight_max=10, spawn=spawn)
+    lanes.put(C, "a")
+    lanes.put(C, "b")
+    first[0]()
+    await eventually(lambda: len(spawned) == 1 and spawned[0].done())
+    assert isinstance(spawned[0].exception(), RuntimeError)
