@@ -1,9 +1,6 @@
 """nats-py's client, made cheaper where every message passes (measured 2026-11-25, see shared/DESIGN.md).
 
-* Reading: nats-py tries one expression after the other on a buffer that it cuts at every step. Here the
-  first byte says what a line is, and whole messages are cut out of what was read; every other line goes to
-  nats-py's own parser.
-* Headers: nats-py tests every character of every name; here one expression finds all of them.
+* Reading: messages are cut out, and their headers read, where the socket is read (`nats_wire.py`).
 * Delivery: nats-py puts a message into a queue and wakes a task, which calls the callback in the next turn of
   the loop. Ours are synchronous and quick, so they are called where the message is read: one turn less on
   the way to every ack and event, no queue that can overflow, and order across subscriptions as on the wire.
@@ -19,33 +16,19 @@ What of nats-py is used beyond its interface is listed, and held to the pinned v
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import re
 from collections.abc import Callable, Mapping
 
 import nats.errors
+import structlog
 from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
-from nats.protocol.parser import Parser
 
 from shared.envelope import Message
+from shared.nats_wire import VERSION, SocketProtocol, WholeMessages, read_headers
 
 UNSENT_BYTES_MAX = 8 * 1024 * 1024
 
-_VERSION = "NATS/1.0"
-_HEADER = re.compile(r"([!-9;-~]+)[ \t]*:[ \t]*(.*?)[ \t]*")
-_SERVERS_OWN = frozenset(
-    f"Nats-{name}"
-    for name in (
-        *("Subject", "Sequence", "Time-Stamp", "Last-Sequence", "Stream", "Msg-Id", "Num-Pending"),
-        *("Batch-Id", "Batch-Sequence", "Batch-Commit", "Expected-Last-Subject-Sequence", "UpTo-Sequence"),
-    )
-)
-"""Written as `Name: value`, and on every message: not worth an expression."""
-_STATUS = re.compile(r"(\d{3})(?: +(.*))?")
-_MSG = ord("M")
-_HMSG = ord("H")
-
+_log = structlog.get_logger()
 
 Take = Callable[[Message], None]
 """A subscription's callback: quick, synchronous, called in the order of the wire."""
@@ -73,7 +56,7 @@ class NatsClient(Client):
 
     def __init__(self) -> None:
         super().__init__()
-        self._ps = _WholeMessages(self)
+        self._ps = self._messages = WholeMessages(self, self.take)
         self._is_flush_due = False
 
     def listen(self, subject: str, queue: str, take: Take) -> int:
@@ -138,105 +121,22 @@ class NatsClient(Client):
             self._pending = []
             self._pending_data_size = 0
 
-    async def _process_msg(
-        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
-    ) -> None:
-        """A message that nats-py's parser has read."""
-        failed = self.take(sid, subject, reply, data, headers)
-        if failed is not None:
-            await self._error_cb(failed)
+    async def _read_loop(self) -> None:
+        if isinstance(self._transport, TcpTransport):
+            SocketProtocol.install(self._transport, self._messages, self)
+        await super()._read_loop()
 
-    def take(
-        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
-    ) -> Exception | None:
-        """A message from the server, in its subscription's hands at once; returns what that raised."""
+    def take(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        """A message from the server, in its subscription's hands at once."""
         interest = self._subs.get(sid)
         if interest is None:
-            return None
+            return
         assert isinstance(interest, _Interest)
         found = read_headers(headers) if headers else {}
         try:
             interest.take(Message(subject.decode(), data, found, reply.decode()))
         except Exception as error:  # noqa: BLE001  # the boundary of a subscription: the others go on
-            return error
-        return None
-
-
-class _WholeMessages(Parser):
-    """Cuts messages out of what was read; what is no message, or not complete yet, is left to `Parser`."""
-
-    resets = 0
-
-    def reset(self) -> None:
-        """Forget what was read: the connection is another one."""
-        super().reset()
-        self.resets += 1
-
-    async def parse(self, data: bytes = b"") -> None:
-        """Take what the socket gave; `buf` keeps what is not complete yet, from the start of a line."""
-        buffer = bytes(self.buf) + data if self.buf else data
-        self.buf.clear()
-        resets = self.resets
-        at = 0
-        while (end := buffer.find(b"\r\n", at)) >= 0:
-            if buffer[at] not in (_MSG, _HMSG):
-                self.buf += buffer[at : end + 2]
-                await super().parse()
-                if resets != self.resets:
-                    return
-                if self.buf:
-                    raise nats.errors.ProtocolError("a line that is no protocol")
-                at = end + 2
-                continue
-            sid, subject, reply, head_size, size = _arguments(buffer[at:end])
-            start = end + 2
-            if len(buffer) < start + size + 2:
-                break
-            body = start + head_size
-            headers = buffer[start:body] if head_size else None
-            at = start + size + 2
-            failed = self.nc.take(sid, subject, reply, buffer[body : at - 2], headers)
-            if failed is not None:
-                await self.nc._error_cb(failed)
-        self.buf += buffer[at:]
-
-
-def _arguments(line: bytes) -> tuple[int, bytes, bytes, int, int]:
-    """Subscription, subject, reply, bytes of headers, and of headers and body, of a MSG or HMSG line."""
-    try:
-        operation, subject, sid, *rest = line.split()
-        has_headers = operation == b"HMSG"
-        size = int(rest.pop())
-        head_size = int(rest.pop()) if has_headers else 0
-        if operation not in (b"MSG", b"HMSG") or len(rest) > 1 or not 0 <= head_size <= size:
-            raise nats.errors.ProtocolError("malformed message")
-        return int(sid), subject, rest[0] if rest else b"", head_size, size
-    except (ValueError, IndexError) as error:
-        raise nats.errors.ProtocolError("malformed message") from error
-
-
-def read_headers(raw: bytes) -> dict[str, str]:
-    """Headers by name, the status line's as `Status` and `Description`; lines without a name are skipped."""
-    first, *lines = raw.decode(errors="replace").split("\r\n")
-    if first == _VERSION and lines[-2:] == ["", ""]:
-        with contextlib.suppress(ValueError):  # a line without a colon
-            named = dict([line.split(": ", 1) for line in lines[:-2]])
-            if _SERVERS_OWN.issuperset(named):  # nearly always
-                return named
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(": ")
-        if colon and name in _SERVERS_OWN:
-            headers[name] = value
-        elif (found := _HEADER.fullmatch(line)) is not None:
-            headers[found[1]] = found[2]
-    if len(first) > len(_VERSION):
-        status = _STATUS.match(first, len(_VERSION) + 1)
-        if status is not None:
-            headers["Status"] = status[1]
-            if status[2]:
-                headers["Description"] = status[2]
-    return headers
+            _log.warning("bus.failed", error=repr(error))
 
 
 def _command(subject: str, body: bytes, reply: str, headers: Mapping[str, str] | None) -> bytes:
@@ -244,7 +144,7 @@ def _command(subject: str, body: bytes, reply: str, headers: Mapping[str, str] |
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         if lines.count("\r") + lines.count("\n") != 2 * len(headers):
             raise nats.errors.BadHeaderError("a line end in a header")
-        block = f"{_VERSION}\r\n{lines}\r\n".encode()
+        block = f"{VERSION}\r\n{lines}\r\n".encode()
         line = f"HPUB {subject} {reply} {len(block)} {len(block) + len(body)}"
         words = 4
     else:

@@ -8,116 +8,15 @@ import re
 
 import nats.errors
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import Parser
 
 from shared.bus import Bus, Message
 from shared.errors import Unavailable
-from shared.nats_client import NatsClient, _Interest, read_headers
+from shared.nats_client import _Interest
 from tests.support.nats import NatsServer
 from tests.support.waiting import eventually
-
-_names = st.text(st.sampled_from("aZ9-_"), min_size=1, max_size=8)
-_values = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), max_size=20)
-_subjects = st.text(st.sampled_from("aB9_-=."), min_size=1, max_size=12)
-
-
-@given(st.dictionaries(_names, _values, max_size=6))
-@example({"Nats-Msg-Id": "c/u/1", "Nats-Sequence": "7", "a": "b:c"})
-@example({"Nats-Msg-Id": "c/u/1: 2", "Nats-Sequence": "7"})
-def test_headers_read_as_nats_py_reads_them(headers: dict[str, str]) -> None:
-    """Names and values as they were sent."""
-    raw = "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
-    assert read_headers(b"NATS/1.0\r\n" + raw.encode()) == headers
-    assert Client()._parse_header_lines(raw.encode()) == headers
-
-
-@given(st.binary(max_size=80))
-def test_any_bytes_read_as_headers(raw: bytes) -> None:
-    """What is no header is skipped; bytes that are no UTF-8 become U+FFFD; nothing stops a reader."""
-    assert all(name.isascii() and " " not in name for name in read_headers(b"NATS/1.0\r\n" + raw))
-
-
-@pytest.mark.parametrize(
-    ("raw", "headers"),
-    [
-        (b"NATS/1.0 503\r\n\r\n", {"Status": "503"}),
-        (b"NATS/1.0 404 No Messages\r\n\r\n", {"Status": "404", "Description": "No Messages"}),
-        (
-            b"NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: 1016\r\n\r\n",
-            {"Status": "100", "Description": "Idle Heartbeat", "Nats-Last-Consumer": "1016"},
-        ),
-        (b"NATS/1.0\r\nNats-Sequence: 7\r\nno colon\r\n\r\n", {"Nats-Sequence": "7"}),
-        (b"NATS/1.0\r\nNats-Sequence: 7\r\n: \r\n\r\n", {"Nats-Sequence": "7"}),
-        (b"NATS/1.0\r\na: \xff!\r\nno colon\r\ntwo words: x\r\nb:  y \r\n\r\n", {"a": "\ufffd!", "b": "y"}),
-    ],
-)
-def test_status_lines(raw: bytes, headers: dict[str, str]) -> None:
-    """The server's own answers: a number, its words, and headers behind them."""
-    assert read_headers(raw) == headers
-
-
-class _Heard(NatsClient):
-    """Notes what the parser hands over."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: list[tuple[int, bytes, bytes, bytes, bytes | None]] = []
-        self.pings = 0
-
-    def take(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
-        """A message."""
-        self.messages.append((sid, subject, reply, data, headers))
-
-    async def _process_ping(self) -> None:
-        self.pings += 1
-
-
-_sent = st.lists(
-    st.none()  # a PING
-    | st.tuples(_subjects, st.sampled_from(["", "_INBOX.x"]), st.binary(max_size=60), st.booleans()),
-    max_size=8,
-)
-
-
-@given(_sent, st.lists(st.integers(1, 40), max_size=40))
-async def test_messages_are_cut_out_wherever_reads_end(
-    sent: list[tuple[str, str, bytes, bool] | None], sizes: list[int]
-) -> None:
-    """However the stream is cut into reads, the same messages come out, and other lines are obeyed."""
-    stream = b""
-    expected = []
-    head = b"NATS/1.0\r\nA: 1\r\n\r\n"
-    for one in sent:
-        if one is None:
-            stream += b"PING\r\n"
-            continue
-        subject, reply, body, with_head = one
-        words = f"{subject} 7 {reply} ".replace("  ", " ")
-        if with_head:
-            stream += f"HMSG {words}{len(head)} {len(head) + len(body)}\r\n".encode() + head + body + b"\r\n"
-        else:
-            stream += f"MSG {words}{len(body)}\r\n".encode() + body + b"\r\n"
-        expected.append((7, subject.encode(), reply.encode(), body, head if with_head else None))
-    client = _Heard()
-    for size in [*sizes, len(stream)]:
-        await client._ps.parse(stream[:size])
-        stream = stream[size:]
-    assert client.messages == expected
-    assert client.pings == sent.count(None)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [b"MSG a\r\n", b"MSG a x 1\r\n", b"HMSG a 1 9 3\r\n", b"MSG a 1 r r 3\r\n", b"MOO a 1 3\r\n", b"?\r\n"],
-)
-async def test_what_is_no_protocol(line: bytes) -> None:
-    """Ends the connection instead of being waited for."""
-    with pytest.raises(nats.errors.ProtocolError):
-        await _Heard()._ps.parse(line)
 
 
 @pytest.mark.parametrize(
@@ -151,13 +50,17 @@ async def test_socket_that_takes_nothing(bus: Bus, monkeypatch: pytest.MonkeyPat
 
 def test_nats_py_still_asks_for_these_methods() -> None:
     """The pinned version has what is overridden, and what is read of it."""
-    assert "self.nc._process_msg(" in inspect.getsource(Parser.parse)
-    assert "await self._ps.parse(b)" in inspect.getsource(Client._read_loop)
+    reading = inspect.getsource(Client._read_loop)
+    assert (
+        "b = await self._transport.read(DEFAULT_BUFFER_SIZE)\n                await self._ps.parse(b)"
+        in reading
+    )
+    assert "await self._io_reader.read(buffer_size)" in inspect.getsource(TcpTransport.read)
+    assert "create_task(self._read_loop())" in inspect.getsource(Client._process_connect_init)
+    assert {"buf", "nc"} <= set(vars(Parser()))
+    assert vars(asyncio.StreamReader(loop=asyncio.new_event_loop()))["_buffer"] == b""
     assert "self._transport.writelines(self._pending[:])" in inspect.getsource(Client._flusher)
     assert "self._io_writer.write(" in inspect.getsource(TcpTransport.write)
-    assert list(inspect.signature(Client._process_msg).parameters) == list(
-        inspect.signature(NatsClient._process_msg).parameters
-    )
     assert {"_pending", "_pending_data_size", "_ps", "_sid", "_subs", "_max_payload", "_transport"} <= set(
         vars(Client())
     )

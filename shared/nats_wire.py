@@ -1,0 +1,176 @@
+"""What a NATS server says, read: messages where the socket is read, and headers.
+
+* nats-py reads in a task that is woken for each read, and tries one expression after the other on a buffer
+  that it cuts at every step. Here the protocol of the socket cuts whole messages out of what was read, with
+  one expression for the line of each, and delivers them. What is no message goes to nats-py's task and
+  parser; so does what comes behind it, until the task has read all of it: the order is that of the wire.
+* nats-py tests every character of a header's name. The headers of a republished message are all the
+  server's and have one order, so one expression finds all of them; others are read line by line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
+from nats.protocol.parser import Parser
+
+Deliver = Callable[[int, bytes, bytes, bytes, bytes | None], None]
+"""Takes subscription, subject, reply, body and headers of a message; does not raise."""
+
+_MESSAGE = re.compile(rb"(H)?MSG (\S{1,4096}) (\d{1,18}) (?:(\S{1,4096}) )??(?(1)(\d{1,9}) )(\d{1,9})\r\n")
+"""Its line: with headers or not, subject, subscription, reply, bytes of headers, of headers and body."""
+_MESSAGE_BEGINS = b"MH"
+VERSION = "NATS/1.0"
+_HEADER = re.compile(r"([!-9;-~]+)[ \t]*:[ \t]*(.*?)[ \t]*")
+_REPUBLISHED_NAMES = tuple(
+    f"Nats-{name}" for name in ("Msg-Id", "Stream", "Subject", "Sequence", "Time-Stamp", "Last-Sequence")
+)
+_REPUBLISHED = re.compile("\r\n".join([VERSION, *(f"{name}: (.*)" for name in _REPUBLISHED_NAMES), "\r\n"]))
+_SERVERS_OWN = frozenset(
+    f"Nats-{name}"
+    for name in (
+        *("Subject", "Sequence", "Time-Stamp", "Last-Sequence", "Stream", "Msg-Id", "Num-Pending"),
+        *("Batch-Id", "Batch-Sequence", "Batch-Commit", "Expected-Last-Subject-Sequence", "UpTo-Sequence"),
+    )
+)
+"""Written as `Name: value`, and on every message: not worth an expression."""
+_STATUS = re.compile(r"(\d{3})(?: +(.*))?")
+
+
+class WholeMessages(Parser):
+    """Cuts messages out of what was read; every other line is left to `Parser`.
+
+    `buf` keeps what is not complete yet, from the start of a line.
+    """
+
+    def __init__(self, client: Client, deliver: Deliver) -> None:
+        self._deliver = deliver
+        self._resets = 0
+        super().__init__(client)
+
+    def reset(self) -> None:
+        """Forget what was read: the connection is another one."""
+        super().reset()
+        self._resets += 1
+        self.is_parsing = False
+
+    def cut(self, data: bytes) -> bytes:
+        """Deliver the messages that are complete; returns what is left if that begins with no message."""
+        buffer = bytes(self.buf) + data if self.buf else data
+        self.buf.clear()
+        deliver = self._deliver
+        at = 0
+        while (found := _MESSAGE.match(buffer, at)) is not None:
+            _, subject, sid, reply, head_size, size = found.groups()
+            start = found.end()
+            end = start + int(size)
+            body = start + int(head_size or 0)
+            if body > end:
+                break
+            if len(buffer) < end + 2:
+                self.buf += buffer[at:]
+                return b""
+            at = end + 2
+            deliver(int(sid), subject, reply or b"", buffer[body:end], buffer[start:body] or None)
+        return buffer[at:]
+
+    async def parse(self, data: bytes = b"") -> None:
+        """Take what came, whatever it is. Raises `ProtocolError` for what is no line of the protocol."""
+        self.is_parsing = True
+        resets = self._resets
+        while data := self.cut(data):
+            end = data.find(b"\r\n") + 2
+            if end < 2:
+                self.buf += data
+                break
+            self.buf += data[:end]
+            if data[0] not in _MESSAGE_BEGINS:
+                await super().parse()
+                if resets != self._resets:
+                    return
+            if self.buf:
+                raise nats.errors.ProtocolError("a line that is no protocol")
+            data = data[end:]
+        self.is_parsing = False
+
+
+class SocketProtocol(asyncio.Protocol):
+    """In the place of the protocol of asyncio's reader, for as long as nats-py reads from that."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, feed: asyncio.Protocol, parser: WholeMessages, client: Client
+    ) -> None:
+        self._reader = reader
+        self._feed = feed
+        self._parser = parser
+        self._client = client
+
+    @classmethod
+    def install(cls, transport: TcpTransport, parser: WholeMessages, client: Client) -> None:
+        """Read here from now on."""
+        assert transport._io_reader is not None
+        assert transport._io_writer is not None, "it is connected"
+        wire = transport._io_writer.transport
+        feed = wire.get_protocol()
+        assert isinstance(feed, asyncio.Protocol)
+        wire.set_protocol(cls(transport._io_reader, feed, parser, client))
+
+    def data_received(self, data: bytes) -> None:
+        """Deliver what nothing stands before, and leave the rest to whoever reads."""
+        waits = self._parser.is_parsing or self._reader._buffer  # type: ignore[attr-defined]
+        if not waits and self._client.is_connected:
+            data = self._parser.cut(data)
+        if data:
+            self._feed.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """Nothing comes any more."""
+        return self._feed.eof_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It is over."""
+        self._feed.connection_lost(error)
+
+    def pause_writing(self) -> None:
+        """The socket takes nothing more just now."""
+        self._feed.pause_writing()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._feed.resume_writing()
+
+
+def read_headers(raw: bytes) -> dict[str, str]:
+    """Headers by name, the status line's as `Status` and `Description`; lines without a name are skipped."""
+    text = raw.decode(errors="replace")
+    found = _REPUBLISHED.fullmatch(text)
+    return _headers(text) if found is None else dict(zip(_REPUBLISHED_NAMES, found.groups(), strict=True))
+
+
+def _headers(text: str) -> dict[str, str]:
+    first, *lines = text.split("\r\n")
+    if first == VERSION and lines[-2:] == ["", ""]:
+        with contextlib.suppress(ValueError):  # a line without a colon
+            named = dict([line.split(": ", 1) for line in lines[:-2]])
+            if _SERVERS_OWN.issuperset(named):  # nearly always
+                return named
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(": ")
+        if colon and name in _SERVERS_OWN:
+            headers[name] = value
+        elif (found := _HEADER.fullmatch(line)) is not None:
+            headers[found[1]] = found[2]
+    if len(first) > len(VERSION):
+        status = _STATUS.match(first, len(VERSION) + 1)
+        if status is not None:
+            headers["Status"] = status[1]
+            if status[2]:
+                headers["Description"] = status[2]
+    return headers
