@@ -6,23 +6,36 @@ import asyncio
 import contextlib
 import random
 import socket
+import time
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest import mock
 
 import orjson
 import pytest
 
 from edge.archive import Archive
-from edge.audience import ROW_SEATS, WIDE_SINKS_MIN
+from edge.audience import ROW_SEATS, WIDE_SINKS_MIN, Audience
+from edge.core.ring import Entry
 from edge.delivery import Delivery
+from edge.fanout import Flush
 from edge.feed import Feed
 from edge.feeds import FeedLimits, Feeds
 from edge.replayer import Replayer
 from edge.tasks import Tasks
 from edge.websocket import EdgeProtocol
 from shared.bus import Bus
-from shared.events import MemberInvited, MemberRemoved
-from shared.ids import Epoch, Seq, UserId
+from shared.events import MemberInvited, MemberRemoved, MessagePosted, Recorded
+from shared.ids import (
+    ChannelId,
+    ChannelKey,
+    Epoch,
+    Seq,
+    StreamSeq,
+    UserId,
+    WorkspaceId,
+    new_command_id,
+)
 from shared.streams import Layout
 from tests.support.feeding import ANN, Channel, active
 from tests.support.waiting import eventually
@@ -223,3 +236,43 @@ async def test_a_removed_member_hears_nothing_more(bus: Bus, feeds: Feeds) -> No
             else:
                 await eventually(lambda: member.events() == expected(member, feed))  # noqa: B023
         assert len(feed.audience) == LARGE - 1
+
+
+class Slow:
+    """Stands aside, and takes its time with every flush, as whoever loses the core does."""
+
+    def __init__(self) -> None:
+        self.heard: list[int] = []
+
+    def on_flush(self, flush: Flush) -> None:
+        """Longer than any rest is short."""
+        began_s = time.monotonic()
+        while time.monotonic() < began_s + 0.01:
+            pass
+        self.heard += [entry.seq for entry in flush.entries]
+
+    def on_reset(self, reason: str) -> None:
+        """It is not reset here."""
+        raise AssertionError(reason)
+
+
+@pytest.mark.parametrize("size", [WIDE_SINKS_MIN - 1, WIDE_SINKS_MIN])
+async def test_only_many_make_a_channel_rest(size: int) -> None:
+    """Few are told in the same turn of the loop, however long the flush before has taken."""
+    audience = Audience()
+    slow, *others = [Slow(), *(mock.create_autospec(Slow, instance=True) for _ in range(size - 1))]
+    for sink in (slow, *others):
+        audience.attach(sink)
+    for seq in (1, 2):
+        audience.tell(entry_of(seq))
+        for _ in range(3):
+            await asyncio.sleep(0)
+    assert slow.heard == ([1, 2] if size < WIDE_SINKS_MIN else [1])
+    await eventually(lambda: slow.heard == [1, 2])
+
+
+def entry_of(seq: int) -> Entry:
+    """Somebody says something."""
+    posted = MessagePosted(id=new_command_id(0), author=ANN, text="x")
+    key = ChannelKey(WorkspaceId("w"), ChannelId("c"))
+    return Entry(Recorded(key, Seq(seq), StreamSeq(seq), 0, posted), b"{}", seq)
