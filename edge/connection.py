@@ -77,11 +77,6 @@ class Connection:
         wire.take = self._take_hello
 
     @property
-    def events(self) -> int:
-        """How many events were written to the session so far."""
-        return self._delivery.events if self._delivery is not None else 0
-
-    @property
     def channels(self) -> int:
         """How many channels the session is attached to."""
         return len(self._delivery) if self._delivery is not None else 0
@@ -110,6 +105,11 @@ class Connection:
         """The descriptor goes back to the kernel."""
         if self._delivery is not None:
             self._delivery.lost()
+
+    @property
+    def owes_answer(self) -> bool:
+        """Whether a ping was the last thing between the two sides."""
+        return self._session.owes_answer
 
     def tick(self, now_s: float) -> float:
         """What time demands (P8, P9); the time of the next tick, in seconds of the loop's clock."""
@@ -294,5 +294,5 @@ class Connection:
             code=code,
             seconds=round(self._loop.time() - self._began_s, 3),
             commands=self._dialogue.commands if self._dialogue is not None else 0,
-            events=self.events,
+            events=self._delivery.events if self._delivery is not None else 0,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 
 import structlog
 
@@ -42,6 +43,8 @@ class Connections:
         self._every_s = min(TICK_MAX_S, node.settings.heartbeat_s / TICKS_OF_HEARTBEAT)
         self._open: Rounds[Connection] = Rounds(asyncio.get_running_loop().time(), self._every_s)
         """Each until it is over; what time demands of it is looked at when it may be due."""
+        self._pinged: deque[tuple[float, list[Connection]]] = deque(maxlen=TICKS_OF_HEARTBEAT)
+        """Who owes an answer is looked at again, at these times."""
         self._leaving: dict[Connection, asyncio.Task[None]] = {}
         self._on_over = self._over  # one for all
         metrics.SUBSCRIPTIONS.set_function(lambda: sum(connection.channels for connection in self._open))
@@ -100,15 +103,29 @@ class Connections:
         while True:
             await asyncio.sleep(self._every_s)
             now_s = loop.time()
-            for connection in self._open.take(now_s):
-                due_s = connection.tick(now_s)
-                if connection not in self._leaving:
-                    self._open.put(connection, due_s)
+            self._look(now_s)
             for door, since_s in tuple(self.doors.items()):
                 if now_s - since_s < self._node.settings.hello_deadline_s:
                     break
                 door.too_slow()
             metrics.SESSIONS.set(len(self))
+
+    def _look(self, now_s: float) -> None:
+        """Tick for those whose time has come, and for those who have not answered a ping in time."""
+        while self._pinged and self._pinged[0][0] <= now_s:
+            for connection in self._pinged.popleft()[1]:
+                if connection.owes_answer and connection in self._open:
+                    self._tick(connection, now_s)
+        looked_at = [connection for connection in self._open.take(now_s) if self._tick(connection, now_s)]
+        self._pinged.append((now_s + self._node.timing.answer_s, looked_at))
+
+    def _tick(self, connection: Connection, now_s: float) -> bool:
+        """Whether it goes on after that."""
+        due_s = connection.tick(now_s)
+        if connection in self._leaving:
+            return False
+        self._open.put(connection, due_s)
+        return True
 
     async def let_in(self) -> None:
         """Hear who came before the shared port was closed, for a moment: none of them is refused."""

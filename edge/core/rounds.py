@@ -26,6 +26,9 @@ class Rounds(Generic[Item]):
     def __len__(self) -> int:
         return len(self._slot_of)
 
+    def __contains__(self, item: Item) -> bool:
+        return item in self._slot_of
+
     def __iter__(self) -> Iterator[Item]:
         return iter(tuple(self._slot_of))
 

@@ -188,6 +188,24 @@ async def test_a_crowds_hellos_wait(
         ticking.cancel()
 
 
+async def test_who_is_lost_with_a_ping_unanswered_is_not_looked_at_again(
+    nats_server: NatsServer, bus: Bus, layout: Layout
+) -> None:
+    """A session that ends while it owes an answer is gone, also when the answer would have been due (P8)."""
+    async with _inside(nats_server, bus, layout, heartbeat_s=1.0) as (_, connections, port):
+        ticking = asyncio.create_task(connections.tick())
+        async with websockets.connect(f"ws://127.0.0.1:{port}/v1/ws", ping_interval=None) as lost:
+            await lost.send(json.dumps({"type": "hello", "token": token("ann")}))
+            while json.loads(await lost.recv())["type"] != "ping":
+                pass
+            lost.transport.abort()
+        async with Peer.opened(f"http://127.0.0.1:{port}", "bob") as bob:
+            bob.answers_pings = True
+            await bob.take("ping")
+            await eventually(lambda: len(connections) == 1)
+        ticking.cancel()
+
+
 @asynccontextmanager
 async def _inside(
     nats_server: NatsServer, bus: Bus, layout: Layout, **given: float

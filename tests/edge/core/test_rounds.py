@@ -42,6 +42,7 @@ def test_a_look_finds_those_whose_time_has_come(began_s: float, steps: list[tupl
                 del waiting[it]
         assert len(rounds) == len(waiting)
         assert set(rounds) == set(waiting)
+        assert [it for it in range(6) if it in rounds] == sorted(waiting)
 
 
 def test_a_look_takes_what_is_long_over() -> None:

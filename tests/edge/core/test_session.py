@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge.core import wire_errors
@@ -13,6 +14,9 @@ from edge.core.session import SILENCE_INTERVALS, Session, State, Timing, WrongTr
 from edge.core.wire_errors import CloseCode
 
 TIMING = Timing(heartbeat_s=10, stall_limit_s=30, hello_deadline_s=8, token_grace_s=5)
+PATIENT = replace(TIMING, token_grace_s=25)
+"""Nothing but heartbeats is due more often than they are."""
+
 Said = tuple[float, CloseCode | None, bool]
 """A moment, the verdict, and whether a ping was due."""
 
@@ -173,18 +177,23 @@ def test_lively_client_is_never_closed(steps: list[tuple[str, float]]) -> None:
 
 
 @given(
+    st.sampled_from([TIMING, PATIENT]),
     st.lists(
         st.tuples(
             st.sampled_from(["wait", "open", "heard", "held", "free", "stalled", "flowing", "refreshed"]),
             st.integers(0, 24),
         ),
         max_size=60,
-    )
+    ),
 )
-def test_nothing_is_due_before_it_is_said_to_be(events: list[tuple[str, int]]) -> None:
-    """Whoever asks only when something may be due pings and closes as one who asks all the time."""
-    always, seldom = Session(0.0, TIMING), Session(0.0, TIMING)
-    due_s, now_s = seldom.due_s(0.0), 0.0
+@example(PATIENT, [("open", 12), ("heard", 0)])
+def test_nothing_is_due_before_it_is_said_to_be(timing: Timing, events: list[tuple[str, int]]) -> None:
+    """Whoever asks only when something may be due pings and closes as one who asks all the time.
+
+    Who was pinged is asked again, once it has had time to answer, only if it owes an answer.
+    """
+    always, seldom = Session(0.0, timing), Session(0.0, timing)
+    due_s, now_s, answer_due_s = seldom.due_s(0.0), 0.0, math.inf
     said: tuple[list[Said], list[Said]] = ([], [])
     for what, steps in [*events, ("wait", 200)]:
         for session in (always, seldom):
@@ -192,15 +201,36 @@ def test_nothing_is_due_before_it_is_said_to_be(events: list[tuple[str, int]]) -
         for _ in range(steps):
             now_s += 0.5
             said[0].append((now_s, always.verdict(now_s), always.ping_due(now_s)))
-            if now_s >= due_s:
+            is_owed = now_s >= answer_due_s and seldom.owes_answer
+            if now_s >= answer_due_s:
+                answer_due_s = math.inf
+            if now_s >= due_s or is_owed:
                 said[1].append((now_s, seldom.verdict(now_s), seldom.ping_due(now_s)))
-                due_s = seldom.due_s(now_s)
+                due_s, answer_due_s = seldom.due_s(now_s), now_s + timing.answer_s
                 assert due_s > now_s or said[1][-1][1] is not None
             if said[0][-1][1] is not None:
                 assert said[1]
                 assert said[1][-1] == said[0][-1]
                 return
     assert [it for it in said[0] if it[2]] == [it for it in said[1] if it[2]]
+
+
+def test_one_who_answers_is_looked_at_once_a_ping() -> None:
+    """Between two pings nothing is due to one who answers; a silence is over as soon as it ever was (P8)."""
+    session = Session(0.0, PATIENT)
+    session.opened(0.0, None)
+    for now_s in (10.0, 20.0, 30.0):
+        assert session.ping_due(now_s)
+        assert session.owes_answer
+        assert session.due_s(now_s) == now_s + PATIENT.heartbeat_s
+        session.heard(now_s + 1.0)
+        assert not session.owes_answer
+    assert session.ping_due(40.0)
+    asked_again_s = 40.0 + PATIENT.answer_s
+    assert session.owes_answer
+    assert session.due_s(asked_again_s) == 31.0 + SILENT_S
+    session.held(asked_again_s, held=True)
+    assert not session.owes_answer
 
 
 def _happens(session: Session, what: str, now_s: float) -> None:
