@@ -25,6 +25,7 @@ from edge.core.rest import Rest
 from edge.core.ring import Entry
 from edge.descriptors import FREE
 from edge.fanout import Flush
+from edge.turn import this_turn
 from shared.ids import Seq, UserId
 
 ROW_SEATS = 250
@@ -79,25 +80,27 @@ class Seated(Sink, Protocol):
 class Row:
     """Sinks that are sent the same bytes."""
 
-    __slots__ = ("batch", "fds", "members", "reached")
+    __slots__ = ("batch", "fds", "members", "reached", "wires")
 
     def __init__(self, reached: Seq, *, batch: bool) -> None:
         self.batch = batch
         self.reached = reached
         self.fds = array("i")
         self.members: list[Seated] = []
+        self.wires: list[Socket] = []
 
     def sit(self, member: Seated) -> None:
         """Take the next seat."""
         member.row, member.seat = self, len(self.members)
         self.members.append(member)
+        self.wires.append(member.wire)
         self.fds.append(member.wire.fd)
 
     def leave(self, member: Seated) -> None:
         """Who sat last takes the seat."""
-        last, fd = self.members.pop(), self.fds.pop()
+        last, wire, fd = self.members.pop(), self.wires.pop(), self.fds.pop()
         if last is not member:
-            self.members[member.seat], self.fds[member.seat] = last, fd
+            self.members[member.seat], self.wires[member.seat], self.fds[member.seat] = last, wire, fd
             last.seat = member.seat
         member.row = None
 
@@ -115,7 +118,7 @@ class Row:
 
     def _write_at_once(self, frames: bytes) -> list[Seated]:
         """Straight to the sockets. Those that take nothing now."""
-        members, free, write, size = self.members, FREE, os.write, len(frames)
+        wires, free, write, size = self.wires, FREE, os.write, len(frames)
         full: list[Seated] = []
         for seat, fd in enumerate(self.fds):
             if free[fd]:
@@ -124,21 +127,21 @@ class Row:
                 except OSError:  # full, or broken: the transport finds out
                     taken = 0
                 if taken != size:
-                    members[seat].wire.write_rest(frames[taken:])
-            elif members[seat].wire.is_flowing:
-                members[seat].wire.write(frames)
+                    wires[seat].write_rest(frames[taken:])
+            elif wires[seat].is_flowing:
+                wires[seat].write(frames)
             else:
-                full.append(members[seat])
+                full.append(self.members[seat])
         return full
 
     def _write_with_others(self, frames: bytes) -> list[Seated]:
         """Together with what else the sockets are sent in this turn. Those that take nothing now."""
         full: list[Seated] = []
-        for member in self.members:
-            if member.wire.is_flowing:
-                member.wire.write(frames)
+        for seat, wire in enumerate(self.wires):
+            if wire.is_flowing:
+                wire.write(frames)
             else:
-                full.append(member)
+                full.append(self.members[seat])
         return full
 
 
@@ -212,12 +215,11 @@ class Audience:
 
     def _turn_soon(self) -> None:
         """At the end of this turn of the loop, or when the rest from the last round is over."""
-        loop = asyncio.get_running_loop()
         left_s = self._rest.left_s(time.monotonic()) if self._is_wide and self._flush is None else 0.0
         if left_s > 0.0:
-            loop.call_later(left_s, self._turn)
+            asyncio.get_running_loop().call_later(left_s, self._turn)
         else:
-            loop.call_soon(self._turn)
+            this_turn().tell(self._turn)
 
     def _turn(self) -> None:
         if self._flush is None and not self._unflushed:

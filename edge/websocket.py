@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from asyncio.transports import BaseTransport
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
@@ -26,6 +25,7 @@ from edge.core.goodbye import STANDARD, bye_frame
 from edge.core.wire_errors import CloseCode
 from edge.descriptors import FREE
 from edge.listener import DEAF, Listener
+from edge.turn import this_turn
 
 CLOSE_DEADLINE_S = 5.0
 """From the first sign of a close until the connection is cut, whatever the peer does."""
@@ -42,11 +42,11 @@ class EdgeProtocol(asyncio.Protocol):
 
     __slots__ = (
         *("_abort_timer", "_connections", "_drained", "_frames", "_inbox", "_is_over", "_is_reading"),
-        *("_unsent", "closed_with", "fd", "is_flowing", "listener", "loop", "take", "transport"),
+        *("_turn", "_unsent", "closed_with", "fd", "is_flowing", "listener", "take", "transport"),
     )
 
     def __init__(self, connections: set[Any], *, frame_bytes_max: int) -> None:
-        self.loop = asyncio.get_running_loop()
+        self._turn = this_turn()
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # until `connection_made`
         self.listener: Listener = DEAF
         self.take: Callable[[str], None] | None = None
@@ -89,7 +89,7 @@ class EdgeProtocol(asyncio.Protocol):
         self.flush()
         while not self.is_flowing:
             if self._drained is None:
-                self._drained = self.loop.create_future()
+                self._drained = self._turn.loop.create_future()
             await asyncio.shield(self._drained)
 
     def hand_over(self, take: Callable[[str], None]) -> None:
@@ -105,7 +105,7 @@ class EdgeProtocol(asyncio.Protocol):
         One system call for all acks and events of a turn; nothing happens once a close has begun.
         """
         if not self._unsent:
-            self.loop.call_soon(self.flush)
+            self._turn.flush(self)
             FREE[self.fd] = False
         self._unsent.append(frames)
 
@@ -127,8 +127,8 @@ class EdgeProtocol(asyncio.Protocol):
         frames = b"".join(self._unsent)
         self._unsent.clear()
         if self.is_open:
+            FREE[self.fd] = self.fd and self.is_flowing
             self._put(frames)
-        self._tell_free()
 
     def _tell_free(self) -> None:
         """Whether our socket may be written to past this object."""
@@ -139,7 +139,7 @@ class EdgeProtocol(asyncio.Protocol):
 
         A third cheaper than the transport, which has to hold what it is given before it tries.
         """
-        if self.fd and not self.transport.get_write_buffer_size():
+        if self.fd and self.is_flowing:
             try:
                 taken = os.write(self.fd, frames)
             except OSError:
@@ -177,7 +177,7 @@ class EdgeProtocol(asyncio.Protocol):
 
     # ------------------------------------------------------------ called by the loop, and by uvicorn
 
-    def connection_made(self, transport: BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A connection was upgraded."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
         self._connections.add(self)
@@ -297,4 +297,4 @@ class EdgeProtocol(asyncio.Protocol):
             return
         if self._abort_timer is not None:
             self._abort_timer.cancel()
-        self._abort_timer = self.loop.call_later(after_s, self.transport.abort)
+        self._abort_timer = self._turn.loop.call_later(after_s, self.transport.abort)
