@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable
+from typing import cast
 
 import nats.errors
 from nats.aio.client import Client
@@ -25,6 +26,9 @@ Deliver = Callable[[int, bytes, bytes, bytes, bytes | None], None]
 
 _MESSAGE = re.compile(rb"(H)?MSG (\S{1,4096}) (\d{1,18}) (?:(\S{1,4096}) )??(?(1)(\d{1,9}) )(\d{1,9})\r\n")
 """Its line: with headers or not, subject, subscription, reply, bytes of headers, of headers and body."""
+READ_BYTES_MAX = 64 * 1024
+"""Behind a larger read the others have a turn: libuv goes on reading as long as its 256 KB are filled."""
+
 _MESSAGE_BEGINS = b"MH"
 VERSION = "NATS/1.0"
 _HEADER = re.compile(r"([!-9;-~]+)[ \t]*:[ \t]*(.*?)[ \t]*")
@@ -104,8 +108,14 @@ class SocketProtocol(asyncio.Protocol):
     """In the place of the protocol of asyncio's reader, for as long as nats-py reads from that."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, feed: asyncio.Protocol, parser: WholeMessages, client: Client
+        self,
+        wire: asyncio.Transport,
+        reader: asyncio.StreamReader,
+        feed: asyncio.Protocol,
+        parser: WholeMessages,
+        client: Client,
     ) -> None:
+        self._wire = wire
         self._reader = reader
         self._feed = feed
         self._parser = parser
@@ -116,18 +126,24 @@ class SocketProtocol(asyncio.Protocol):
         """Read here from now on."""
         assert transport._io_reader is not None
         assert transport._io_writer is not None, "it is connected"
-        wire = transport._io_writer.transport
+        wire = cast(asyncio.Transport, transport._io_writer.transport)  # uvloop's does not derive from it
         feed = wire.get_protocol()
         assert isinstance(feed, asyncio.Protocol)
-        wire.set_protocol(cls(transport._io_reader, feed, parser, client))
+        wire.set_protocol(cls(wire, transport._io_reader, feed, parser, client))
 
     def data_received(self, data: bytes) -> None:
         """Deliver what nothing stands before, and leave the rest to whoever reads."""
         waits = self._parser.is_parsing or self._reader._buffer  # type: ignore[attr-defined]
-        if not waits and self._client.is_connected:
-            data = self._parser.cut(data)
-        if data:
-            self._feed.data_received(data)
+        rest = data if waits or not self._client.is_connected else self._parser.cut(data)
+        if rest:
+            self._feed.data_received(rest)  # which bounds what it holds
+        elif len(data) > READ_BYTES_MAX:
+            self._wire.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._wire.is_closing():
+            self._wire.resume_reading()
 
     def eof_received(self) -> bool | None:
         """Nothing comes any more."""

@@ -15,7 +15,7 @@ from nats.aio.transport import TcpTransport
 from nats.protocol.parser import Parser
 
 from shared.nats_client import NatsClient
-from shared.nats_wire import _REPUBLISHED, _headers, read_headers
+from shared.nats_wire import _REPUBLISHED, READ_BYTES_MAX, _headers, read_headers
 from tests.support.waiting import eventually
 
 _names = st.text(st.sampled_from("aZ9-_"), min_size=1, max_size=8)
@@ -135,6 +135,17 @@ class _Wire(asyncio.Transport):
     def __init__(self, protocol: asyncio.Protocol) -> None:
         super().__init__()
         self.protocol = protocol
+        self.reads = True
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        assert self.reads
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         return self.protocol
@@ -243,6 +254,17 @@ async def test_a_message_is_heard_while_the_socket_is_read() -> None:
         client._status = Client.RECONNECTING
         wire.protocol.data_received(b"MSG c 7 0\r\n\r\n")
         assert len(client.heard) == 2
+
+
+async def test_others_have_a_turn_behind_a_large_read() -> None:
+    """A server that sends faster than it is read does not hold the loop: reading pauses for the turn."""
+    client, message = _Client(), b"MSG a 7 9\r\n" + bytes(9) + b"\r\n"
+    async with reading(client) as wire:
+        for many in (READ_BYTES_MAX // len(message), READ_BYTES_MAX // len(message) + 1):
+            wire.protocol.data_received(message * many)
+            assert wire.reads is (len(message) * many <= READ_BYTES_MAX)
+            await turns_of_the_loop(2)
+            assert wire.reads
 
 
 BAD = [
