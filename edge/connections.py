@@ -20,7 +20,7 @@ from edge.core.admission import Admission
 from edge.core.handshake import Upgrade
 from edge.core.limits import Rate
 from edge.core.rounds import Rounds
-from edge.door import Door
+from edge.door import Door, HttpDoor
 from edge.node import Node
 from edge.websocket import EdgeProtocol
 from shared.errors import Forbidden, ParleyError, Unavailable
@@ -39,7 +39,7 @@ class Connections:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.frame_bytes_max = node.settings.frame_bytes_max
-        self.doors: dict[Door, float] = {}
+        self.doors: dict[Door | HttpDoor, float] = {}
         self._every_s = min(TICK_MAX_S, node.settings.heartbeat_s / TICKS_OF_HEARTBEAT)
         self._open: Rounds[Connection] = Rounds(asyncio.get_running_loop().time(), self._every_s)
         """Each until it is over; what time demands of it is looked at when it may be due."""
@@ -65,7 +65,8 @@ class Connections:
     def admit(self, upgrade: Upgrade) -> None:
         """Raises `Forbidden` for a foreign page, `Unavailable` for one session too many."""
         settings = self._node.settings
-        if not origin.allowed(upgrade.origin, upgrade.host, settings.allowed_origins):
+        asked_by = upgrade.origin
+        if asked_by is not None and not origin.allowed(asked_by, upgrade.host, settings.allowed_origins):
             raise Forbidden("pages of this origin may not connect", limit="origin")
         if self._draining:
             raise Unavailable("this edge is leaving", retry_after_ms=1000, limit="draining")

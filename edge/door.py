@@ -1,9 +1,13 @@
-"""Where connections come in: uvicorn's HTTP protocol, with the upgrade to a WebSocket taken out of its hands.
+"""Where connections come in: as a WebSocket at once, or through uvicorn's HTTP protocol.
 
 A request for an upgrade is judged and answered here, before an ASGI application or a task exists: what
 `core/handshake` says of its form, then what the edge says of its origin and of the room it has left (503 with
 `Retry-After`). Everything else is HTTP and goes on to Starlette. An idle session takes half the memory that
 it took through ASGI (see DESIGN.md).
+
+`Door` knows the plain form in which nearly every client asks. What is written in any other way, or comes in
+pieces, is read by uvicorn's parser in `HttpDoor`, which has the last word on what is refused: it grants all
+that `Door` grants (a property test holds the two against each other), at four times the cost.
 
 A head that does not end is refused when it is too large (431), and when it takes too long (408): uvicorn
 bounds neither. Behind a refusal the connection is closed in our direction only, until the other side has
@@ -18,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import httptools
 import uvicorn
@@ -35,7 +39,7 @@ class Host(Protocol):
     """The edge, as the door sees it."""
 
     frame_bytes_max: int
-    doors: dict[Door, float]
+    doors: dict[Door | HttpDoor, float]
     """Those at which a request, or the end of a refused one, is expected; since when, in that order."""
 
     def admit(self, upgrade: handshake.Upgrade) -> None:
@@ -48,8 +52,10 @@ class Host(Protocol):
         """The connection is open."""
 
 
-class Door(HttpToolsProtocol):
-    """One connection, until it has become a WebSocket."""
+class Door(asyncio.Protocol):
+    """One connection, until its first bytes have come."""
+
+    __slots__ = ("_app_state", "_config", "_host", "_loop", "_server_state", "transport")
 
     def __init__(
         self,
@@ -59,26 +65,101 @@ class Door(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
+        self._host = host
+        self._config = config
+        self._server_state = server_state
+        self._app_state = app_state
+        self._loop = _loop or asyncio.get_running_loop()
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]  # until `connection_made`
+
+    def too_slow(self) -> None:
+        """Nothing has come in time."""
+        self._host.doors.pop(self, None)
+        self.transport.abort()
+
+    def shutdown(self) -> None:
+        """uvicorn stops."""
+        self.transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Somebody is there."""
+        self.transport = cast(asyncio.Transport, transport)
+        self._server_state.connections.add(self)  # type: ignore[arg-type]  # it is only shut down
+        self._host.doors[self] = self._loop.time()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """Nobody is there any more."""
+        self._host.doors.pop(self, None)
+        self._server_state.connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        """The first bytes of a request; behind an upgrade the first frames may stand already."""
+        host, state = self._host, self._server_state
+        host.doors.pop(self, None)
+        state.connections.discard(self)
+        asked = handshake.plain(data)
+        if asked is not None:
+            upgrade, rest = asked
+            try:
+                host.admit(upgrade)
+            except ParleyError as error:
+                self._as_http().refuse(error)
+            else:
+                _open(host, state.connections, self.transport, upgrade, rest)
+        else:
+            self._as_http().data_received(data)
+
+    def _as_http(self) -> HttpDoor:
+        door = HttpDoor(self._host, self._config, self._server_state, self._app_state, self._loop)
+        door.take_over(self.transport)
+        self.transport.set_protocol(door)
+        return door
+
+
+def _open(
+    host: Host, connections: set[Any], transport: asyncio.Transport, upgrade: handshake.Upgrade, rest: bytes
+) -> None:
+    """The connection is a WebSocket from here on."""
+    wire = EdgeProtocol(connections, frame_bytes_max=host.frame_bytes_max)
+    wire.connection_made(transport)
+    transport.set_protocol(wire)
+    wire.write_now(handshake.accepted(upgrade.key))
+    host.serve(wire, upgrade)
+    if rest:
+        wire.data_received(rest)
+
+
+class HttpDoor(HttpToolsProtocol):
+    """One connection as uvicorn reads it, until it has become a WebSocket."""
+
+    def __init__(
+        self,
+        host: Host,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop,
+    ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._host = host
         self._head_bytes = 0
         self._refused = False
 
+    def take_over(self, transport: asyncio.Transport) -> None:
+        """A request begins: it has its time from here on. A WebSocket does without what others need."""
+        self.connections.add(self)
+        self.transport = transport
+        self._host.doors[self] = self.loop.time()
+
     def too_slow(self) -> None:
         """The request, or its end, has taken its time."""
         if self._head_bytes and not self._refused:
-            self._refuse(TooSlow("the request did not arrive in time"))
+            self.refuse(TooSlow("the request did not arrive in time"))
         else:
             self._host.doors.pop(self, None)
             self.transport.abort()
 
     # ------------------------------------------------------------ called by uvicorn
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Somebody is there; who becomes a WebSocket at once does without what requests need."""
-        self.connections.add(self)
-        self.transport = transport
-        self._host.doors[self] = self.loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody is there any more."""
@@ -98,12 +179,12 @@ class Door(HttpToolsProtocol):
                 self._upgrade(data[upgrade.args[0] :])
                 return
         except httptools.HttpParserError:
-            self._refuse(BadRequest("this is no HTTP request"))
+            self.refuse(BadRequest("this is no HTTP request"))
             return
         if self not in self._host.doors:
             self._head_bytes = 0
         elif self._head_bytes > handshake.HEAD_BYTES_MAX:
-            self._refuse(handshake.too_large())
+            self.refuse(handshake.too_large())
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -127,30 +208,21 @@ class Door(HttpToolsProtocol):
     def _should_upgrade(self) -> bool:
         return self._get_upgrade() == b"websocket"
 
-    # ------------------------------------------------------------ the upgrade
-
     def _upgrade(self, rest: bytes) -> None:
-        host, transport = self._host, self.transport
         try:
             if self.cycle is not None and not self.cycle.response_complete:
                 raise BadRequest("an upgrade has to wait for the answer before it")
             upgrade = handshake.judge(
                 self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers
             )
-            host.admit(upgrade)
+            self._host.admit(upgrade)
         except ParleyError as error:
-            self._refuse(error)
+            self.refuse(error)
             return
         self.connections.discard(self)
-        wire = EdgeProtocol(self.connections, frame_bytes_max=host.frame_bytes_max)
-        wire.connection_made(transport)
-        transport.set_protocol(wire)
-        transport.write(handshake.accepted(upgrade.key))
-        host.serve(wire, upgrade)
-        if rest:
-            wire.data_received(rest)
+        _open(self._host, self.connections, self.transport, upgrade, rest)
 
-    def _refuse(self, error: ParleyError) -> None:
+    def refuse(self, error: ParleyError) -> None:
         """Answer, and let the other side hang up."""
         self._host.doors.pop(self, None)
         self._host.refused(error)

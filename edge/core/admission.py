@@ -36,12 +36,11 @@ class Admission:
         rate = self._bucket.rate
         if behind_s > BEHIND_MAX_S:
             wait_s, reason = behind_s, f"hellos wait for {behind_s:.1f} s already"
-        else:
-            wait_s = self._bucket.wait_s(now_s)
-            reason = f"more than {rate.per_s:g} new sessions a second ({rate.burst} at once)"
-        if wait_s == 0.0:
+        elif (wait_s := self._bucket.wait_s(now_s)) == 0.0:
             self._bucket.take(now_s)
             return
+        else:
+            reason = f"more than {rate.per_s:g} new sessions a second ({rate.burst} at once)"
         turn_s = max(now_s + wait_s, self._promised_s + 1.0 / rate.per_s)
         self._promised_s = min(turn_s, now_s + PROMISE_MAX_S)
         raise Unavailable(

@@ -9,15 +9,20 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from shared.errors import BadRequest, HeadTooLarge, NotFound, UpgradeRequired
+from shared.errors import BadRequest, HeadTooLarge, NotFound, ParleyError, UpgradeRequired
 
 PATH = b"/v1/ws"
 VERSION = b"13"
 HEAD_BYTES_MAX = 16 * 1024
 """Request line and headers; a token in a header is well below that."""
+
+_PLAIN_LINE = b"GET " + PATH + b" HTTP/1.1\r\n"
+_PLAIN_HEADER = re.compile(rb"\r\n([A-Za-z0-9-]+): ([!-~](?:[ -~]*[!-~])?)(?=\r\n)")
+"""No space but the one behind the colon, nothing but ASCII: all readers of HTTP read it alike."""
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY_BYTES = 16
@@ -33,14 +38,32 @@ Headers = Sequence[tuple[bytes, bytes]]
 """Names in lower case."""
 
 
-@dataclass(frozen=True, slots=True)
-class Upgrade:
+class Upgrade(NamedTuple):
     """What is asked for by a request that keeps the rules."""
 
     key: bytes
     host: str
     origin: str | None
     authorization: str | None
+
+
+def plain(data: bytes) -> tuple[Upgrade, bytes] | None:
+    """The upgrade that a request asks for that came whole and is written plainly, and what stands behind it.
+
+    None: it needs a real parser, or is refused.
+    """
+    end = data.find(b"\r\n\r\n", 0, HEAD_BYTES_MAX)
+    if end < 0 or not data.startswith(_PLAIN_LINE):
+        return None
+    lines = data[len(_PLAIN_LINE) - 2 : end + 2]
+    headers = {name.lower(): value for name, value in _PLAIN_HEADER.findall(lines)}
+    if len(headers) != lines.count(b"\n") - 1:  # one is written otherwise, or stands there twice
+        return None
+    try:
+        upgrade = judge(b"GET", PATH, "1.1", [*headers.items()])
+    except ParleyError:
+        return None
+    return upgrade, data[end + 4 :]
 
 
 def judge(method: bytes, target: bytes, version: str, headers: Headers) -> Upgrade:

@@ -7,10 +7,17 @@ import json
 
 import pytest
 import uvicorn
+from hypothesis import given
+from hypothesis import strategies as st
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
 
+from edge.core import handshake
 from edge.core.handshake import HEAD_BYTES_MAX
+from edge.door import Door, HttpDoor
+from edge.websocket import EdgeProtocol
+from shared.errors import ParleyError, Unavailable
 from tests.support.peer import token
 from tests.support.stack import Stack
 
@@ -149,6 +156,112 @@ async def test_an_upgrade_after_another_request(stack: Stack) -> None:
         writer.write(request())
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
     writer.transport.abort()
+
+
+class Full:
+    """An edge without room, which notes what it was asked."""
+
+    frame_bytes_max = 1024
+
+    def __init__(self) -> None:
+        self.doors: dict[Door | HttpDoor, float] = {}
+        self.asked: list[handshake.Upgrade] = []
+
+    def admit(self, upgrade: handshake.Upgrade) -> None:
+        self.asked.append(upgrade)
+        raise Unavailable("full")
+
+    def refused(self, error: ParleyError) -> None:
+        pass
+
+    def serve(self, _wire: EdgeProtocol, _upgrade: handshake.Upgrade) -> None:
+        raise AssertionError("it is full")
+
+
+class Gone(asyncio.Transport):
+    """Whoever asked has left."""
+
+    def is_closing(self) -> bool:
+        return True
+
+
+def asked_through_uvicorn(request: bytes) -> list[handshake.Upgrade]:
+    """What uvicorn's parser makes of a request."""
+
+    async def read() -> list[handshake.Upgrade]:
+        async def page(_scope: object, _receive: object, _send: object) -> None:
+            pass
+
+        host, config = Full(), uvicorn.Config(page, ws="none", log_config=None)
+        door = HttpDoor(host, config, ServerState(), {}, asyncio.get_running_loop())
+        door.take_over(Gone())
+        door.data_received(request)
+        return host.asked
+
+    return asyncio.run(read())
+
+
+NAMES = ["host", "Upgrade", "connection", "Sec-WebSocket-Version", "sec-websocket-key", "Origin", "expect"]
+NAMES += ["Authorization", "Content-Length", "transfer-encoding", "x y", "x:", "", "é"]
+VALUES = ["chat.example", "websocket", "WebSocket, h2c", "Upgrade", "keep-alive, upgrade", "upgrade;", "13"]
+VALUES += [
+    KEY,
+    "https://chat.example",
+    "Bearer a.b.c",
+    "0",
+    "00",
+    "chunked",
+    "100-continue",
+    " x ",
+    "a\tb",
+    "é",
+]
+LINES = st.tuples(st.sampled_from(NAMES), st.sampled_from([": ", ":", ":  ", " : "]), st.sampled_from(VALUES))
+ENDS = st.sampled_from(["\r\n"] * 9 + ["\n", "\r", "\r\n "])
+
+
+@given(
+    changes=st.lists(st.tuples(st.integers(0, len(HEADERS) - 1), LINES), max_size=1),
+    more=st.lists(LINES, max_size=3),
+    first=st.sampled_from(["GET /v1/ws HTTP/1.1"] * 5 + ["GET /v1/ws HTTP/1.10", "GET  /v1/ws HTTP/1.1"]),
+    ends=st.lists(ENDS, min_size=9, max_size=9),
+    behind=st.binary(max_size=8),
+)
+def test_what_is_plain_is_read_as_uvicorn_reads_it(
+    changes: list[tuple[int, tuple[str, str, str]]],
+    more: list[tuple[str, str, str]],
+    first: str,
+    ends: list[str],
+    behind: bytes,
+) -> None:
+    """Who is let in without a parser would have been let in with one, as the same."""
+    lines = [(name, ": ", value) for name, value in HEADERS.items()]
+    for place, line in changes:
+        lines[place] = line
+    whole = [first, *("".join(line) for line in (*lines, *more))]
+    head = "".join(line + end for line, end in zip(whole, ends, strict=False)) + "\r\n"
+    found = handshake.plain(head.encode() + behind)
+    if found is not None:
+        assert found[1] == behind
+        assert asked_through_uvicorn(head.encode() + behind) == [found[0]]
+
+
+def test_how_clients_ask_is_plain() -> None:
+    """Browsers and libraries are let in without a parser, with all that they send along."""
+    more = {
+        "Origin": "https://chat.example",
+        "Authorization": "Bearer a.b",
+        "User-Agent": "Mozilla/5.0 (X; Y)",
+    }
+    more |= {
+        "Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits",
+        "Cache-Control": "no-cache",
+    }
+    found = handshake.plain(request(**more) + b"rest")
+    assert found is not None
+    assert found[0].authorization == "Bearer a.b"
+    assert found[1] == b"rest"
+    assert asked_through_uvicorn(request(**more) + b"rest") == [found[0]]
 
 
 def test_uvicorn_is_what_this_was_written_for() -> None:
