@@ -17,7 +17,6 @@ from edge import metrics
 from edge.auth import TokenExpired
 from edge.core import codec, wire_errors
 from edge.core import frames as f
-from edge.core import server_frames as s
 from edge.core.principal import Principal
 from edge.core.session import Session
 from edge.core.wire_errors import CloseCode
@@ -158,11 +157,20 @@ class Connection:
             await self._node.rush.turn()
             hello = self._hello(first)
             pages = await self._welcomed(hello) if hello is not None else None
-        if pages is not None and self._dialogue is not None and self._roster is not None:
-            self.wire.hand_over(
-                Intake(self.wire, self._session, self._dialogue, spawn=self._tasks.spawn).take
-            )
+        if pages is not None and self._roster is not None:
+            self.wire.hand_over(self._take_first)
             await self._roster.finish_list(pages)
+
+    def _take_first(self, text: str) -> None:
+        """The first frame that says something: nearly all sessions only listen, for hours."""
+        if text in codec.PONGS:
+            return
+        node, session, spawn = self._node, self._session, self._tasks.spawn
+        assert self._roster is not None
+        assert self._principal is not None
+        self._dialogue = Dialogue(node, self.wire, session, self._roster, self._principal, spawn=spawn)
+        self.wire.take = Intake(self.wire, session, self._dialogue, spawn=spawn).take
+        self.wire.take(text)
 
     def _hello(self, text: str) -> f.Hello | None:
         """The hello, with its principal accepted; None if the connection was closed instead."""
@@ -214,7 +222,6 @@ class Connection:
             spawn=spawn,
         )
         self._delivery, self._roster = delivery, roster
-        self._dialogue = Dialogue(node, self.wire, self._session, roster, principal, spawn=spawn)
         for channel, cursor in hello.cursors.items():
             roster.resume(channel, cursor)
         return await self._attached(principal, delivery, roster)
@@ -232,34 +239,19 @@ class Connection:
             self._write(codec.refusal(Unavailable(error.message, retry_after_ms=RETRY_AFTER_MS)))
             self.close(wire_errors.OVERLOADED, RETRY_AFTER_MS)
             return None
-        delivery.send(self._welcome(principal, infos, more=more))
+        welcome = node.greeting.welcome(
+            self._name,
+            principal,
+            infos,
+            more=more,
+            server_time=rfc3339(now_us()),
+            expires_at=expiry(principal),
+        )
+        delivery.send(welcome)
         roster.resume_listed()
         metrics.SESSIONS_OPENED.inc()
         _log.debug("connection.opened", session=self._name, channels=len(infos))
         return pages
-
-    def _welcome(self, principal: Principal, infos: list[s.ChannelInfo], *, more: bool) -> s.Welcome:
-        settings = self._node.settings
-        return s.Welcome(
-            session=self._name,
-            node=self._node.name,
-            user=principal.user,
-            workspace=principal.workspace,
-            server_time=rfc3339(now_us()),
-            expires_at=expiry(principal),
-            heartbeat_s=settings.heartbeat_s,
-            limits=s.Limits(
-                frame_bytes=settings.frame_bytes_max,
-                text_bytes=settings.text_bytes_max,
-                cursors_per_frame=f.CURSORS_OF_FRAME_MAX,
-                commands_per_s=settings.connection_rate,
-                commands_burst=settings.connection_burst,
-                commands_in_flight=settings.commands_in_flight,
-                typing_members=settings.typing_members_max,
-            ),
-            channels=infos,
-            more=more,
-        )
 
     def _write(self, frame: BaseModel) -> None:
         self.wire.write(codec.text_frame(codec.encode(frame)))
@@ -279,8 +271,9 @@ class Connection:
         """Let go of everything; returns when no task of the session runs any more."""
         self._session.closing()
         self.wire.listener, self.wire.take = DEAF, None
-        if self._dialogue is not None and self._roster is not None and self._delivery is not None:
+        if self._dialogue is not None:
             self._dialogue.close()
+        if self._roster is not None and self._delivery is not None:
             self._roster.close()
             self._delivery.close()
         await self._tasks.end()

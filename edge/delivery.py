@@ -70,7 +70,7 @@ class Delivery:
     def __len__(self) -> int:
         return len(self._held)
 
-    def __contains__(self, key: ChannelKey) -> bool:
+    def __contains__(self, key: object) -> bool:
         return key in self._held
 
     def follows(self, feed: Feed) -> bool:
@@ -78,16 +78,16 @@ class Delivery:
         held = self._held.get(feed.key)
         return held is not None and held.feed is feed and held.sub.last is None
 
-    def send(self, frame: BaseModel) -> None:
-        """Write one frame of this session's own."""
-        self.wire.write(codec.text_frame(codec.encode(frame)))
+    def send(self, frame: BaseModel | bytes) -> None:
+        """Write one frame of this session's own, or the JSON of one."""
+        self.wire.write(codec.text_frame(frame if isinstance(frame, bytes) else codec.encode(frame)))
 
     # ------------------------------------------------------------ membership
 
-    def attach(self, feed: Feed, after: Seq | None = None, *, is_resumed: bool = False) -> None:
+    def attach(self, feed: Feed, after: Seq | None = None, cursor: CursorFrame | None = None) -> None:
         """The user is a member: live from the feed's head, which the caller tells the client right away.
 
-        With `after`, what came behind that event (a join) is sent first. `is_resumed`: `resume` follows.
+        With `after`, what came behind that event (a join) is sent first. `cursor`: `resume` with it follows.
         """
         held = self._held.get(feed.key)
         if held is not None and held.feed is feed:
@@ -98,13 +98,12 @@ class Delivery:
             return
         if held is not None:
             held.leave()
-        held = Held(self, feed, Subscription(feed.head if after is None else after))
-        self._held[feed.key] = held
+        held = self._held[feed.key] = Held(self, feed, Subscription(feed.head if after is None else after))
         feed.attach(held)
         if held.sub.cursor < feed.head:
             held.sub.behind()
             self._feeding.ask()
-        elif not is_resumed:  # it would rise at once
+        elif cursor is None or cursor.seq == feed.head:  # else it would rise at once
             held.sit()
 
     def lost(self) -> None:
@@ -138,7 +137,8 @@ class Delivery:
         if fresh:
             whole = fresh is flush.entries
             self.wire.write(flush.frames(batch=self.batch) if whole else frames_of(fresh, batch=self.batch))
-            self._count(len(fresh))
+            self.events += len(fresh)
+            metrics.DELIVERED.inc(len(fresh))
         if held.sub.mode is not Mode.LIVE:
             if was_live:
                 metrics.LAGGING.inc()
@@ -163,13 +163,14 @@ class Delivery:
         held = self._held.get(key)
         if held is None:
             self._hole(key.channel, Replay(cursor.seq), cursor.seq, None, "forbidden")
-            return
-        held.rise()
-        if cursor.epoch != held.feed.epoch:
+        elif cursor.epoch != held.feed.epoch:
             self._reset(held, "foreign_epoch")
+        elif held.has_all_behind(cursor.seq) and not self.wire.is_laden:
+            self._complete(held, Replay(cursor.seq))
         elif held.feed.head - cursor.seq > self._replay_events_max and not held.sub.owes(cursor.seq):
-            self._hole(key.channel, Replay(cursor.seq), cursor.seq, held.sub.cursor, "too_far")
+            self._hole(key.channel, Replay(cursor.seq), cursor.seq, held.reached, "too_far")
         else:
+            held.rise()
             held.sub.asked(cursor.seq)
             if self.wire.is_laden or not self._fed_from_ring(held) or self._is_behind(held):
                 self._feeding.ask()
@@ -242,9 +243,7 @@ class Delivery:
             replay = held.sub.caught_up(held.feed.head)
             held.sit()
             if replay is not None:
-                metrics.resumes("complete").inc()
-                answer = answers.complete(held.feed.key.channel, replay, held.sub.cursor)
-                self.wire.write(codec.text_frame(answer))
+                self._complete(held, replay)
         return True
 
     def _write(self, held: Held, items: Sequence[Replayed | Entry]) -> bool:
@@ -253,14 +252,11 @@ class Delivery:
         fresh = held.sub.fed(items)
         if fresh:
             self.wire.write(codec.frame_events([item.body for item in fresh], batch=self.batch))
-            self._count(len(fresh))
+            self.events += len(fresh)
+            metrics.DELIVERED.inc(len(fresh))
         if held.sub.over:
             self._ended(held)
         return not held.sub.over
-
-    def _count(self, events: int) -> None:
-        self.events += events
-        metrics.DELIVERED.inc(events)
 
     def _failed(self, held: Held, error: Unavailable | OutcomeUnknown) -> None:
         """Try again in a moment; after some of that, name the hole rather than keep the channel silent."""
@@ -278,6 +274,10 @@ class Delivery:
         replay = held.sub.skipped(held.feed.head) or Replay(reached)
         self._hole(held.feed.key.channel, replay, reached, held.feed.head, "unavailable")
 
+    def _complete(self, held: Held, replay: Replay) -> None:
+        metrics.resumes("complete").inc()
+        self.send(answers.complete(held.feed.key.channel, replay, held.reached))
+
     def _hole(
         self, channel: ChannelId, replay: Replay, reached: Seq, to: Seq | None, reason: answers.GapReason
     ) -> None:
@@ -286,7 +286,7 @@ class Delivery:
 
     def _reset(self, held: Held, reason: answers.ResetReason) -> None:
         metrics.resumes("reset").inc()
-        self.send(answers.reset(held.feed.key.channel, reason, held.feed.epoch, held.sub.cursor))
+        self.send(answers.reset(held.feed.key.channel, reason, held.feed.epoch, held.reached))
 
     def _ended(self, held: Held) -> None:
         """The removal has been written: the channel is over for this session."""

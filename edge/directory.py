@@ -7,18 +7,19 @@ channel's own state, in the feed, at the moment of telling.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Container, Iterable
 
 from pydantic import ValidationError
 
+from edge.core.greeting import Fields
 from edge.core.principal import Principal
 from edge.core.server_frames import ChannelInfo
 from edge.feed import Feed
 from edge.listing import Listing, batches
 from edge.lookups import TOO_MANY, Lookups, Spawn, all_below
 from edge.reads import standing, unread
-from shared.bus import Bus, BusError, StoredMessage
-from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq
+from shared.bus import Bus, BusError, StoredMessage, Value
+from shared.ids import ChannelId, ChannelKey, StreamSeq
 from shared.records import Belonging, PublicChannel, ReadMarker
 from shared.streams import bucket_stream
 from shared.subjects import DIRECTORY, directory_key, kv_subject, public_directory_key
@@ -37,9 +38,12 @@ class Directory:
         )
         self._listing = Listing(bus)
 
-    async def pages(self, principal: Principal, size: int) -> AsyncIterator[tuple[list[ChannelKey], bool]]:
+    async def pages(
+        self, principal: Principal, size: int, known: Container[ChannelKey] = ()
+    ) -> AsyncIterator[tuple[list[ChannelKey], bool]]:
         """The user's channels page by page, and whether there may be more; always at least one page.
 
+        Those that are `known` by then are left out, and cost little.
         All at once, because that is answered from the bucket's index. Page by page the server looks for the
         user's entries through everybody's.
         """
@@ -49,11 +53,12 @@ class Directory:
             if error.status != TOO_MANY:
                 raise
             async for batch, more in batches(self._bus, _mine(principal), after=StreamSeq(0), size=size):
-                yield _member_of(principal, batch), more
+                yield _member_of(principal, batch, known), more
             yield [], False
             return
         for start in range(0, max(1, len(values)), size):
-            yield _member_of(principal, values[start : start + size]), start + size < len(values)
+            page = values[start : start + size]
+            yield _member_of(principal, page, known), start + size < len(values)
 
     async def listed(
         self, principal: Principal, after: str, limit: int
@@ -73,26 +78,37 @@ class Directory:
 
 def describe(feed: Feed, principal: Principal, marker: ReadMarker | None) -> ChannelInfo:
     """A channel as this member sees it now."""
+    return ChannelInfo.model_validate(described(feed, principal, marker))
+
+
+def described(feed: Feed, principal: Principal, marker: ReadMarker | None) -> Fields:
+    """The fields of `describe`, in their order: for lists, which are encoded without a model."""
     state = feed.state
     marker = standing(feed, marker)
-    return ChannelInfo(
-        id=feed.key.channel,
-        kind=state.kind,
-        name=state.name,
-        topic=state.topic,
-        role=state.members[principal.user],
-        epoch=feed.epoch,
-        head=feed.head,
-        read=marker.seq if marker else Seq(0),
-        unread=unread(feed, marker),
-        archived=state.archived,
-        members=len(state.members),
-    )
+    return {
+        "id": feed.key.channel,
+        "kind": state.kind,
+        "name": state.name,
+        "topic": state.topic,
+        "role": state.members[principal.user],
+        "epoch": feed.epoch,
+        "head": feed.head,
+        "read": marker.seq if marker is not None else 0,
+        "unread": unread(feed, marker),
+        "archived": state.archived,
+        "members": len(state.members),
+    }
 
 
-def _member_of(principal: Principal, stored: Iterable[StoredMessage]) -> list[ChannelKey]:
-    found = [_belonging(value.body) for value in stored]
-    return [ChannelKey(principal.workspace, it.channel) for it in found if it and it.member]
+def _member_of(
+    principal: Principal, stored: Iterable[Value | StoredMessage], known: Container[ChannelKey]
+) -> list[ChannelKey]:
+    found: list[ChannelKey] = []
+    for value in stored:
+        key = ChannelKey(principal.workspace, ChannelId(value.subject.rpartition(".")[2]))
+        if key not in known and _kept_if_member(value.body) is not None:
+            found.append(key)
+    return found
 
 
 def _mine(principal: Principal) -> str:

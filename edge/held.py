@@ -58,6 +58,10 @@ class Held:
         """The last event that was written, if the channel is live."""
         return self.row.reached if self.row is not None else self.sub.cursor
 
+    def has_all_behind(self, seq: Seq) -> bool:
+        """Whether a client that is as far as this misses nothing, and is told of what comes."""
+        return self.row is not None and seq == self.row.reached == self.feed.head
+
     def on_flush(self, flush: Flush) -> None:
         """Consecutive events of the channel, for one who stands aside (P19 to P21)."""
         self.delivery.on_flush(self, flush)

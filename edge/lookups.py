@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 
-from shared.bus import Bus, BusError, StoredMessage
+from shared.bus import Bus, BusError, Value
 from shared.errors import Unavailable
 
 TOO_MANY = 413
@@ -17,7 +17,7 @@ TOO_MANY = 413
 
 Spawn = Callable[[Coroutine[object, object, object]], "asyncio.Task[object]"]
 
-_Values = list[StoredMessage] | Unavailable | BusError
+_Values = list[Value] | Unavailable | BusError
 
 
 def one(subject: str) -> str:
@@ -54,20 +54,21 @@ class Lookups:
         self._filters: dict[str, None] = {}
         self._reading: asyncio.Task[object] | None = None
 
-    async def newest(self, filters: Sequence[str]) -> list[StoredMessage]:
-        """The newest message of each subject behind these filters. Raises `Unavailable` or `BusError`."""
+    async def newest(self, filters: Sequence[str]) -> list[Value]:
+        """The newest value of each subject behind these filters. Raises `Unavailable` or `BusError`."""
         if self._reading is None or len(self._filters) + len(filters) > self._filters_max:
             self._filters = {}
             self._reading = self._spawn(self._read(self._filters))
         self._filters.update(dict.fromkeys(filters))
         found = await asyncio.shield(self._reading)
         assert isinstance(found, dict)
-        values: list[StoredMessage] = []
+        values: list[Value] = []
         for asked in filters:
-            answer: _Values = found.get(asked, [])
+            answer: _Values | None = found.get(asked)
             if isinstance(answer, Exception):
                 raise answer
-            values += answer
+            if answer is not None:
+                values += answer
         return values
 
     async def _read(self, filters: dict[str, None]) -> dict[str, _Values]:
@@ -88,6 +89,6 @@ class Lookups:
 
     async def _values(self, filters: Sequence[str]) -> _Values:
         try:
-            return list((await self._bus.direct_last(self._stream, filters)).values())
+            return await self._bus.newest_values(self._stream, filters)
         except (Unavailable, BusError) as error:
             return error

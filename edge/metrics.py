@@ -36,7 +36,7 @@ STREAM_STATE = Gauge(
 BREAKERS_OPENED = Counter("parley_edge_breakers_opened_total", "Times that a stream stopped to answer")
 
 SESSIONS = Gauge("parley_edge_sessions", "Sessions that are open on this edge")
-SESSIONS_OPENED = Counter("parley_edge_sessions_opened_total", "Sessions that said a good hello")
+SESSIONS_OPENED = LoopCounter("parley_edge_sessions_opened_total", "Sessions that said a good hello")
 SESSIONS_CLOSED = Counter(
     "parley_edge_sessions_closed_total", "Connections that ended, by close code (0: none was seen)", ["code"]
 )
@@ -55,7 +55,7 @@ UNSENT = Gauge(
     "parley_edge_unsent_bytes", "Bytes that wait in this process for sockets that are full, of all sessions"
 )
 LAGGING = Counter("parley_edge_lagging_total", "Times that a session fell behind its feed in a channel")
-RESUMES = Counter("parley_edge_resumes_total", "Cursors that were resumed, by result", ["result"])
+RESUMES = LoopCounter("parley_edge_resumes_total", "Cursors that were resumed, by result", ["result"])
 DELIVERED = LoopCounter("parley_edge_delivered_events_total", "Events written to sessions, live and replayed")
 HELLOS_WAITING = Gauge("parley_edge_hellos_waiting", "Hellos that wait for their turn of the loop")
 LISTS_WAITING = Gauge(
@@ -96,6 +96,6 @@ def command_seconds(kind: str) -> Spread:
 
 
 @functools.cache
-def resumes(result: str) -> Counter:
+def resumes(result: str) -> Count:
     """`RESUMES` of this label."""
     return RESUMES.labels(result)

@@ -11,7 +11,10 @@ from edge.auth import Authenticator
 from edge.breakers import Breakers
 from edge.commands import Commands
 from edge.core.breaker import Bounds
+from edge.core.frames import CURSORS_OF_FRAME_MAX
+from edge.core.greeting import Greeting
 from edge.core.limits import Buckets, Rate
+from edge.core.server_frames import Limits
 from edge.core.session import Timing
 from edge.directory import Directory
 from edge.feeds import FeedLimits, Feeds
@@ -34,6 +37,7 @@ class Node:
 
     name: str
     settings: EdgeSettings
+    greeting: Greeting
     timing: Timing
     bus: Bus
     layout: Layout
@@ -63,9 +67,11 @@ async def assembled(
         reads = Reads(bus, archive, breakers, spawn=feeds.spawn)
         typing = TypingBoard(bus, feeds, members_max=settings.typing_members_max)
         await typing.listen()
+        name = settings.node or f"{settings.host}:{settings.port}"
         yield Node(
-            name=settings.node or f"{settings.host}:{settings.port}",
+            name=name,
             settings=settings,
+            greeting=Greeting(name, settings.heartbeat_s, _limits(settings)),
             timing=Timing(
                 heartbeat_s=settings.heartbeat_s,
                 stall_limit_s=settings.stall_limit_s,
@@ -96,6 +102,18 @@ async def assembled(
             typing=typing,
             user_buckets=Buckets("user", Rate(settings.user_rate, settings.user_burst)),
         )
+
+
+def _limits(settings: EdgeSettings) -> Limits:
+    return Limits(
+        frame_bytes=settings.frame_bytes_max,
+        text_bytes=settings.text_bytes_max,
+        cursors_per_frame=CURSORS_OF_FRAME_MAX,
+        commands_per_s=settings.connection_rate,
+        commands_burst=settings.connection_burst,
+        commands_in_flight=settings.commands_in_flight,
+        typing_members=settings.typing_members_max,
+    )
 
 
 def _feed_limits(settings: EdgeSettings) -> FeedLimits:

@@ -47,10 +47,10 @@ class Reads:
         self, workspace: WorkspaceId, user: UserId, channels: Sequence[ChannelId]
     ) -> dict[ChannelId, ReadMarker]:
         """The user's markers in these channels, where there are any."""
-        subjects = [kv_subject(READS, read_key(workspace, user, channel)) for channel in channels]
-        if not subjects:
+        if not channels:
             return {}
-        stored = await self._lookups.newest(subjects)
+        mine = kv_subject(READS, read_key(workspace, user, ChannelId("")))
+        stored = await self._lookups.newest([mine + channel for channel in channels])
         markers = [marker for value in stored if (marker := _marker(value.body)) is not None]
         return {marker.channel: marker for marker in markers}
 

@@ -8,17 +8,18 @@ channel attached and the client told, both in one step, so that no event falls i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from edge.core.frames import CursorFrame
+from edge.core.greeting import Fields, page_of
 from edge.core.joining import last_join
 from edge.core.principal import Principal
-from edge.core.server_frames import ChannelChanged, ChannelInfo, ChannelName, Channels
+from edge.core.server_frames import ChannelChanged, ChannelName
 from edge.delivery import Delivery
-from edge.directory import Directory, describe
+from edge.directory import Directory, describe, described
 from edge.feed import Feed
 from edge.feeds import Feeds
 from edge.reads import Reads, read_frame
@@ -140,26 +141,28 @@ class Roster:
         if self._cursors:
             yield list(self._cursors)[: self._page], True
             await self._rush.over()
-        async for keys, more in self._directory.pages(self._principal, self._page):
+        async for keys, more in self._directory.pages(self._principal, self._page, self._delivery):
             yield keys, more
 
-    async def attach(self, keys: Sequence[ChannelKey]) -> list[ChannelInfo]:
+    async def attach(self, keys: Sequence[ChannelKey]) -> list[Fields]:
         """Attach those that the user is a member of; what is doubtful is told later, as if joined then.
 
         Nothing is awaited after the first is attached: the caller sends the list and calls `resume_listed`
         before it awaits anything else.
         """
-        wanted = [key for key in keys if key not in self._delivery]
-        await self._feeds.patience(wanted)
-        doubtful = {key for key in wanted if self._feeds.is_doubtful(key) and self._proposal(key)}
-        feeds, markers = await self._fetched([key for key in wanted if key not in doubtful])
-        infos: list[ChannelInfo] = []
+        feeds = {key: self._feeds.get(key) for key in keys if key not in self._delivery}
+        if None in feeds.values():
+            await self._feeds.patience(feeds)
+            doubtful = {key for key in feeds if self._feeds.is_doubtful(key) and self._proposal(key)}
+            feeds = await self._feeds.activate([key for key in feeds if key not in doubtful])
+        markers = await self._markers(feeds)
+        infos: list[Fields] = []
         for key, feed in feeds.items():
             if key in self._delivery or not self._may_follow(feed):
                 continue
             assert feed is not None
-            self._delivery.attach(feed, is_resumed=key in self._cursors)
-            infos.append(describe(feed, self._principal, markers.get(key.channel)))
+            self._delivery.attach(feed, cursor=self._cursors.get(key))
+            infos.append(described(feed, self._principal, markers.get(key.channel)))
         return infos
 
     def resume_listed(self) -> None:
@@ -171,7 +174,7 @@ class Roster:
         """Send the other pages; from then on what changes is followed."""
         while not await self._told(rest):
             await asyncio.sleep(RETRY_S)
-            rest = self._directory.pages(self._principal, self._page)
+            rest = self._directory.pages(self._principal, self._page, self._delivery)
         self._listed = True
         for key, cursor in self._cursors.items():
             self.resume(key.channel, cursor)
@@ -184,7 +187,7 @@ class Roster:
         try:
             async for keys, more in rest:
                 infos = await self.attach(keys)
-                self._delivery.send(Channels(channels=infos, more=more))
+                self._delivery.send(page_of(infos, more=more))
                 self.resume_listed()
         except (Unavailable, BusError) as error:
             _log.warning("roster.list_postponed", error=error.message)
@@ -197,7 +200,8 @@ class Roster:
         while keys := [key for key in self._proposals if not self._feeds.is_doubtful(key)][: self._page]:
             chosen = {key: self._proposals.pop(key) for key in keys}
             try:
-                feeds, markers = await self._fetched(keys)
+                feeds = await self._feeds.activate(keys)
+                markers = await self._markers(feeds)
                 for key, proposal in chosen.items():
                     feed = feeds[key]
                     if feed is not None:
@@ -255,10 +259,6 @@ class Roster:
     def _is_member(self, feed: Feed | None) -> bool:
         return feed is not None and self._principal.user in feed.state.members
 
-    async def _fetched(
-        self, keys: Sequence[ChannelKey]
-    ) -> tuple[dict[ChannelKey, Feed | None], dict[ChannelId, ReadMarker]]:
-        feeds = await self._feeds.activate(keys)
+    async def _markers(self, feeds: Mapping[ChannelKey, Feed | None]) -> dict[ChannelId, ReadMarker]:
         found = [key.channel for key, feed in feeds.items() if feed is not None]
-        markers = await self._reads.markers(self._principal.workspace, self._principal.user, found)
-        return feeds, markers
+        return await self._reads.markers(self._principal.workspace, self._principal.user, found)

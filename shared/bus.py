@@ -15,7 +15,7 @@ import nats.errors
 import orjson
 
 from shared.connection import Subscription
-from shared.envelope import Message, PubAck, StoredMessage, stored_from_headers
+from shared.envelope import Message, PubAck, StoredMessage, Value, stored_from_headers
 from shared.errors import OutcomeUnknown, ParleyError, Unavailable, WrongLastSequence
 from shared.ids import StreamSeq
 from shared.retry import Deadline, delays
@@ -29,6 +29,7 @@ __all__ = [
     "PubAck",
     "StoredMessage",
     "Subscription",
+    "Value",
     "stored_from_headers",
 ]
 

@@ -29,6 +29,13 @@ class StoredMessage(NamedTuple):
     last_seq: StreamSeq | None = None
 
 
+class Value(NamedTuple):
+    """What is stored under a subject, wherever it stands."""
+
+    subject: str
+    body: bytes
+
+
 class PubAck(NamedTuple):
     """JetStream's answer to a commit. `retried`: the republish of the first try may have been lost."""
 

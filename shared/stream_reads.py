@@ -16,7 +16,7 @@ import orjson
 
 from shared.clock import parse_rfc3339
 from shared.connection import Connection
-from shared.envelope import StoredMessage, stored_from_headers
+from shared.envelope import Message, StoredMessage, Value, stored_from_headers
 from shared.errors import ParleyError, Unavailable
 from shared.ids import StreamSeq
 from shared.retry import Deadline, delays
@@ -88,6 +88,14 @@ class StreamReads(Connection):
             for stored in await self._direct(stream, {"multi_last": chunk}, timeout_s=2.0):
                 newest[stored.subject] = stored
         return newest
+
+    async def newest_values(self, stream: str, subjects: Sequence[str]) -> list[Value]:
+        """As `direct_last`, without where each stands: half the cost of reading an answer."""
+        values: list[Value] = []
+        for chunk in _chunks(subjects):
+            answers = await self._answers(stream, {"multi_last": chunk}, timeout_s=2.0)
+            values += [Value(answer.headers["Nats-Subject"], answer.body) for answer in answers]
+        return values
 
     async def last(self, stream: str, subject: str) -> StoredMessage | None:
         """The newest stored message of one subject."""
@@ -165,6 +173,9 @@ class StreamReads(Connection):
             start = StreamSeq(found[-1].stream_seq + 1)
 
     async def _direct(self, stream: str, body: Mapping[str, object], timeout_s: float) -> list[StoredMessage]:
+        return [stored_from_headers(answer) for answer in await self._answers(stream, body, timeout_s)]
+
+    async def _answers(self, stream: str, body: Mapping[str, object], timeout_s: float) -> list[Message]:
         answers = await self.collect(f"$JS.API.DIRECT.GET.{stream}", orjson.dumps(body), timeout_s=timeout_s)
         end = answers.pop()
         status = end.headers["Status"]
@@ -173,7 +184,7 @@ class StreamReads(Connection):
         if status not in {"204", "404"}:
             description = end.headers.get("Description")
             raise BusError(f"Direct Get on {stream}: {status} {description}", status=int(status))
-        return [stored_from_headers(answer) for answer in answers]
+        return answers
 
     async def _from_leader(self, stream: str, body: Mapping[str, object]) -> StoredMessage | None:
         try:

@@ -43,10 +43,34 @@ async def test_resume(quick: str) -> None:
         assert events == list(range(4, 16))
         refused = await peer.take("resumed", channel="nowhere")
         assert (refused["complete"], refused["gap"]["reason"]) == (False, "forbidden")
-        await peer.send({"type": "resume", "cursors": {"res": {"epoch": "other", "seq": 3}}})
-        assert (await peer.take("reset"))["reason"] == "foreign_epoch"
+        for seq in (3, 15):
+            await peer.send({"type": "resume", "cursors": {"res": {"epoch": "other", "seq": seq}}})
+            reset = await peer.take("reset")
+            assert (reset["reason"], reset["epoch"], reset["head"]) == ("foreign_epoch", epoch, 15)
         await peer.send({"type": "resume", "cursors": {"res": {"epoch": epoch, "seq": 15}}})
         assert (await peer.take("resumed", channel="res"))["count"] == 0
+
+
+async def test_who_missed_nothing_goes_on(quick: str) -> None:
+    """A cursor at the head is answered as any other, and what comes next comes once."""
+    async with Peer.opened(quick, "ona") as ona:
+        ona.answers_pings = True
+        await ona.do("create_channel", kind="public", name="n", channel="now")
+        epoch = (await ona.take("channel"))["channel"]["epoch"]
+        async with Peer.opened(quick, "ona", cursors={"now": {"epoch": epoch, "seq": 1}}) as again:
+            again.answers_pings = True
+            for seq in range(1, 4):
+                answer = await again.take("resumed", channel="now")
+                assert (answer["from"], answer["to"], answer["complete"], answer["count"]) == (
+                    seq,
+                    seq,
+                    True,
+                    0,
+                )
+                assert (await ona.do("send", channel="now", text="next"))["seq"] == seq + 1
+                assert (await again.event("now", seq + 1))["text"] == "next"
+                await again.send({"type": "resume", "cursors": {"now": {"epoch": epoch, "seq": seq + 1}}})
+            assert not [frame for frame in await again.quiet() if frame["type"] == "event"]
 
 
 async def test_resume_across_edges_from_the_archive(stack: Stack) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from edge.feed import Feed
 from edge.feeds import FeedLimits, Feeds
-from shared.bus import Bus, Message, StoredMessage, Subscription
+from shared.bus import Bus, Message, Subscription, Value
 from shared.errors import Unavailable
 from shared.ids import ChannelKey, Seq
 from shared.records import Checkpoint, Head, Heads
@@ -140,14 +140,14 @@ class Failing(Bus):
         self.takes -= 1
         return await super().subscribe(subject, callback, queue=queue)
 
-    async def direct_last(self, stream: str, subjects: Sequence[str]) -> dict[str, StoredMessage]:
+    async def newest_values(self, stream: str, subjects: Sequence[str]) -> list[Value]:
         """What checkpoints are read with."""
         if self.held is not None:
             self.held.set()
             await asyncio.Event().wait()
         if self.broken:
             raise TypeError("a bug")
-        return await super().direct_last(stream, subjects)
+        return await super().newest_values(stream, subjects)
 
     @property
     def open(self) -> int:

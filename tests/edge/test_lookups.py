@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from edge.lookups import TOO_MANY, Lookups, all_below
-from shared.bus import Bus, BusError, StoredMessage
+from shared.bus import Bus, BusError, Value
 from shared.errors import Unavailable
 from shared.settings import CommonSettings
 from shared.streams import bucket_stream, ensure_streams
@@ -26,14 +26,14 @@ class Counted(Bus):
     refused_from = 1_000
     broken = False
 
-    async def direct_last(self, stream: str, subjects: Sequence[str]) -> dict[str, StoredMessage]:
+    async def newest_values(self, stream: str, subjects: Sequence[str]) -> list[Value]:
         """The newest of each subject."""
         self.asked.append(subjects)
         if self.broken:
             raise Unavailable("away", retry_after_ms=1)
         if len(subjects) >= self.refused_from:
             raise BusError("too many", status=TOO_MANY)
-        return await super().direct_last(stream, subjects)
+        return await super().newest_values(stream, subjects)
 
 
 def subject(name: str) -> str:

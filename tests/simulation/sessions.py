@@ -8,8 +8,8 @@ from typing import cast
 from edge import descriptors
 from edge.archive import Archive
 from edge.core.frames import CursorFrame
+from edge.core.greeting import Fields, page_of
 from edge.core.principal import Principal
-from edge.core.server_frames import ChannelInfo, Channels
 from edge.delivery import Delivery
 from edge.directory import Directory
 from edge.feeds import Feeds
@@ -138,13 +138,13 @@ class Session:
         for channel, place in cursors.items():
             self.client.ask(channel, place)
             self.roster.resume(channel, CursorFrame(epoch=place.epoch, seq=Seq(place.seq)))
-        infos: list[ChannelInfo] | None = None
+        infos: list[Fields] | None = None
         while infos is None:
             try:
                 infos = await self.roster.attach(keys)
             except Unavailable:
                 await until()
-        self.delivery.send(Channels(channels=infos, more=False))
+        self.delivery.send(page_of(infos, more=False))
         self.roster.resume_listed()
         self.is_open = True
         self._spawn(self.roster.finish_list(_nothing_more()))
