@@ -32,7 +32,10 @@ ROW_SEATS = 250
 """A turn of the loop: some 5 ms where a system call takes 20 us."""
 
 WIDE_SINKS_MIN = 50
-"""A flush to this many sessions is written to each at once: few of them have more to say in the same turn."""
+"""A flush to this many sessions is written to each at once: few of them have more to say in the same turn.
+
+So is one that is alone in its turn of the loop.
+"""
 
 
 class Sink(Protocol):
@@ -238,7 +241,7 @@ class Audience:
             self._is_wide = len(self) >= WIDE_SINKS_MIN
             if not self._is_wide:
                 for row in self._rows:
-                    row.serve(flush, at_once=False)
+                    row.serve(flush, at_once=this_turn().is_lone)
                 self._serve_aside(flush)
                 return
             self._flush, self._unserved, self._spent_s = flush, list(self._rows), 0.0

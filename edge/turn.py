@@ -28,6 +28,8 @@ class Turn:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self.is_lone = False
+        """Whether one feed alone has something to tell in the turn that ends."""
         self._feeds: list[Callable[[], None]] = []
         self._sockets: list[Socket] = []
         self._is_due = False
@@ -49,6 +51,7 @@ class Turn:
         self.loop.call_soon(self._end)
 
     def _end(self) -> None:
+        self.is_lone = len(self._feeds) == 1
         feeds, self._feeds = iter(self._feeds), []
         sockets = iter(self._sockets)
         try:
@@ -58,7 +61,7 @@ class Turn:
                 socket.flush()
         finally:  # whoever raises does not keep the others from their turn
             self._feeds[:0], self._sockets = feeds, list(sockets)
-            self._is_due = False
+            self._is_due = self.is_lone = False
             if self._feeds or self._sockets:
                 self._soon()
 
