@@ -121,12 +121,11 @@ class Publisher:
 
         An id that has become late while it waited for its turn is recorded as such.
         """
-        now = now_us()
-        if FRESHNESS.is_late(event.id, now):
+        if self.is_late(event):
             late = self.record_late(feed, event, headers)
             late.add_done_callback(lambda done: then(_outcome(done)))
             return
-        FRESHNESS.check(event.id, now)
+        FRESHNESS.check(event.id, now_us())
         ticket = self._breakers.admit(feed.log_name)
         body, deadline = encode(event), Deadline.after(COMMIT_DEADLINE_S)
         fresh = _Fresh(feed, event, body, headers, feed.stream_seq, deadline, ticket, then)

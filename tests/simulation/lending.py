@@ -26,6 +26,7 @@ import edge.late_lane
 import edge.publisher
 import edge.roster
 import edge.trimmed
+import edge.turn
 import edge.waiting
 import sequencer.archive
 import sequencer.bucket
@@ -74,6 +75,7 @@ _DECODE = functools.lru_cache(4096)(decode)
 _LENT: tuple[tuple[types.ModuleType, str, object], ...] = (
     (edge.feed, "asyncio", _ASYNCIO),
     (edge.audience, "asyncio", _ASYNCIO),
+    (edge.turn, "asyncio", _ASYNCIO),
     (edge.audience, "time", _TIME),
     (edge.feed, "_log", _Silent()),
     (edge.delivery, "asyncio", _ASYNCIO),
