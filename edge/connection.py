@@ -222,8 +222,7 @@ class Connection:
             spawn=spawn,
         )
         self._delivery, self._roster = delivery, roster
-        for channel, cursor in hello.cursors.items():
-            roster.resume(channel, cursor)
+        roster.begin(hello.cursors)
         return await self._attached(principal, delivery, roster)
 
     async def _attached(self, principal: Principal, delivery: Delivery, roster: Roster) -> Pages | None:

@@ -165,8 +165,9 @@ class Delivery:
             self._hole(key.channel, Replay(cursor.seq), cursor.seq, None, "forbidden")
         elif cursor.epoch != held.feed.epoch:
             self._reset(held, "foreign_epoch")
-        elif held.has_all_behind(cursor.seq) and not self.wire.is_laden:
-            self._complete(held, Replay(cursor.seq))
+        elif held.has_all_behind(cursor.seq):
+            metrics.resumes("complete").inc()
+            self.wire.write(answers.nothing_missed(key.channel, cursor.seq))
         elif held.feed.head - cursor.seq > self._replay_events_max and not held.sub.owes(cursor.seq):
             self._hole(key.channel, Replay(cursor.seq), cursor.seq, held.reached, "too_far")
         else:
@@ -243,7 +244,8 @@ class Delivery:
             replay = held.sub.caught_up(held.feed.head)
             held.sit()
             if replay is not None:
-                self._complete(held, replay)
+                metrics.resumes("complete").inc()
+                self.send(answers.complete(held.feed.key.channel, replay, held.sub.cursor))
         return True
 
     def _write(self, held: Held, items: Sequence[Replayed | Entry]) -> bool:
@@ -273,10 +275,6 @@ class Delivery:
         reached = held.sub.cursor
         replay = held.sub.skipped(held.feed.head) or Replay(reached)
         self._hole(held.feed.key.channel, replay, reached, held.feed.head, "unavailable")
-
-    def _complete(self, held: Held, replay: Replay) -> None:
-        metrics.resumes("complete").inc()
-        self.send(answers.complete(held.feed.key.channel, replay, held.reached))
 
     def _hole(
         self, channel: ChannelId, replay: Replay, reached: Seq, to: Seq | None, reason: answers.GapReason

@@ -119,7 +119,7 @@ def standing(feed: Feed, marker: ReadMarker | None) -> ReadMarker | None:
 def unread(feed: Feed, marker: ReadMarker | None) -> int:
     """Messages after the marker: arithmetic on two counts."""
     marker = standing(feed, marker)
-    return max(0, feed.messages - (marker.messages if marker else 0))
+    return feed.messages if marker is None else max(0, feed.messages - marker.messages)
 
 
 def read_frame(feed: Feed, marker: ReadMarker | None) -> Read:

@@ -108,6 +108,11 @@ class Roster:
         if proposal is not None:
             proposal.was_lost = True
 
+    def begin(self, cursors: Mapping[ChannelId, CursorFrame]) -> None:
+        """The client said with its hello how far it is."""
+        workspace = self._principal.workspace
+        self._cursors = {ChannelKey(workspace, channel): cursor for channel, cursor in cursors.items()}
+
     def resume(self, channel: ChannelId, cursor: CursorFrame) -> None:
         """The client asks for what follows a cursor (P7)."""
         key = ChannelKey(self._principal.workspace, channel)

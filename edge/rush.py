@@ -41,6 +41,8 @@ class Rush:
         """How many more this turn of the loop may begin."""
         self._is_turning = False
         self._waiting: deque[_Waiting] = deque(maxlen=waiting_max)
+        metrics.HELLOS_WAITING.set_function(lambda: len(self._hellos))
+        metrics.LISTS_WAITING.set_function(lambda: len(self._waiting))
 
     @contextlib.contextmanager
     def opening(self) -> Iterator[None]:
@@ -68,11 +70,7 @@ class Rush:
             return
         turn: asyncio.Future[None] = loop.create_future()
         self._hellos.append((loop.time(), turn))
-        metrics.HELLOS_WAITING.inc()
-        try:
-            await turn
-        finally:
-            metrics.HELLOS_WAITING.dec()
+        await turn
 
     def _next_turn(self) -> None:
         was_used = self._left < HELLOS_OF_TURN
@@ -94,11 +92,7 @@ class Rush:
         if not self._waiting:
             loop.call_later(LOOK_S, self._look)
         self._waiting.append((loop.time(), turn))
-        metrics.LISTS_WAITING.inc()
-        try:
-            await turn
-        finally:
-            metrics.LISTS_WAITING.dec()
+        await turn
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()

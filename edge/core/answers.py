@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Literal
 
 import orjson
 
+from edge.core import codec
 from edge.core.server_frames import Gap, Reset, Resumed
 from edge.core.subscriptions import Replay
 from shared.ids import ChannelId, Epoch, Seq
 
 GapReason = Literal["too_far", "retention", "forbidden", "unavailable"]
+FRAMES_KEPT = 4096
 ResetReason = Literal["foreign_epoch", "ahead_of_head", "log_regressed"]
 
 
@@ -21,6 +24,12 @@ def complete(channel: ChannelId, replay: Replay, reached: Seq) -> bytes:
     """
     numbers = {"from": replay.after, "to": reached, "count": replay.count}
     return orjson.dumps({"type": "resumed", "channel": channel, "complete": True, **numbers})
+
+
+@functools.lru_cache(maxsize=FRAMES_KEPT)
+def nothing_missed(channel: ChannelId, head: Seq) -> bytes:
+    """The whole frame for a cursor that stands at the head: the same for all of a crowd that comes back."""
+    return codec.text_frame(complete(channel, Replay(head), head))
 
 
 def hole(channel: ChannelId, replay: Replay, reached: Seq, to: Seq | None, reason: GapReason) -> Resumed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 
 import pytest
 
@@ -104,3 +104,19 @@ async def test_everybody_hears_that_it_failed(counted: Counted) -> None:
     assert [type(outcome) for outcome in outcomes] == [Unavailable, Unavailable]
     counted.broken = False
     assert await reader.newest([subject("u1.a")])
+
+
+async def test_who_waits_ends_with_the_edge(counted: Counted) -> None:
+    """An answer that will not come any more is waited for by nobody."""
+    readings: list[asyncio.Task[object]] = []
+
+    def spawn(work: Coroutine[object, object, object]) -> asyncio.Task[object]:
+        readings.append(asyncio.create_task(work))
+        return readings[-1]
+
+    asker = asyncio.create_task(lookups(counted, spawn=spawn).newest([subject("u0.a")]))
+    await asyncio.sleep(0)
+    readings[0].cancel()
+    async with asyncio.timeout(30):
+        await asyncio.wait({asker})
+    assert asker.cancelled()

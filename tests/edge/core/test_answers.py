@@ -21,6 +21,12 @@ def test_complete() -> None:
     assert frame == {"type": "resumed", "channel": "c", "from": 4, "to": 10, "complete": True, "count": 6}
 
 
+def test_nothing_missed() -> None:
+    """Who is at the head is answered as after a replay of nothing."""
+    for head in (Seq(0), Seq(7)):
+        assert answers.nothing_missed(C, head) == codec.text_frame(answers.complete(C, Replay(head), head))
+
+
 @pytest.mark.parametrize("reason", ["too_far", "retention", "forbidden", "unavailable"])
 def test_hole(reason: answers.GapReason) -> None:
     """The hole begins behind the last event that was sent, like all bounds that are called `from`."""
