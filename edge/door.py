@@ -7,7 +7,7 @@ it took through ASGI (see DESIGN.md).
 
 `Door` knows the plain form in which nearly every client asks. What is written in any other way, or comes in
 pieces, is read by uvicorn's parser in `HttpDoor`, which has the last word on what is refused: it grants all
-that `Door` grants (a property test holds the two against each other), at four times the cost.
+that `Door` grants (a property test holds the two against each other), at three times the cost.
 
 A head that does not end is refused when it is too large (431), and when it takes too long (408): uvicorn
 bounds neither. Behind a refusal the connection is closed in our direction only, until the other side has

@@ -10,7 +10,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from shared.errors import BadRequest, HeadTooLarge, NotFound, ParleyError, UpgradeRequired
@@ -60,10 +60,9 @@ def plain(data: bytes) -> tuple[Upgrade, bytes] | None:
     if len(headers) != lines.count(b"\n") - 1:  # one is written otherwise, or stands there twice
         return None
     try:
-        upgrade = judge(b"GET", PATH, "1.1", [*headers.items()])
+        return _judged(headers), data[end + 4 :]
     except ParleyError:
         return None
-    return upgrade, data[end + 4 :]
 
 
 def judge(method: bytes, target: bytes, version: str, headers: Headers) -> Upgrade:
@@ -77,7 +76,10 @@ def judge(method: bytes, target: bytes, version: str, headers: Headers) -> Upgra
         raise NotFound("there is no WebSocket here")
     if method != b"GET" or version != "1.1":
         raise BadRequest("an upgrade is a GET of HTTP/1.1")
-    found = _headers(headers)
+    return _judged(_headers(headers))
+
+
+def _judged(found: Mapping[bytes, bytes]) -> Upgrade:
     if found.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in found:
         raise BadRequest("an upgrade has no body")
     if b"host" not in found:
