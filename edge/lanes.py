@@ -26,7 +26,7 @@ Over = Callable[[], None]
 Alone = Callable[[Over], "Coroutine[object, object, None] | bool"]
 """Begins what has to be over before the next command of the channel; raises no `ParleyError`.
 
-Gives a coroutine to run to its end, or says whether it is over already; if not it calls `Over` later.
+Gives a coroutine to run to its end, or True if it is over already; if it gives False it calls `Over`.
 """
 
 Started = asyncio.Future[Recording] | Alone | None
@@ -110,7 +110,7 @@ class Lanes(Generic[Item]):
         """Run what had to wait for those that overlap; forget a lane that has nothing left."""
         while not (lane.overlapping or lane.running or self._closed):
             if lane.alone is None:
-                del self._lanes[lane.channel]
+                self._lanes.pop(lane.channel, None)
                 return
             lane.running = True
             begun = lane.alone(partial(self._alone_over, lane))

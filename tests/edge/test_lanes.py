@@ -186,6 +186,28 @@ async def test_the_next_begins_where_the_last_is_told_to_be_over() -> None:
     assert [item for item, _ in begun] == ["a", "b", "c"]
 
 
+async def test_who_is_over_may_say_so_at_once() -> None:
+    """A command may call back before the one who began it knows that it is begun."""
+    begun: list[str] = []
+
+    def begin(item: str, over: Over) -> bool:
+        begun.append(item)
+        if item != "a":
+            over()
+        else:
+            first.append(over)
+        return False
+
+    first: list[Over] = []
+    lanes: Lanes[str] = Lanes(lambda item: partial(begin, item), in_flight_max=3, spawn=asyncio.ensure_future)
+    for item in ("a", "b", "c"):
+        lanes.put(C, item)
+    first[0]()
+    lanes.put(C, "d")
+    assert begun == ["a", "b", "c", "d"]
+    assert not lanes.is_full
+
+
 async def test_any_number_may_be_over_at_once() -> None:
     """Commands that are refused where they begin do not nest, however many are queued."""
     count = 5 * sys.getrecursionlimit()
