@@ -140,6 +140,9 @@ class _Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         return False
 
+    def close(self) -> None:
+        """There is no socket."""
+
     def pause_reading(self) -> None:
         assert self.reads
         self.reads = False
