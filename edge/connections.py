@@ -44,7 +44,7 @@ class Connections:
         self._open: Rounds[Connection] = Rounds(asyncio.get_running_loop().time(), self._every_s)
         """Each until it is over; what time demands of it is looked at when it may be due."""
         self._pinged: deque[tuple[float, list[Connection]]] = deque(maxlen=TICKS_OF_HEARTBEAT)
-        """Who owes an answer is looked at again, at these times."""
+        """Who owes an answer is looked at again, at these times; there are 13 at most."""
         self._leaving: dict[Connection, asyncio.Task[None]] = {}
         self._on_over = self._over  # one for all
         metrics.SUBSCRIPTIONS.set_function(lambda: sum(connection.channels for connection in self._open))

@@ -137,8 +137,7 @@ class Delivery:
         if fresh:
             whole = fresh is flush.entries
             self.wire.write(flush.frames(batch=self.batch) if whole else frames_of(fresh, batch=self.batch))
-            self.events += len(fresh)
-            metrics.DELIVERED.inc(len(fresh))
+            self._count(len(fresh))
         if held.sub.mode is not Mode.LIVE:
             if was_live:
                 metrics.LAGGING.inc()
@@ -254,11 +253,14 @@ class Delivery:
         fresh = held.sub.fed(items)
         if fresh:
             self.wire.write(codec.frame_events([item.body for item in fresh], batch=self.batch))
-            self.events += len(fresh)
-            metrics.DELIVERED.inc(len(fresh))
+            self._count(len(fresh))
         if held.sub.over:
             self._ended(held)
         return not held.sub.over
+
+    def _count(self, events: int) -> None:
+        self.events += events
+        metrics.DELIVERED.inc(events)
 
     def _failed(self, held: Held, error: Unavailable | OutcomeUnknown) -> None:
         """Try again in a moment; after some of that, name the hole rather than keep the channel silent."""
