@@ -55,7 +55,7 @@ class Host(Protocol):
 class Door(asyncio.Protocol):
     """One connection, until its first bytes have come."""
 
-    __slots__ = ("_app_state", "_config", "_host", "_loop", "_server_state", "transport")
+    __slots__ = ("app_state", "config", "host", "loop", "server_state", "transport")
 
     def __init__(
         self,
@@ -65,16 +65,16 @@ class Door(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self._host = host
-        self._config = config
-        self._server_state = server_state
-        self._app_state = app_state
-        self._loop = _loop or asyncio.get_running_loop()
+        self.host = host
+        self.config = config
+        self.server_state = server_state
+        self.app_state = app_state
+        self.loop = _loop or asyncio.get_running_loop()
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # until `connection_made`
 
     def too_slow(self) -> None:
         """Nothing has come in time."""
-        self._host.doors.pop(self, None)
+        self.host.doors.pop(self, None)
         self.transport.abort()
 
     def shutdown(self) -> None:
@@ -84,17 +84,17 @@ class Door(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Somebody is there."""
         self.transport = cast(asyncio.Transport, transport)
-        self._server_state.connections.add(self)  # type: ignore[arg-type]  # it is only shut down
-        self._host.doors[self] = self._loop.time()
+        self.server_state.connections.add(self)  # type: ignore[arg-type]  # it is only shut down
+        self.host.doors[self] = self.loop.time()
 
     def connection_lost(self, _: Exception | None) -> None:
         """Nobody is there any more."""
-        self._host.doors.pop(self, None)
-        self._server_state.connections.discard(self)
+        self.host.doors.pop(self, None)
+        self.server_state.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
         """The first bytes of a request; behind an upgrade the first frames may stand already."""
-        host, state = self._host, self._server_state
+        host, state = self.host, self.server_state
         host.doors.pop(self, None)
         state.connections.discard(self)
         asked = handshake.plain(data)
@@ -110,8 +110,7 @@ class Door(asyncio.Protocol):
             self._as_http().data_received(data)
 
     def _as_http(self) -> HttpDoor:
-        door = HttpDoor(self._host, self._config, self._server_state, self._app_state, self._loop)
-        door.take_over(self.transport)
+        door = HttpDoor(self)
         self.transport.set_protocol(door)
         return door
 
@@ -132,23 +131,14 @@ def _open(
 class HttpDoor(HttpToolsProtocol):
     """One connection as uvicorn reads it, until it has become a WebSocket."""
 
-    def __init__(
-        self,
-        host: Host,
-        config: uvicorn.Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self._host = host
+    def __init__(self, door: Door) -> None:
+        """A request begins: it has its time from here on. A WebSocket does without what others need."""
+        super().__init__(door.config, door.server_state, door.app_state, door.loop)
+        self._host = door.host
         self._head_bytes = 0
         self._refused = False
-
-    def take_over(self, transport: asyncio.Transport) -> None:
-        """A request begins: it has its time from here on. A WebSocket does without what others need."""
+        self.transport = door.transport
         self.connections.add(self)
-        self.transport = transport
         self._host.doors[self] = self.loop.time()
 
     def too_slow(self) -> None:

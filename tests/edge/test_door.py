@@ -193,9 +193,9 @@ def asked_through_uvicorn(request: bytes) -> list[handshake.Upgrade]:
             pass
 
         host, config = Full(), uvicorn.Config(page, ws="none", log_config=None)
-        door = HttpDoor(host, config, ServerState(), {}, asyncio.get_running_loop())
-        door.take_over(Gone())
-        door.data_received(request)
+        door = Door(host, config, ServerState(), {})
+        door.connection_made(Gone())
+        HttpDoor(door).data_received(request)
         return host.asked
 
     return asyncio.run(read())
