@@ -1,6 +1,7 @@
 """nats-py's client, made cheaper where every message passes (measured 2026-11-25, see shared/DESIGN.md).
 
-* Reading: messages are cut out, and their headers read, where the socket is read (`nats_wire.py`).
+* Reading: messages are cut out (`nats_wire.py`), and their headers read (`nats_headers.py`), where the socket
+  is read.
 * Delivery: nats-py puts a message into a queue and wakes a task, which calls the callback in the next turn of
   the loop. Ours are synchronous and quick, so they are called where the message is read: one turn less on
   the way to every ack and event, no queue that can overflow, and order across subscriptions as on the wire.
@@ -24,7 +25,8 @@ from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
 
 from shared.envelope import Message
-from shared.nats_wire import VERSION, SocketProtocol, WholeMessages, read_headers
+from shared.nats_headers import VERSION, read_headers
+from shared.nats_wire import SocketProtocol, WholeMessages
 
 UNSENT_BYTES_MAX = 8 * 1024 * 1024
 
