@@ -1,4 +1,4 @@
-"""What the archiver answers on NATS, per partition: `history`, `ids`, `count`, `status`, `heads`.
+"""What the archiver answers on NATS, per partition.
 
 A request that names a position in the log is answered only once that position is applied, so "absent" means
 absent up to there. Several archivers may answer one partition: each of them would say the same.
@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from archiver.access import Access
 from archiver.core.hot import HotEvent
 from archiver.history import History
 from archiver.ingest import Ingest
@@ -30,6 +31,8 @@ from shared.records import (
     HistoryRequest,
     IdsReply,
     IdsRequest,
+    ReadableReply,
+    ReadableRequest,
     known_of,
 )
 from shared.subjects import archive_subject
@@ -39,14 +42,18 @@ REQUESTS_MAX = 256
 """Requests that one process answers at once; more are answered `unavailable`."""
 
 IDS_MAX = 5_000
+READABLE_MAX = 10_000
+"""Channels in one answer: at 64 characters each they fit into a message."""
+
 M = TypeVar("M", bound=BaseModel)
 
 
 class Api:
     """Answers for one partition."""
 
-    def __init__(self, ingest: Ingest, history: History, lookups: Threads) -> None:
+    def __init__(self, ingest: Ingest, history: History, access: Access, lookups: Threads) -> None:
         self._ingest = ingest
+        self._access = access
         self._archive = ingest.archive
         self._history = history
         self._lookups = lookups
@@ -59,6 +66,7 @@ class Api:
             "count": self.count,
             "status": self.status,
             "heads": self.heads,
+            "readable": self.readable,
         }
         begun: list[Subscription] = []
         try:
@@ -116,6 +124,15 @@ class Api:
         manifest = self._archive.manifest  # before the cache, which is never behind it
         after = ChannelKey(*(request.after or (WorkspaceId(""), ChannelId(""))))
         return await self._lookups.run(self._heads, after, manifest)
+
+    async def readable(self, body: bytes) -> BaseModel:
+        """Which channels a user may read now."""
+        request = _parsed(ReadableRequest, body)
+        self._same_epoch(request.epoch)
+        after = request.after or ""
+        channels = await self._access.readable(request.workspace, request.user)
+        chosen = sorted(channel for channel in channels if channel > after)
+        return ReadableReply(channels=tuple(chosen[:READABLE_MAX]), more=len(chosen) > READABLE_MAX)
 
     def _heads(self, after: ChannelKey, manifest: Manifest) -> ArchivedHeads:
         found, more = self._archive.cache.heads_behind(after)

@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator
 
 import structlog
 
+from archiver.access import Access
 from archiver.api import Api
 from archiver.duck import Duck
 from archiver.history import History
 from archiver.ingest import Ingest
 from archiver.parquet import Reached, write_durably, write_empty_segment
 from archiver.partition import End, PartitionArchive
+from archiver.read_index import ReadIndex
 from archiver.settings import ArchiverSettings
 from archiver.threads import Threads
 from shared.archive_files import ARCHIVE_SQL, archive_sql
@@ -112,7 +114,8 @@ class Archiver:
         """Until we stop. Raises `LogRegressed` if the log is replaced."""
         ingest = Ingest(archive, self._bus, self._settings, self._health, disk=disk, lookups=lookups)
         history = History(archive, duck, lookups, self._settings.query_timeout_s)
-        subscriptions = await Api(ingest, history, lookups).serve(self._bus)
+        access = Access(archive, ReadIndex(self._bus, ingest), lookups)
+        subscriptions = await Api(ingest, history, access, lookups).serve(self._bus)
         self._ingests.append(ingest)
         self._health.set(f"archive {archive.partition}", True, "following")
         if self._stopping.is_set():

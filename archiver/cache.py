@@ -1,4 +1,4 @@
-"""The derived index of one partition: heads and states of channels, ids, where runs of events lie.
+"""The derived index of one partition: heads and states of channels, ids, who reads what, where runs lie.
 
 Everything in it follows from the segments, and its position is written in the same transaction: whatever
 happens to it, the archive is not touched, and deleting the file rebuilds it. It is never ahead of the
@@ -9,55 +9,38 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import itertools
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from archiver import known_ids, readers
 from archiver.core.hot import NOTHING_YET, Batch, Head, HotEvent
 from archiver.manifest_store import Fenced
 from archiver.parquet import Reached
 from shared.channel import dump_state, load_state
-from shared.events import fingerprint
-from shared.ids import ChannelKey, CommandId, Epoch, Seq, StreamSeq, UserId
+from shared.ids import ChannelId, ChannelKey, CommandId, Epoch, Seq, StreamSeq, UserId, WorkspaceId
 from shared.records import KnownId
 
-FORMAT = 2
+FORMAT = 3
 BUSY_TIMEOUT_S = 10.0
-ASKED_AT_ONCE = (8, 64)
-"""Ids in one statement: each costs two changes of the thread that runs, which is most of a lookup."""
-
 HEADS_MAX = 500
 HEADS_BYTES_MAX = 256 * 1024
 """A page of heads: so many channels or bytes of their states, but one channel at least."""
 
-_SCHEMA = """
+_SCHEMA = f"""
 CREATE TABLE position (format INTEGER NOT NULL, epoch TEXT NOT NULL, stream_seq INTEGER NOT NULL);
 CREATE TABLE channels (
     no INTEGER PRIMARY KEY, workspace TEXT NOT NULL, channel TEXT NOT NULL,
     seq INTEGER NOT NULL, stream_seq INTEGER NOT NULL, state BLOB, greatest TEXT NOT NULL,
-    UNIQUE (workspace, channel));
-CREATE TABLE ids (
-    channel INTEGER NOT NULL, author TEXT NOT NULL, id TEXT NOT NULL, seq INTEGER NOT NULL,
-    stream_seq INTEGER NOT NULL, at_us INTEGER NOT NULL, fingerprint TEXT NOT NULL, void TEXT,
-    PRIMARY KEY (channel, author, id)) WITHOUT ROWID;
+    kind TEXT, UNIQUE (workspace, channel));
 CREATE TABLE runs (
     channel INTEGER NOT NULL, seq_lo INTEGER NOT NULL, seq_hi INTEGER NOT NULL,
     stream_lo INTEGER NOT NULL, stream_hi INTEGER NOT NULL,
     PRIMARY KEY (channel, seq_lo)) WITHOUT ROWID;
+{known_ids.SCHEMA};
+{readers.SCHEMA}
 """
-
-_KNOWN = """
-WITH asked (author, id) AS (VALUES (?, ?))
-SELECT asked.author, asked.id, seq, stream_seq, at_us, fingerprint, void FROM asked CROSS JOIN ids
-ON channel = (SELECT no FROM channels WHERE workspace = ? AND channel = ?)
-AND ids.author = asked.author AND ids.id = asked.id
-"""
-_KNOWN_OF = {
-    size: _KNOWN.replace("VALUES (?, ?)", "VALUES " + ", ".join(["(?, ?)"] * size)) for size in ASKED_AT_ONCE
-}
-_IdRow = tuple[str, str, int, int, int, str, str | None]
 
 
 class Cache:
@@ -150,18 +133,15 @@ class Cache:
 
     def known(self, key: ChannelKey, ids: Sequence[tuple[UserId, CommandId]]) -> list[KnownId | None]:
         """What the channel holds under each (author, id) up to `position`."""
-        found: dict[tuple[str, str], KnownId] = {}
         with self._read_lock:
-            for start in range(0, len(ids), ASKED_AT_ONCE[-1]):
-                for row in self._found(key, ids[start : start + ASKED_AT_ONCE[-1]]):
-                    found[row[0], row[1]] = _known(row)
-        return [found.get(pair) for pair in ids]
+            return known_ids.found(self._reader, key, ids)
 
-    def _found(self, key: ChannelKey, ids: Sequence[tuple[UserId, CommandId]]) -> list[_IdRow]:
-        size = next(size for size in ASKED_AT_ONCE if size >= len(ids))
-        nothing = [None] * (2 * (size - len(ids)))
-        asked = [*itertools.chain.from_iterable(ids), *nothing, *key]
-        return self._reader.execute(_KNOWN_OF[size], asked).fetchall()
+    def readable(self, workspace: WorkspaceId, user: UserId) -> set[ChannelId]:
+        """What a user may read in a workspace at `position` or later. Raises `Fenced` as `heads` does."""
+        with self._read_lock:
+            channels = readers.readable(self._reader, workspace, user)
+        self._check_claim()
+        return channels
 
     def stream_span(self, key: ChannelKey, first: Seq, last: Seq) -> tuple[StreamSeq, StreamSeq] | None:
         """Between which stream sequences these events of the channel lie; None if it has none of them."""
@@ -221,37 +201,19 @@ def _record_channel(
 ) -> None:
     state = None if head.state is None else dump_state(head.state)
     number = writer.execute(
-        "INSERT INTO channels (workspace, channel, seq, stream_seq, state, greatest)"
-        " VALUES (?, ?, ?, ?, ?, ?)"
+        "INSERT INTO channels (workspace, channel, seq, stream_seq, state, greatest, kind)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET seq = excluded.seq, stream_seq = excluded.stream_seq,"
-        " state = excluded.state, greatest = excluded.greatest RETURNING no",
-        (*key, head.seq, head.stream_seq, state, head.greatest),
+        " state = excluded.state, greatest = excluded.greatest, kind = excluded.kind RETURNING no",
+        (*key, head.seq, head.stream_seq, state, head.greatest, head.state and head.state.kind),
     ).fetchone()[0]
     first, last = events[0].recorded, events[-1].recorded
     writer.execute(
         "INSERT INTO runs VALUES (?, ?, ?, ?, ?)",
         (number, first.seq, last.seq, first.stream_seq, last.stream_seq),
     )
-    # The first of two events with one id is the one that counts, for ever.
-    writer.executemany(
-        "INSERT OR IGNORE INTO ids VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        ((number, *row) for row in _id_rows(events)),
-    )
-
-
-def _id_rows(events: Sequence[HotEvent]) -> Iterator[tuple[str, str, int, int, int, str, str | None]]:
-    for hot in events:
-        at = hot.recorded
-        if at.event.kind != "unreadable":
-            yield (
-                at.event.author,
-                at.event.id,
-                at.seq,
-                at.stream_seq,
-                at.at_us,
-                fingerprint(at.event),
-                at.void,
-            )
+    known_ids.record(writer, number, events)
+    readers.record(writer, number, head, events)
 
 
 def _number(reader: sqlite3.Connection, key: ChannelKey) -> int:
@@ -264,11 +226,6 @@ def _head(row: tuple[int, int, bytes | None, str] | None) -> Head:
         return NOTHING_YET
     seq, stream_seq, state, greatest = row
     return Head(Seq(seq), StreamSeq(stream_seq), None if state is None else load_state(state), greatest)
-
-
-def _known(row: _IdRow) -> KnownId:
-    _, _, seq, stream_seq, at_us, digest, void = row
-    return KnownId(seq=Seq(seq), stream_seq=StreamSeq(stream_seq), at_us=at_us, fingerprint=digest, void=void)
 
 
 @contextlib.contextmanager

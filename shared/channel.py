@@ -67,6 +67,18 @@ def apply(state: ChannelState | None, event: e.Event) -> ChannelState | None:
     return fold(state, event)[0]
 
 
+def regrouped(event: e.Event) -> tuple[UserId, ...]:
+    """Whose belonging to the channel `event` can change; nobody else's does."""
+    if isinstance(event, e.ChannelCreated):
+        return (event.author, *event.members)
+    return (_who(event),) if isinstance(event, _Membership) else ()
+
+
+def readable_by(state: ChannelState | None, user: UserId) -> bool:
+    """Whether the user may know of the channel and read it: all public ones, and those one belongs to."""
+    return state is not None and (state.kind == "public" or user in state.members)
+
+
 def judge(state: ChannelState | None, event: e.Event) -> str | None:
     """Why `event` is not allowed in `state`, or None if it is."""
     if isinstance(event, e.MessagePosted):  # most events: the shortest way for them

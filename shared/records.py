@@ -239,6 +239,22 @@ class ArchivedHeads(_Record):
     more: bool
 
 
+class ReadableRequest(_Record):
+    """Which channels of this partition may the user read, as of now? Those behind `after`, by name."""
+
+    workspace: WorkspaceId
+    user: UserId
+    after: ChannelId | None = None
+    epoch: Epoch = Epoch("")
+
+
+class ReadableReply(_Record):
+    """A page of them, in order."""
+
+    channels: tuple[ChannelId, ...]
+    more: bool
+
+
 class Failure(_Record):
     """Takes the place of a reply."""
 

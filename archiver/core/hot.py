@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from shared.channel import ChannelState, fold
+from shared.channel import ChannelState, fold, readable_by
 from shared.events import Recorded, decode
 from shared.ids import ChannelId, ChannelKey, CommandId, Seq, StreamSeq, UserId, WorkspaceId
 
@@ -79,6 +79,7 @@ class Hot:
         self.bytes = 0
         self._channels: dict[ChannelKey, _Channel] = {}
         self._ids: dict[IdKey, HotEvent] = {}
+        self._regrouped: dict[ChannelKey, StreamSeq] = {}
 
     def __len__(self) -> int:
         return self.applied - self._floor
@@ -104,6 +105,8 @@ class Hot:
         channel.events.append(hot)
         if event.kind != "unreadable":
             self._ids.setdefault((key, event.author, event.id), hot)
+        if event.kind.startswith(("member.", "channel.created")):
+            self._regrouped[key] = stream_seq
         self.applied = stream_seq
         self.bytes += len(body) + EVENT_OVERHEAD_BYTES
         return hot
@@ -129,6 +132,14 @@ class Hot:
         """The hot event with this id."""
         return self._ids.get((key, author, command))
 
+    def readable(self, workspace: WorkspaceId, user: UserId) -> dict[ChannelId, bool]:
+        """Whether the user may read each channel of which hot events can have changed who may."""
+        return {
+            key.channel: readable_by(self._channels[key].head.state, user)
+            for key in self._regrouped
+            if key.workspace == workspace
+        }
+
     def cut(self) -> Batch:
         """Everything hot, for the next segment."""
         filled = [(key, channel) for key, channel in sorted(self._channels.items()) if channel.events]
@@ -148,6 +159,8 @@ class Hot:
                 event = hot.recorded.event
                 if self._ids.get((key, event.author, event.id)) is hot:
                     del self._ids[key, event.author, event.id]
+            if self._regrouped.get(key, batch.hi + 1) <= batch.hi:
+                del self._regrouped[key]
 
 
 @lru_cache(SUBJECTS_MAX)

@@ -16,7 +16,7 @@ from typing import TypedDict
 from edge.core import frames as f
 from edge.core.principal import Principal
 from shared import events as e
-from shared.channel import ChannelState, judge
+from shared.channel import ChannelState, judge, readable_by
 from shared.clock import parse_rfc3339, rfc3339
 from shared.errors import BadRequest, Forbidden, InvalidId, NotFound, TooLarge
 from shared.ids import (
@@ -77,7 +77,7 @@ def visible(
 ) -> ChannelState:
     """The state, if the caller may know that the channel exists; raises `absent()` if not."""
     importing = command is not None and command.imported is not None and principal.may_import
-    if state is None or not (state.kind == "public" or principal.user in state.members or importing):
+    if state is None or not (importing or readable_by(state, principal.user)):
         raise absent()
     return state
 
