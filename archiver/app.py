@@ -13,12 +13,13 @@ from archiver.api import Api
 from archiver.duck import Duck
 from archiver.history import History
 from archiver.ingest import Ingest
-from archiver.parquet import Reached, write_durably, write_empty_segment
+from archiver.parquet import write_empty_segment
 from archiver.partition import End, PartitionArchive
 from archiver.read_index import ReadIndex
 from archiver.settings import ArchiverSettings
 from archiver.threads import Threads
 from shared.archive_files import ARCHIVE_SQL, archive_sql
+from shared.archive_store import Reached, open_store
 from shared.bus import Bus, BusError
 from shared.errors import LogRegressed, Unavailable
 from shared.health import Health
@@ -54,6 +55,7 @@ class Archiver:
         self._settings = settings
         self._health = health
         self._reached = reached
+        self._store = open_store(settings.archive)
         self._ingests: list[Ingest] = []
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
@@ -86,7 +88,8 @@ class Archiver:
             try:
                 verdict = await proven(self._bus, partition)
                 archive = PartitionArchive(
-                    self._settings.archive_dir,
+                    self._store,
+                    self._settings.cache_dir,
                     partition,
                     verdict.epoch,
                     self._reached,
@@ -164,10 +167,9 @@ class Archiver:
             await asyncio.sleep(WATCH_EVERY_S)
 
     def _prepare(self) -> None:
-        directory = self._settings.archive_dir
-        directory.mkdir(parents=True, exist_ok=True)
-        write_empty_segment(directory)
-        write_durably(directory / ARCHIVE_SQL, archive_sql(directory).encode(), lambda _: None)
+        self._store.make()
+        write_empty_segment(self._store)
+        self._store.replace(ARCHIVE_SQL, archive_sql(self._store).encode())
 
     @contextlib.asynccontextmanager
     async def _resources(self) -> AsyncIterator[tuple[Threads, Threads, Duck]]:
@@ -177,6 +179,7 @@ class Archiver:
             workers=settings.query_workers,
             memory_limit=settings.query_memory,
             waiting_max=QUERIES_WAITING_MAX,
+            prepare=self._store.prepare,
         )
         try:
             yield disk, lookups, duck

@@ -17,7 +17,7 @@ from pathlib import Path
 from archiver import known_ids, readers
 from archiver.core.hot import NOTHING_YET, Batch, Head, HotEvent
 from archiver.manifest_store import Fenced
-from archiver.parquet import Reached
+from shared.archive_store import Reached
 from shared.channel import dump_state, load_state
 from shared.ids import ChannelId, ChannelKey, CommandId, Epoch, Seq, StreamSeq, UserId, WorkspaceId
 from shared.records import KnownId

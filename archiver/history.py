@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from archiver.core.hot import Head, HotEvent
 from archiver.core.manifest import covering
 from archiver.core.page import Span, page_of, span_of
+from archiver.core.segment import data_name
 from archiver.duck import Duck, FilesGone, Rows
 from archiver.partition import PartitionArchive
 from archiver.threads import Threads
@@ -101,7 +102,8 @@ class History:
         stream = self._archive.cache.stream_span(key, first, last)
         assert stream is not None, f"{key} {first}..{last} is archived, but the cache has no run of it"
         segments = covering(manifest, key, (first, last), stream)
-        return [str(self._archive.data / segment.path) for segment in segments]
+        root = self._archive.files.location
+        return [f"{root}/{data_name(segment.path)}" for segment in segments]
 
 
 def _page_of(span: Span, rows: Rows, hot: Sequence[HotEvent]) -> HistoryPage:

@@ -1,32 +1,22 @@
 """Where a partition's manifests and segments live, and how exactly one writer extends them.
 
-A manifest is published by `link()` to its version's name: the second writer of a version gets EEXIST, knows
-that it is fenced, and ends. What no manifest names is an orphan of a writer that died between its segment and
-its manifest; it is removed once it is older than any commit in progress can be.
+A manifest is published by creating its version's name: the second writer of a version hears that it is
+taken, knows that it is fenced, and ends. What no manifest names is an orphan of a writer that died between
+its segment and its manifest; it is removed once it is older than any commit in progress can be.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from collections.abc import Collection
-from pathlib import Path
 
 import structlog
 
 from archiver.core.manifest import begun_again, check, claimed, expired_versions, first
-from archiver.core.segment import parse_segment_name
-from archiver.parquet import (
-    TEMPORARY_PREFIX,
-    Reached,
-    sync_directory,
-    write_durably,
-    write_empty_segment,
-    write_synced,
-)
-from shared.archive_files import ARCHIVE_SQL, archive_sql, epoch_directory, newest_manifest
-from shared.archive_manifest import Manifest, manifest_name, version_of_name
+from archiver.core.segment import data_name, parse_segment_name
+from archiver.parquet import write_empty_segment
+from shared.archive_files import ARCHIVE_SQL, archive_sql, epoch_store, newest_manifest
+from shared.archive_manifest import Manifest, manifest_name, partition_dir, version_of_name
+from shared.archive_store import TEMPORARY_PREFIX, Reached, Store
 from shared.errors import ParleyError
 from shared.ids import Epoch, Partition
 
@@ -45,18 +35,17 @@ class Fenced(ParleyError):
 
 
 class ForeignArchive(ParleyError):
-    """The directory holds the archive of another log: `PARLEY_ARCHIVE_DIR` is not this system's."""
+    """The directory holds the archive of another log: `PARLEY_ARCHIVE` is not this system's."""
 
     code = "foreign_archive"
 
 
 class ManifestStore:
-    """The directory of one partition. All methods block: call them off the event loop."""
+    """One partition's part of an archive. All methods block: call them off the event loop."""
 
-    def __init__(self, directory: Path, reached: Reached) -> None:
-        self.data = directory / "data"
-        self._directory = directory
-        self._manifests = directory / "manifest"
+    def __init__(self, archive: Store, partition: Partition, reached: Reached) -> None:
+        self.files = archive.within(partition_dir(partition))
+        self._archive = archive
         self._reached = reached
 
     def open(
@@ -68,10 +57,7 @@ class ManifestStore:
         epoch among `replaced` left is set aside, and an empty version of the new epoch follows it.
         Raises `BrokenManifest`, `Fenced` and `ForeignArchive`.
         """
-        for directory in (self.data, self._manifests):
-            directory.mkdir(parents=True, exist_ok=True)
-        sync_directory(self._directory)
-        sync_directory(self._directory.parent)
+        self.files.make("data", "manifest")
         for _ in range(CLAIMS_MAX):
             manifest = self._claim(partition, epoch, replaced, writer, now_us)
             try:
@@ -80,12 +66,12 @@ class ManifestStore:
                 continue
             if manifest.epoch == epoch:
                 return manifest
-        raise Fenced(f"{self._directory} has a busy writer that cannot be overtaken")
+        raise Fenced(f"{self.files.location} has a busy writer that cannot be overtaken")
 
     def _claim(
         self, partition: Partition, epoch: Epoch, replaced: Collection[Epoch], writer: str, now_us: int
     ) -> Manifest:
-        newest = newest_manifest(self._directory)
+        newest = newest_manifest(self.files)
         if newest is None:
             return first(partition, epoch, writer, now_us)
         check(newest)
@@ -93,7 +79,8 @@ class ManifestStore:
             return claimed(newest, writer, now_us)
         if newest.epoch not in replaced:
             raise ForeignArchive(
-                f"{self._directory} archives epoch {newest.epoch}, the log is {epoch} and never was that one"
+                f"{self.files.location} archives epoch {newest.epoch}, the log is {epoch} and never was that"
+                " one"
             )
         if newest.writer != writer:  # ours first: then nobody adds to what is set aside
             return claimed(newest, writer, now_us)
@@ -102,41 +89,33 @@ class ManifestStore:
 
     def _set_aside(self, over: Manifest) -> None:
         """Keep an epoch that is over as an archive of its own, under second names of its files."""
-        root = epoch_directory(self._directory.parent, over.epoch)
-        aside = root / self._directory.name
-        for directory in (aside / "data", aside / "manifest"):
-            directory.mkdir(parents=True, exist_ok=True)
+        root = epoch_store(self._archive, over.epoch)
+        aside = root.within(self.files.name)
+        aside.make("data", "manifest")
         write_empty_segment(root)
-        write_durably(root / ARCHIVE_SQL, archive_sql(root).encode(), lambda _: None)
-        name = manifest_name(over.version)
-        for segment in over.segments:
-            _link(self.data / segment.path, aside / "data" / segment.path)
-        _link(self._manifests / name, aside / "manifest" / name)
-        for directory in (aside / "data", aside / "manifest", aside, root, root.parent, root.parent.parent):
-            sync_directory(directory)
-        _log.error("archive.set_aside", partition=over.partition, epoch=over.epoch, directory=str(aside))
+        root.replace(ARCHIVE_SQL, archive_sql(root).encode())
+        for name in (
+            *(data_name(segment.path) for segment in over.segments),
+            _path(over.version),
+        ):
+            self.files.copy(name, aside, name)
+        aside.settle("data", "manifest")
+        root.settle()
+        _log.error("archive.set_aside", partition=over.partition, epoch=over.epoch, archive=aside.location)
 
     def publish(self, manifest: Manifest) -> None:
         """Make a version the truth, durably; raises `Fenced` if it is not ours to write."""
-        temporary = self._manifests / (TEMPORARY_PREFIX + secrets.token_hex(8))
+        name = _path(manifest.version)
         try:
-            write_synced(temporary, manifest.model_dump_json().encode(), lambda _: None)
-            self._reached("manifest-written")
-            os.link(temporary, self._manifests / manifest_name(manifest.version))
+            self.files.create(name, manifest.model_dump_json().encode(), self._reached)
         except FileExistsError as error:
-            raise Fenced(f"version {manifest.version} of {self._directory} is another writer's") from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-        self._reached("manifest-linked")
-        sync_directory(self._manifests)
-        self._reached("manifest-directory-synced")
+            raise Fenced(f"{name} of {self.files.location} is another writer's") from error
         self.check_ours(manifest)  # or so late that our version had been removed already
 
     def check_ours(self, manifest: Manifest) -> None:
         """Raises `Fenced` if there is a later version than this one of ours."""
         if max(self._versions()) > manifest.version:
-            raise Fenced(f"{self._directory} has gone beyond version {manifest.version}")
+            raise Fenced(f"{self.files.location} has gone beyond version {manifest.version}")
 
     def sweep(self, manifest: Manifest, now_us: int, grace_s: float) -> list[str]:
         """Remove orphans older than the grace, and manifests that nobody needs; names the orphans."""
@@ -144,32 +123,25 @@ class ManifestStore:
         oldest_s = now_us / 1e6 - grace_s
         live = {segment.path for segment in manifest.segments} | {gone.path for gone in manifest.retired}
         orphans = [
-            path
-            for path in (*self.data.iterdir(), *self._manifests.glob(f"{TEMPORARY_PREFIX}*"))
-            if path.name not in live and _ours(path.name) and _modified_s(path) < oldest_s
+            f"{folder}/{entry.name}"
+            for folder in ("data", "manifest")
+            for entry in self.files.entries(folder)
+            if entry.name not in live and _ours(entry.name) and entry.made_s < oldest_s
         ]
-        for path in orphans:
-            path.unlink(missing_ok=True)
+        for name in orphans:
+            self.files.remove(name)
         for version in expired_versions(self._versions(), MANIFESTS_KEPT):
-            (self._manifests / manifest_name(version)).unlink(missing_ok=True)
-        return [path.name for path in orphans]
+            self.files.remove(_path(version))
+        return orphans
 
     def _versions(self) -> list[int]:
-        names = (path.name for path in self._manifests.iterdir())
+        names = self.files.names("manifest")
         return [version for name in names if (version := version_of_name(name)) is not None]
 
 
-def _link(path: Path, second: Path) -> None:
-    with contextlib.suppress(FileExistsError):  # the try before this one died behind it
-        os.link(path, second)
+def _path(version: int) -> str:
+    return f"manifest/{manifest_name(version)}"
 
 
 def _ours(name: str) -> bool:
     return name.startswith(TEMPORARY_PREFIX) or parse_segment_name(name) is not None
-
-
-def _modified_s(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return float("inf")

@@ -1,17 +1,16 @@
-"""Writing a segment so that it survives what comes next: bytes, fsync, name, fsync of the directory.
+"""Segments as files: rows to Parquet and back.
 
-No data library syncs its files, so the file is made in memory (a flush is a few megabytes) and written here.
-The settings are measured (facts of 2026-11-25): small row groups are what a page of one channel needs,
-dictionaries pay only where values repeat, deltas everywhere else, and the page index is for later readers.
+A file is made in memory (a flush has a few megabytes, a part of a merged run some fifty) and created in the
+store as a whole. The settings are measured (facts of 2026-11-25): small row groups are what a page of one
+channel needs, dictionaries pay only where values repeat, deltas everywhere else, and the page index is for
+later readers.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +19,7 @@ from archiver.core.segment import (
     SCHEMA,
     SCHEMA_VERSION,
     SegmentRange,
+    data_name,
     describe,
     rows_of,
     segment_name,
@@ -27,11 +27,8 @@ from archiver.core.segment import (
 )
 from shared.archive_manifest import EMPTY_SEGMENT, Segment
 from shared.archive_rows import Row
+from shared.archive_store import Reached, Store
 
-Reached = Callable[[str], None]
-"""Told the name of each point of the commit protocol as it is passed; tests kill the process there."""
-
-TEMPORARY_PREFIX = ".tmp-"
 ROW_GROUP_ROWS = 8192
 _DICTIONARY = ["workspace", "channel", "kind", "author", "void"]
 _DELTAS = {
@@ -46,7 +43,7 @@ _DELTAS = {
 }
 
 
-def write_segment(directory: Path, rows: Sequence[Row], where: SegmentRange, reached: Reached) -> Segment:
+def write_segment(partition: Store, rows: Sequence[Row], where: SegmentRange, reached: Reached) -> Segment:
     """Write rows, which are in order and not empty, durably under a fresh name; returns its description."""
     facts = {
         "parley.schema_version": str(SCHEMA_VERSION),
@@ -56,52 +53,19 @@ def write_segment(directory: Path, rows: Sequence[Row], where: SegmentRange, rea
     }
     content = _encoded(table_of(rows), facts)
     name = segment_name(where, secrets.token_hex(4))
-    write_durably(directory / name, content, reached)
+    partition.create(data_name(name), content, reached)
     return describe(rows, where, name, len(content), hashlib.sha256(content).hexdigest())
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(partition: Store, segment: Segment) -> list[Row]:
     """All rows of a segment, in its order."""
-    return rows_of(pq.ParquetFile(path).read())
+    return rows_of(pq.ParquetFile(pa.BufferReader(partition.read(data_name(segment.path)))).read())
 
 
-def write_empty_segment(directory: Path) -> None:
+def write_empty_segment(archive: Store) -> None:
     """The file without rows that makes every list of files valid."""
-    if not (directory / EMPTY_SEGMENT).exists():
-        write_durably(directory / EMPTY_SEGMENT, _encoded(table_of([]), {}), lambda _: None)
-
-
-def write_durably(path: Path, content: bytes, reached: Reached) -> None:
-    """Put `content` under `path` so that after a crash there is all of it or nothing."""
-    temporary = path.with_name(TEMPORARY_PREFIX + secrets.token_hex(8))
-    try:
-        write_synced(temporary, content, reached)
-        temporary.rename(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    reached("data-renamed")
-    sync_directory(path.parent)
-    reached("data-directory-synced")
-
-
-def write_synced(path: Path, content: bytes, reached: Reached) -> None:
-    """A new file whose bytes are on the disk when this returns."""
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        reached("data-written")
-        os.fsync(file.fileno())
-    reached("data-synced")
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    if not archive.exists(EMPTY_SEGMENT):
+        archive.replace(EMPTY_SEGMENT, _encoded(table_of([]), {}))
 
 
 def _encoded(table: pa.Table, facts: dict[str, str]) -> bytes:

@@ -19,10 +19,11 @@ from archiver.core.hot import Batch, Hot, key_of_subject
 from archiver.core.manifest import BrokenManifest, extended, ranges
 from archiver.core.segment import SegmentRange
 from archiver.manifest_store import ManifestStore
-from archiver.parquet import Reached, read_rows, write_segment
+from archiver.parquet import read_rows, write_segment
 from shared.archive_files import newest_manifest
 from shared.archive_manifest import Manifest, Segment, partition_dir
 from shared.archive_rows import Row, body_of, row_of
+from shared.archive_store import Reached, Store
 from shared.bus import StoredMessage
 from shared.clock import now_us
 from shared.ids import ChannelId, ChannelKey, Epoch, Partition, StreamSeq, WorkspaceId
@@ -43,7 +44,8 @@ class PartitionArchive:
 
     def __init__(
         self,
-        directory: Path,
+        archive: Store,
+        cache_dir: Path,
         partition: Partition,
         epoch: Epoch,
         reached: Reached = lambda _: None,
@@ -57,16 +59,16 @@ class PartitionArchive:
         self.manifest: Manifest
         self.hot: Hot
         self.cache: Cache
-        self.data = directory / partition_dir(partition) / "data"
         self._replaced = replaced
         self._writer = f"{socket.gethostname()}-{secrets.token_hex(4)}"
-        self._store = ManifestStore(directory / partition_dir(partition), reached)
-        self._cache_path = directory / "cache" / f"{partition_dir(partition)}.sqlite"
+        self._store = ManifestStore(archive, partition, reached)
+        self.files = self._store.files
+        self._cache_path = cache_dir / f"{partition_dir(partition)}.sqlite"
         self._reached = reached
 
     def found(self) -> End | None:
         """Where the archive ends that is there, whoever writes it; None if there is none."""
-        manifest = newest_manifest(self.data.parent)
+        manifest = newest_manifest(self.files)
         if manifest is None:
             return None
         return End(manifest.epoch, manifest.hi, self._newest_us(manifest))
@@ -100,7 +102,7 @@ class PartitionArchive:
     def write(self, batch: Batch) -> Manifest:
         """Commit a batch: segment, manifest, cache. Raises OSError (try again), `Fenced` (end)."""
         rows = [row_of(hot.recorded, hot.body) for _, _, events in batch.channels for hot in events]
-        segment = write_segment(self.data, rows, SegmentRange(batch.lo, batch.hi, 0, 0), self._reached)
+        segment = write_segment(self.files, rows, SegmentRange(batch.lo, batch.hi, 0, 0), self._reached)
         manifest = extended(self.manifest, segment, self._writer, now_us())
         self._store.publish(manifest)
         self.cache.record(batch)
@@ -125,7 +127,7 @@ class PartitionArchive:
     def _newest_us(self, manifest: Manifest) -> int:
         """When the event at a manifest's end happened; 0 if it holds none."""
         ends = [part for part in manifest.segments if part.hi == manifest.hi]
-        rows = (row for part in ends for row in read_rows(self.data / part.path))
+        rows = (row for part in ends for row in read_rows(self.files, part))
         return next((row.ts_us for row in rows if row.stream_seq == manifest.hi), 0)
 
     def _recount(self, parts: Sequence[Segment]) -> None:
@@ -133,9 +135,7 @@ class PartitionArchive:
         position = self.cache.position
         if parts[0].hi <= position:
             return
-        rows = [
-            row for part in parts for row in read_rows(self.data / part.path) if row.stream_seq > position
-        ]
+        rows = [row for part in parts for row in read_rows(self.files, part) if row.stream_seq > position]
         rows.sort(key=lambda row: row.stream_seq)
         fresh = Hot(position)
         for key, head in self.cache.heads(_key(row) for row in rows).items():

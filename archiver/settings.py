@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from shared.archive_store import S3_SCHEME
 from shared.errors import Misconfigured
 from shared.ids import Partition
 from shared.settings import CommonSettings
@@ -14,7 +15,16 @@ from shared.settings import CommonSettings
 class ArchiverSettings(CommonSettings):
     """Where the archive is, and how large its bounds are."""
 
-    archive_dir: Path = Field(Path(".parley/archive"), description="Directory of the archive.")
+    archive: str = Field(
+        ".parley/archive",
+        min_length=1,
+        description="Where the archive is: a directory, or `s3://bucket/prefix` and the usual AWS variables.",
+    )
+    archive_cache: Path | None = Field(
+        None,
+        description="Directory of what is derived from the archive; none: `cache` in a local archive, else "
+        "`.parley/archive-cache`.",
+    )
     archiver_partitions: str = Field(
         "",
         pattern=r"^(\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*)?$",
@@ -44,6 +54,15 @@ class ArchiverSettings(CommonSettings):
     applied_wait_s: float = Field(
         2.0, gt=0, description="Seconds that a request waits for the log's position that it names."
     )
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where derived files are, on this machine."""
+        if self.archive_cache is not None:
+            return self.archive_cache
+        if self.archive.startswith(S3_SCHEME):
+            return Path(".parley/archive-cache")
+        return Path(self.archive) / "cache"
 
     def own_partitions(self, partitions: int) -> tuple[Partition, ...]:
         """Those that this archiver keeps, of so many. Raises `Misconfigured` for ones that there are not."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import duckdb
 
@@ -21,6 +20,7 @@ from shared.archive_manifest import (
     version_of_name,
 )
 from shared.archive_rows import ROW_SQL, Row
+from shared.archive_store import Archive, Store, open_store
 from shared.errors import Unavailable
 from shared.ids import Epoch
 
@@ -51,90 +51,86 @@ CREATE OR REPLACE TEMP VIEW events AS SELECT * FROM read_parquet(getvariable('ar
 class Pinned:
     """The newest manifests of an archive at one moment."""
 
-    directory: Path
+    store: Store
     manifests: tuple[Manifest, ...]
 
     @property
     def files(self) -> list[str]:
         """Every live segment, and the empty one that makes the list valid for an empty archive."""
-        return [str(self.directory / EMPTY_SEGMENT)] + [
-            str(self.directory / partition_dir(manifest.partition) / "data" / segment.path)
+        root = self.store.location
+        return [f"{root}/{EMPTY_SEGMENT}"] + [
+            f"{root}/{partition_dir(manifest.partition)}/data/{segment.path}"
             for manifest in self.manifests
             for segment in manifest.segments
         ]
 
 
-def newest_manifest(directory: Path) -> Manifest | None:
-    """The manifest with the highest version in a partition's directory; None before the first.
+def newest_manifest(partition: Archive) -> Manifest | None:
+    """The manifest with the highest version in a partition's part of an archive; None before the first.
 
     Old versions are removed while we look: then a newer one exists, and we look again.
     """
+    store = open_store(partition)
     for _ in range(READ_TRIES_MAX):
-        names = _listed(directory / "manifest")
+        names = store.names("manifest")
         versions = [version for name in names if (version := version_of_name(name)) is not None]
         if not versions:
             return None
         try:
-            return Manifest.model_validate_json(
-                (directory / "manifest" / manifest_name(max(versions))).read_bytes()
-            )
+            return Manifest.model_validate_json(store.read(f"manifest/{manifest_name(max(versions))}"))
         except FileNotFoundError:
             continue
-    raise Unavailable(f"the manifests in {directory} change faster than they can be read")
+    raise Unavailable(f"the manifests in {store.location} change faster than they can be read")
 
 
-def pin(directory: Path) -> Pinned:
+def pin(archive: Archive) -> Pinned:
     """The newest manifests of all partitions; raises `Unavailable` where no archive is."""
-    if not (directory / EMPTY_SEGMENT).exists():
-        raise Unavailable(f"no archive in {directory}: start the archiver once, or name another directory")
-    partitions = sorted(name for name in _listed(directory) if partition_of_dir(name) is not None)
-    manifests = (newest_manifest(directory / name) for name in partitions)
-    return Pinned(directory.absolute(), tuple(m for m in manifests if m is not None))
+    store = open_store(archive)
+    if not store.exists(EMPTY_SEGMENT):
+        raise Unavailable(f"no archive in {store.location}: start the archiver once, or name another place")
+    partitions = [name for name in store.folders() if partition_of_dir(name) is not None]
+    manifests = (newest_manifest(store.within(name)) for name in partitions)
+    return Pinned(store, tuple(m for m in manifests if m is not None))
 
 
-def epoch_directory(directory: Path, epoch: Epoch) -> Path:
+def epoch_store(store: Store, epoch: Epoch) -> Store:
     """Where the archiver sets aside what it holds of an epoch that is over: an archive of its own."""
-    return directory / EPOCHS / epoch
+    return store.within(EPOCHS).within(epoch)
 
 
-def epochs_set_aside(directory: Path) -> list[Path]:
+def epochs_set_aside(archive: Archive) -> list[Store]:
     """The archives of all epochs that are over; what they hold and the log does not was lost."""
-    return [directory / EPOCHS / name for name in sorted(_listed(directory / EPOCHS))]
+    aside = open_store(archive).within(EPOCHS)
+    return [aside.within(name) for name in aside.folders()]
 
 
-def archive_sql(directory: Path) -> str:
+def archive_sql(store: Store) -> str:
     """The script that gives plain DuckDB the view `events`."""
-    quoted = str(directory.absolute()).replace("'", "''")
+    quoted = store.location.replace("'", "''")
     return _VIEW_SQL.format(directory=quoted, empty=EMPTY_SEGMENT)
 
 
-def open_archive(archive: Path | Pinned) -> duckdb.DuckDBPyConnection:
+def open_archive(archive: Archive | Pinned) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB with a view `events` over an archive as it was pinned, or as it is now.
 
     It does not follow: open again to see what was written later. Raises `Unavailable` where no archive is.
     """
     pinned = archive if isinstance(archive, Pinned) else pin(archive)
     connection = duckdb.connect(config={"autoinstall_known_extensions": False})
+    pinned.store.prepare(connection)
     # A prepared parameter cannot stand in a view, a variable can.
     connection.execute("SET VARIABLE archive_files = ?", [pinned.files])
     connection.execute("CREATE TEMP VIEW events AS SELECT * FROM read_parquet(getvariable('archive_files'))")
     return connection
 
 
-def scan(directory: Path, *, workspace: str | None = None, channel: str | None = None) -> Iterator[Row]:
+def scan(archive: Archive, *, workspace: str | None = None, channel: str | None = None) -> Iterator[Row]:
     """The rows of the archive as it is now, ordered by workspace, channel, seq; bounded memory."""
     clauses = [("workspace = ?", workspace), ("channel = ?", channel)]
     wanted = [(sql, value) for sql, value in clauses if value is not None]
     where = " AND ".join(sql for sql, _ in wanted) or "true"
     query = f"SELECT {ROW_SQL} FROM events WHERE {where} ORDER BY workspace, channel, seq"  # noqa: S608
-    with open_archive(directory) as connection:
+    with open_archive(archive) as connection:
         result = connection.execute(query, [value for _, value in wanted])
         while found := result.fetchmany(FETCH_ROWS):
             yield from map(Row._make, found)
-
-
-def _listed(directory: Path) -> list[str]:
-    try:
-        return [entry.name for entry in directory.iterdir()]
-    except FileNotFoundError:
-        return []

@@ -45,6 +45,11 @@ class SegmentRange(NamedTuple):
     part: int
 
 
+def data_name(path: str) -> str:
+    """Where a segment is in its partition's part of the archive."""
+    return f"data/{path}"
+
+
 def segment_name(where: SegmentRange, nonce: str) -> str:
     """A name that is never used twice: `nonce` is 8 random hex digits."""
     return f"{where.lo:016d}-{where.hi:016d}.L{where.level}.p{where.part:04d}.{nonce}.parquet"

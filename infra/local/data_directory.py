@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,9 +47,9 @@ class DataDirectory:
         return self.path / "nats"
 
     @property
-    def archive(self) -> Path:
-        """The Parquet archive."""
-        return self.path / "archive"
+    def archive(self) -> str:
+        """The Parquet archive: what `PARLEY_ARCHIVE` says, a directory or a bucket, else one in here."""
+        return os.environ.get("PARLEY_ARCHIVE") or str(self.path.absolute() / "archive")
 
     @property
     def running(self) -> bool:

@@ -134,7 +134,7 @@ class _Services:
         env = {
             "PARLEY_ARCHIVER_PARTITIONS": partitions,
             "PARLEY_METRICS_PORT": str(port),
-            "PARLEY_ARCHIVE_DIR": str(self.directory.archive.absolute()),
+            "PARLEY_ARCHIVE": self.directory.archive,
         }
         return replace(self._service(name, "archiver", ARCHIVER, port, env), partitions=partitions)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from infra.proof import sources
 from infra.proof.ledger import Difference, Ledger, compare_archive, compare_checkpoints
 from infra.proof.sources import Heads
+from shared.archive_store import Archive
 from shared.bus import Bus
 from shared.client import Verifier
 from shared.ids import ChannelKey, Partition, StreamSeq, WorkspaceId
@@ -60,7 +60,7 @@ class Report:
 
 async def check(
     bus: Bus,
-    archive: Path,
+    archive: Archive,
     partitions: int,
     *,
     workspace: WorkspaceId,
@@ -85,7 +85,7 @@ async def check(
 async def _check_now(
     bus: Bus,
     partitions: int,
-    archive: Path,
+    archive: Archive,
     workspace: WorkspaceId,
     verifiers: Sequence[Verifier],
     deadline: Deadline,

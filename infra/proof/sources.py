@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 
 from infra.proof.ledger import Difference, Ledger, differs_from, enter_archive, enter_log, lost
 from shared.archive_files import epochs_set_aside, pin, scan
 from shared.archive_rows import body_of, recorded_of
+from shared.archive_store import Archive
 from shared.bus import Bus, BusError
 from shared.errors import Unavailable
 from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq, channel_id, workspace_id
@@ -61,13 +61,13 @@ async def read_heads(bus: Bus, partitions: int) -> Heads:
 
 
 async def wait_for_archive(
-    directory: Path, heads: Heads, deadline: Deadline, epochs: Mapping[Partition, Epoch] = _ANY
+    archive: Archive, heads: Heads, deadline: Deadline, epochs: Mapping[Partition, Epoch] = _ANY
 ) -> Heads:
     """Wait until the archive holds every log up to its head; returns those that it does not in time.
 
     `epochs`: in which epoch it has to hold them, where that matters.
     """
-    while behind := _archive_behind(directory, heads, epochs):
+    while behind := _archive_behind(archive, heads, epochs):
         if deadline.passed:
             return behind
         await asyncio.sleep(_POLL_S)
@@ -83,7 +83,7 @@ async def wait_for_checkpoints(bus: Bus, heads: Heads, deadline: Deadline) -> He
     return {}
 
 
-async def read_logs(bus: Bus, heads: Heads, archive: Path) -> Ledger:
+async def read_logs(bus: Bus, heads: Heads, archive: Archive) -> Ledger:
     """Every log from its first message to its head, numbered and folded.
 
     What was trimmed from the front of a log is taken from the archive, and numbered and folded like the rest.
@@ -97,7 +97,7 @@ async def read_logs(bus: Bus, heads: Heads, archive: Path) -> Ledger:
     return ledger
 
 
-def _enter_trimmed(archive: Path, firsts: Heads, ledger: Ledger) -> None:
+def _enter_trimmed(archive: Archive, firsts: Heads, ledger: Ledger) -> None:
     for row in scan(archive):
         key = ChannelKey(workspace_id(row.workspace), channel_id(row.channel))
         if row.stream_seq < firsts[partition_of(key, len(firsts))]:
@@ -120,11 +120,11 @@ async def _read_log(
                 return
 
 
-def read_archive(directory: Path, heads: Mapping[ChannelKey, StreamSeq]) -> tuple[Ledger, list[Difference]]:
+def read_archive(archive: Archive, heads: Mapping[ChannelKey, StreamSeq]) -> tuple[Ledger, list[Difference]]:
     """Every row of the archive up to the head of its log, and what is wrong with the rows' numbers."""
     ledger: Ledger = {}
     wrong: list[Difference] = []
-    for row in scan(directory):
+    for row in scan(archive):
         key = ChannelKey(workspace_id(row.workspace), channel_id(row.channel))
         if row.stream_seq > heads[key]:
             continue
@@ -134,15 +134,15 @@ def read_archive(directory: Path, heads: Mapping[ChannelKey, StreamSeq]) -> tupl
     return ledger, wrong
 
 
-def read_losses(directory: Path, log: Ledger) -> list[Difference]:
+def read_losses(archive: Archive, log: Ledger) -> list[Difference]:
     """What the archives of epochs that are over hold and the log does not, under any number."""
     losses: list[Difference] = []
-    for aside in epochs_set_aside(directory):
+    for aside in epochs_set_aside(archive):
         ledger: Ledger = {}
         for row in scan(aside):
             enter_archive(ledger, recorded_of(row), body_of(row))
         for key, first in differs_from(log, ledger).items():
-            rows = scan(directory, workspace=key.workspace, channel=key.channel)
+            rows = scan(archive, workspace=key.workspace, channel=key.channel)
             known = {(row.author, row.id) for row in rows if row.id}
             gone = [
                 (Seq(row.seq), row.id or "")
@@ -169,11 +169,11 @@ async def read_checkpoints(bus: Bus, epochs: Epochs) -> dict[ChannelKey, Checkpo
     return found
 
 
-def _archive_behind(directory: Path, heads: Heads, epochs: Mapping[Partition, Epoch]) -> Heads:
+def _archive_behind(archive: Archive, heads: Heads, epochs: Mapping[Partition, Epoch]) -> Heads:
     try:
         reached = {
             manifest.partition: manifest.hi
-            for manifest in pin(directory).manifests
+            for manifest in pin(archive).manifests
             if manifest.epoch == epochs.get(manifest.partition, manifest.epoch)
         }
     except Unavailable:

@@ -44,7 +44,7 @@ async def test_the_process_starts_and_stops(fresh_nats_server: NatsServer, tmp_p
         **os.environ,
         "PARLEY_NATS_URL": fresh_nats_server.url,
         "PARLEY_PARTITIONS": "2",
-        "PARLEY_ARCHIVE_DIR": str(tmp_path / "archive"),
+        "PARLEY_ARCHIVE": str(tmp_path / "archive"),
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -13,6 +13,7 @@ from archiver.cache import Cache
 from archiver.core.hot import NOTHING_YET, Batch, Hot
 from archiver.manifest_store import Fenced
 from archiver.partition import PartitionArchive
+from shared.archive_store import LocalStore
 from shared.channel import ChannelState
 from shared.events import encode
 from shared.ids import CommandId, Epoch, Partition, Seq, StreamSeq, UserId
@@ -35,7 +36,7 @@ def dump(path: Path) -> list[str]:
 
 def archive_at(directory: Path, epoch: Epoch = EPOCH) -> PartitionArchive:
     """An open archive of partition 0."""
-    archive = PartitionArchive(directory, Partition(0), epoch)
+    archive = PartitionArchive(LocalStore(directory), directory / "cache", Partition(0), epoch)
     archive.open()
     return archive
 

@@ -14,6 +14,7 @@ from archiver.duck import Duck, Parameters, Rows
 from archiver.history import History
 from archiver.partition import PartitionArchive
 from archiver.threads import Threads
+from shared.archive_store import LocalStore
 from shared.errors import Unavailable
 from shared.events import encode
 from shared.ids import Epoch, Partition, Seq, StreamSeq
@@ -27,7 +28,7 @@ class Reading:
     """A partition's archive with a history over it, without a log."""
 
     def __init__(self, directory: Path, duck: Duck | None = None) -> None:
-        self.archive = PartitionArchive(directory, Partition(0), Epoch("e"))
+        self.archive = PartitionArchive(LocalStore(directory), directory / "cache", Partition(0), Epoch("e"))
         self.archive.open()
         self.lookups = Threads("lookup", 2)
         self.duck = duck or Duck(workers=2, memory_limit="256MB", waiting_max=64)
@@ -118,7 +119,7 @@ async def test_replaced_files_are_looked_up_again(tmp_path: Path) -> None:
     await reading.commit()
     old = reading.archive.manifest.segments[0]
     moved = old.model_copy(update={"path": old.path.replace(".parquet", "x.parquet")})
-    data = reading.archive.data
+    data = tmp_path / "archive" / "p00" / "data"
     (data / old.path).rename(data / moved.path)
     replaced = claimed(reading.archive.manifest, "w", 1).model_copy(update={"segments": (moved,)})
     duck.began = lambda: setattr(reading.archive, "manifest", replaced)

@@ -15,6 +15,7 @@ from archiver.parquet import write_segment
 from shared.archive_files import epochs_set_aside, newest_manifest, pin, scan
 from shared.archive_manifest import Manifest, Segment
 from shared.archive_rows import row_of
+from shared.archive_store import LocalStore
 from shared.events import encode
 from shared.ids import Epoch, Partition, StreamSeq
 from tests.support.archive import created, hot_of, key_of, posted
@@ -25,7 +26,7 @@ GRACE_S = 60.0
 
 def store_at(directory: Path) -> ManifestStore:
     """A store of partition 0."""
-    return ManifestStore(directory / "p00", lambda _: None)
+    return ManifestStore(LocalStore(directory), Partition(0), lambda _: None)
 
 
 def opened(
@@ -40,7 +41,7 @@ def written(store: ManifestStore, hi: int, events: int = 3) -> Segment:
     bodies = [encode(created()), *(encode(posted(str(n))) for n in range(events - 1))]
     batch = hot_of(hi, {key_of("tea"): bodies}).cut()
     rows = [row_of(hot.recorded, hot.body) for _, _, found in batch.channels for hot in found]
-    return write_segment(store.data, rows, SegmentRange(batch.lo, batch.hi, 0, 0), lambda _: None)
+    return write_segment(store.files, rows, SegmentRange(batch.lo, batch.hi, 0, 0), lambda _: None)
 
 
 def grown(store: ManifestStore, manifest: Manifest, writer: str = "w") -> Manifest:
@@ -110,15 +111,17 @@ def test_orphans_go_after_the_grace(tmp_path: Path) -> None:
     manifest = grown(store, opened(store))
     live = manifest.segments[0].path
     orphan, young = written(store, 3).path, written(store, 3).path
-    (store.data / ".tmp-0011").touch()
-    (store.data.parent / "manifest" / ".tmp-2233").touch()
-    (store.data / "README").touch()
+    data, manifests = tmp_path / "p00" / "data", tmp_path / "p00" / "manifest"
+    (data / ".tmp-0011").touch()
+    (manifests / ".tmp-2233").touch()
+    (data / "README").touch()
     now_us = 2_000_000_000 * 1_000_000
-    for path in (*store.data.iterdir(), *(store.data.parent / "manifest").glob(".tmp-*")):
+    for path in (*data.iterdir(), *manifests.glob(".tmp-*")):
         os.utime(path, (now_us / 1e6 - 2 * GRACE_S,) * 2)
-    os.utime(store.data / young, (now_us / 1e6,) * 2)
-    assert sorted(store.sweep(manifest, now_us, GRACE_S)) == sorted([orphan, ".tmp-0011", ".tmp-2233"])
-    assert sorted(path.name for path in store.data.iterdir()) == sorted([live, young, "README"])
+    os.utime(data / young, (now_us / 1e6,) * 2)
+    gone = sorted([f"data/{orphan}", "data/.tmp-0011", "manifest/.tmp-2233"])
+    assert sorted(store.sweep(manifest, now_us, GRACE_S)) == gone
+    assert sorted(path.name for path in data.iterdir()) == sorted([live, young, "README"])
 
 
 def test_old_manifests_go(tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ import hashlib
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import pytest
 
 from archiver.core.segment import SegmentRange
-from archiver.parquet import ROW_GROUP_ROWS, read_rows, write_durably, write_empty_segment, write_segment
+from archiver.parquet import ROW_GROUP_ROWS, read_rows, write_empty_segment, write_segment
 from shared.archive_manifest import EMPTY_SEGMENT, RowKey
 from shared.archive_rows import Row, row_of
+from shared.archive_store import LocalStore
 from shared.events import encode
 from shared.ids import StreamSeq
 from tests.support.archive import created, hot_of, key_of, posted
@@ -31,24 +31,27 @@ def test_segments_read_back(tmp_path: Path) -> None:
     """Rows, name, description and checksum agree with the file."""
     rows = rows_of(3, 10)
     reached: list[str] = []
-    segment = write_segment(tmp_path, rows, SegmentRange(StreamSeq(1), StreamSeq(33), 0, 0), reached.append)
-    path = tmp_path / segment.path
-    assert read_rows(path) == rows
+    files = LocalStore(tmp_path)
+    files.make("data")
+    segment = write_segment(files, rows, SegmentRange(StreamSeq(1), StreamSeq(33), 0, 0), reached.append)
+    path = tmp_path / "data" / segment.path
+    assert read_rows(files, segment) == rows
     assert (segment.rows, segment.bytes) == (33, path.stat().st_size)
     assert segment.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert segment.min_key == RowKey("acme", "c0", 1)
     assert segment.max_key == RowKey("acme", "c2", 11)
-    assert reached == ["data-written", "data-synced", "data-renamed", "data-directory-synced"]
-    assert [path.name for path in tmp_path.iterdir()] == [segment.path]
+    assert reached == ["data-written", "data-synced", "data-linked", "data-directory-synced"]
+    assert [path.name for path in path.parent.iterdir()] == [segment.path]
 
 
 def test_the_layout_is_the_measured_one(tmp_path: Path) -> None:
     """Small row groups, zstd, dictionaries only where values repeat, a page index, the order declared."""
     rows = rows_of(4, ROW_GROUP_ROWS)
-    segment = write_segment(
-        tmp_path, rows, SegmentRange(StreamSeq(1), StreamSeq(len(rows)), 0, 0), lambda _: None
-    )
-    facts = pq.ParquetFile(tmp_path / segment.path).metadata
+    files = LocalStore(tmp_path)
+    files.make("data")
+    where = SegmentRange(StreamSeq(1), StreamSeq(len(rows)), 0, 0)
+    segment = write_segment(files, rows, where, lambda _: None)
+    facts = pq.ParquetFile(tmp_path / "data" / segment.path).metadata
     assert facts.num_row_groups == 5
     group = facts.row_group(0)
     assert group.num_rows == ROW_GROUP_ROWS
@@ -63,20 +66,11 @@ def test_the_layout_is_the_measured_one(tmp_path: Path) -> None:
     assert facts.metadata[b"parley.hi"] == str(len(rows)).encode()
 
 
-def test_a_refused_write_leaves_nothing(tmp_path: Path) -> None:
-    """When the disk says no, neither a half file nor its temporary name stays."""
-    target = tmp_path / "target"
-    target.mkdir()
-    (target / "full").touch()
-    with pytest.raises(OSError, match="directory"):
-        write_durably(target, b"content", lambda _: None)
-    assert [path.name for path in tmp_path.iterdir()] == ["target"]
-
-
 def test_the_empty_segment_is_written_once(tmp_path: Path) -> None:
     """It has no rows, and is not touched again: readers may have it open."""
-    write_empty_segment(tmp_path)
+    files = LocalStore(tmp_path)
+    write_empty_segment(files)
     before = (tmp_path / EMPTY_SEGMENT).stat()
-    write_empty_segment(tmp_path)
+    write_empty_segment(files)
     assert (tmp_path / EMPTY_SEGMENT).stat().st_mtime_ns == before.st_mtime_ns
-    assert read_rows(tmp_path / EMPTY_SEGMENT) == []
+    assert pq.ParquetFile(tmp_path / EMPTY_SEGMENT).metadata.num_rows == 0

@@ -19,6 +19,7 @@ from archiver.core.hot import Batch
 from archiver.core.segment import table_of
 from archiver.partition import PartitionArchive
 from shared.archive_rows import row_of
+from shared.archive_store import LocalStore
 from shared.envelope import StoredMessage
 from shared.ids import ChannelKey, Epoch, Partition, StreamSeq
 from shared.subjects import parse_channel_subject
@@ -77,7 +78,7 @@ async def measure(repetitions: int) -> list[Figure]:
 
 
 def _sample(directory: Path, batch: Sequence[StoredMessage]) -> _Sample:
-    archive = PartitionArchive(directory, Partition(0), Epoch("bench"))
+    archive = PartitionArchive(LocalStore(directory), directory / "cache", Partition(0), Epoch("bench"))
     archive.open()
     keys = dict.fromkeys(parse_channel_subject(message.subject)[1] for message in batch)
     began_ns = time.process_time_ns()

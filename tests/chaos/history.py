@@ -128,7 +128,7 @@ async def _log(system: System, wrong: Wrong) -> list[str]:
     return lines
 
 
-def _archive(directory: Path, wrong: Wrong) -> list[str]:
+def _archive(directory: str, wrong: Wrong) -> list[str]:
     return [
         f"            archive {row.channel} #{row.seq} at {row.stream_seq} is {row.id}"
         for row in scan(directory, workspace=WORKSPACE, channel=wrong.channel)

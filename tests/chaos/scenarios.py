@@ -123,7 +123,7 @@ async def archiver_is_killed_in_its_commits(tree: Path, seed: int) -> list[str]:
 
 async def _kill_behind_a_manifest(it: Stage) -> list[str]:
     """What the archiver leaves: segments that its newest manifest names, and that do not exist."""
-    directory = it.system.directory.archive / partition_dir(_partition("talk", it))
+    directory = Path(it.system.directory.archive) / partition_dir(_partition("talk", it))
     was = _archived(directory)
     await eventually(lambda: _archived(directory) > was, within_s=PATIENCE_S, every_s=0.001)
     await it.kill("archiver")

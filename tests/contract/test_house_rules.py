@@ -18,6 +18,7 @@ TESTS = [path for path in sorted((ROOT / "tests").rglob("*.py")) if "contract" n
 WAITING = {
     "tests/support/waiting.py": "the one loop that waits for a condition",
     "tests/support/nats.py": "waits for a server's greeting",
+    "tests/support/seaweed.py": "waits for a server's first answer",
     "tests/support/local_system.py": "waits for a process",
     "tests/support/reaper.py": "looks again for what may still be made",
     "tests/infra/cli/test_up.py": "asks a process over and over",

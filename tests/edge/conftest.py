@@ -70,7 +70,7 @@ async def archiver(
         folder / "archiver.log",
         PARLEY_NATS_URL=nats_server.url,
         PARLEY_PARTITIONS="2",
-        PARLEY_ARCHIVE_DIR=str(folder / "archive"),
+        PARLEY_ARCHIVE=str(folder / "archive"),
         PARLEY_FLUSH_INTERVAL_S="0.5",
     )
     await process.start()

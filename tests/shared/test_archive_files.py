@@ -10,6 +10,7 @@ import pytest
 
 from shared.archive_files import ARCHIVE_SQL, archive_sql, newest_manifest, open_archive, pin, scan
 from shared.archive_manifest import manifest_name
+from shared.archive_store import LocalStore
 from shared.bus import Bus
 from shared.errors import Unavailable
 from shared.events import encode
@@ -113,7 +114,7 @@ def test_no_archive_is_said(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="no archive"):
         pin(tmp_path)
     assert newest_manifest(tmp_path) is None
-    assert "''" in archive_sql(tmp_path / "a'b")
+    assert "''" in archive_sql(LocalStore(tmp_path / "a'b"))
 
 
 def test_versions_that_vanish_are_looked_up_again(tmp_path: Path) -> None:

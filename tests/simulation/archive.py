@@ -26,7 +26,7 @@ from shared.records import (
     KnownId,
     known_of,
 )
-from tests.simulation.disk import Book, Disk, Place, read_rows
+from tests.simulation.disk import Book, Disk, Place, read_rows, store_on
 from tests.simulation.model import Truth, promise
 from tests.simulation.puller import Pull
 from tests.simulation.streams import PARTITION, Log
@@ -74,7 +74,7 @@ class Archiver:
 
     def __init__(self, disk: Disk, log: Log, truths: dict[ChannelKey, Truth], epoch: Epoch) -> None:
         self._truths = truths
-        self.archive = PartitionArchive(cast(Path, Place(disk, "")), PARTITION, epoch)
+        self.archive = PartitionArchive(store_on(disk), cast(Path, Place(disk, "cache")), PARTITION, epoch)
         self.archive.open()
         self._pull = Pull(log, self.archive.hot.applied + 1)
 
@@ -128,7 +128,7 @@ class Archiver:
         runs = [run for run in book.runs if run[0] == key and run[1] <= high and run[2] >= low]
         stream = (min(run[3] for run in runs), max(run[4] for run in runs))
         files = covering(self.archive.manifest, key, (low, high), stream)
-        rows = [row for part in files for row in read_rows(cast(Place, self.archive.data / part.path))]
+        rows = [row for part in files for row in read_rows(self.archive.files, part)]
         found = [row for row in rows if row[:2] == key and low <= row.seq <= high]
         return sorted(found, key=lambda row: row.seq)
 
@@ -197,14 +197,14 @@ class Archives:
 
 def prove(disk: Disk, truths: dict[ChannelKey, Truth]) -> Manifest | None:
     """What lies on the disk is the log up to the manifest's end: each event once, as the log has it."""
-    place = Place(disk, "") / partition_dir(PARTITION)
-    manifest = newest_manifest(cast(Path, place))
+    files = store_on(disk).within(partition_dir(PARTITION))
+    manifest = newest_manifest(files)
     if manifest is None:
         return None
     check(manifest)
     found: set[int] = set()
     for segment in manifest.segments:
-        for row in read_rows(place / "data" / segment.path):
+        for row in read_rows(files, segment):
             promise(row.stream_seq not in found, f"{row.stream_seq} is archived twice")
             found.add(row.stream_seq)
             truth = truths[ChannelKey(*cast(ChannelKey, row[:2]))]

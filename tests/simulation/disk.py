@@ -11,10 +11,14 @@ import marshal
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
+from pathlib import Path
+from typing import cast
 
 from archiver.core.hot import Batch, Head
+from archiver.core.segment import data_name
+from shared.archive_manifest import Segment
 from shared.archive_rows import Row
+from shared.archive_store import LocalStore, Store
 from shared.ids import ChannelKey, CommandId, Seq, StreamSeq, UserId
 from shared.records import KnownId, known_of
 from tests.simulation.turns import Current
@@ -138,6 +142,12 @@ class Place:
     def with_name(self, name: str) -> Place:
         return self.parent / name
 
+    def __str__(self) -> str:
+        return self.path
+
+    def absolute(self) -> Place:
+        return self
+
     def mkdir(self, **_: bool) -> None:
         """Folders are always there."""
 
@@ -154,10 +164,6 @@ class Place:
             raise FileNotFoundError(self.path)
         return self.disk.seen[self.path].seen
 
-    def rename(self, target: Place) -> None:
-        self.disk.changes("the segment's name")
-        self.disk.seen[target.path] = self.disk.seen.pop(self.path)
-
     def unlink(self, missing_ok: bool = False) -> None:
         if self.path in self.disk.seen:
             self.disk.changes("a removal")
@@ -168,9 +174,6 @@ class Place:
     def iterdir(self) -> Iterator[Place]:
         names = [name for name in self.disk.seen if name.rpartition("/")[0] == self.path]
         return (Place(self.disk, name) for name in names)
-
-    def glob(self, pattern: str) -> Iterator[Place]:
-        return (place for place in self.iterdir() if fnmatch(place.name, pattern))
 
     def stat(self) -> types.SimpleNamespace:
         return types.SimpleNamespace(st_mtime=self.disk.seen[self.path].made_s)
@@ -209,7 +212,7 @@ def _fsync(what: OpenFile | Place) -> None:
 
 
 def _link(source: Place, target: Place) -> None:
-    source.disk.changes("the manifest")
+    source.disk.changes("the manifest" if target.parent.name == "manifest" else "the segment's name")
     if target.path in source.disk.seen:
         raise FileExistsError(target.path)
     source.disk.seen[target.path] = source.disk.seen[source.path]
@@ -231,6 +234,11 @@ def as_rows(rows: Sequence[Row]) -> Sequence[Row]:
     return rows
 
 
-def read_rows(path: Place) -> list[Row]:
+def read_rows(files: Store, segment: Segment) -> list[Row]:
     """The inverse of `encoded`."""
-    return [Row._make(row) for row in marshal.loads(path.read_bytes())]
+    return [Row._make(row) for row in marshal.loads(files.read(data_name(segment.path)))]
+
+
+def store_on(disk: Disk) -> Store:
+    """The archive's files, on this disk."""
+    return LocalStore(cast(Path, Place(disk, "")))

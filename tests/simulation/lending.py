@@ -34,6 +34,7 @@ import sequencer.checkpoints
 import sequencer.core.ledger
 import sequencer.directory
 import sequencer.restored
+import shared.archive_store
 import shared.bus
 import shared.log_epochs
 import shared.puller
@@ -108,8 +109,7 @@ _LENT: tuple[tuple[types.ModuleType, str, object], ...] = (
     (shared.retry, "random", _MEAN),
     (shared.stream_reads, "asyncio", _ASYNCIO),
     (shared.puller, "_log", _Silent()),
-    (archiver.parquet, "os", disk.OS),
-    (archiver.manifest_store, "os", disk.OS),
+    (shared.archive_store, "os", disk.OS),
     (archiver.manifest_store, "MANIFESTS_KEPT", 2),
     (archiver.parquet, "_encoded", disk.encoded),
     (archiver.parquet, "table_of", disk.as_rows),

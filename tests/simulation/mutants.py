@@ -7,16 +7,15 @@ import math
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 
-import archiver.manifest_store
-import archiver.parquet
 import edge.core.recording
 import edge.fanout
 import edge.feed
 import edge.publisher
 import sequencer.bucket
+import shared.archive_store
 from archiver.core.hot import Batch, Hot
 from archiver.core.manifest import extended
-from archiver.core.segment import SegmentRange, describe, segment_name
+from archiver.core.segment import SegmentRange, data_name, describe, segment_name
 from archiver.manifest_store import Fenced, ManifestStore
 from archiver.partition import PartitionArchive
 from edge.core.live import Place, place
@@ -96,6 +95,8 @@ def _nobody(_: object) -> dict[object, object]:
 def _unsynced(path: Place, content: bytes, _: object) -> None:
     with path.open("xb") as file:
         file.write(content)
+        if path.parent.name != "data":
+            disk.OS.fsync(file)
 
 
 def _manifest_first(self: PartitionArchive, batch: Batch) -> Manifest:
@@ -104,20 +105,25 @@ def _manifest_first(self: PartitionArchive, batch: Batch) -> Manifest:
     name = segment_name(where, secrets.token_hex(4))
     manifest = extended(self.manifest, describe(rows, where, name, 1, ""), self._writer, 0)
     self._store.publish(manifest)
-    archiver.parquet.write_durably(self.data / name, disk.encoded(rows, None), lambda _: None)
+    self.files.create(data_name(name), disk.encoded(rows, None))
     self.cache.record(batch)
     return manifest
 
 
 def _overwriting(self: ManifestStore, manifest: Manifest) -> None:
-    path = self._manifests / manifest_name(manifest.version)
-    path.unlink(missing_ok=True)
-    archiver.manifest_store.write_synced(path, manifest.model_dump_json().encode(), lambda _: None)
-    archiver.manifest_store.sync_directory(self._manifests)
+    name = f"manifest/{manifest_name(manifest.version)}"
+    self.files.remove(name)
+    self.files.create(name, manifest.model_dump_json().encode())
 
 
-def _forgotten(_: object) -> None:
-    """Names are left to the kernel."""
+def _forgetting(folder: str) -> Callable[[Place], None]:
+    """Names in a folder are left to the kernel."""
+
+    def sync(directory: Place) -> None:
+        if directory.name != folder:
+            disk.OS.fsync(directory)
+
+    return sync
 
 
 async def _unconditional(self: Bucket, value: Value) -> Outcome:
@@ -199,9 +205,9 @@ MUTANTS: dict[str, tuple[object, str, Callable[..., object]]] = {
     "a ledger that starts one too far": (Ledger, "__init__", _one_too_far),
     "hot events dropped before the manifest": (Hot, "cut", _dropped_early),
     "a follower that trusts its consumer": (Follower, "_receive", _trusting),
-    "a segment that is not synced": (archiver.parquet, "write_synced", _unsynced),
-    "a segment whose name is not synced": (archiver.parquet, "sync_directory", _forgotten),
-    "a manifest whose name is not synced": (archiver.manifest_store, "sync_directory", _forgotten),
+    "a segment that is not synced": (shared.archive_store, "_write_synced", _unsynced),
+    "a segment whose name is not synced": (shared.archive_store, "_sync_directory", _forgetting("data")),
+    "a manifest whose name is not synced": (shared.archive_store, "_sync_directory", _forgetting("manifest")),
     "a manifest before its segment": (PartitionArchive, "write", _manifest_first),
     "a writer that fences nobody": (ManifestStore, "publish", _overwriting),
     "removals unseen": (edge.fanout, "_removed", _nobody),

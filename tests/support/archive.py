@@ -10,9 +10,9 @@ from pathlib import Path
 
 from archiver.app import Archiver
 from archiver.core.hot import NOTHING_YET, Hot, key_of_subject
-from archiver.parquet import Reached
 from archiver.settings import ArchiverSettings
 from shared import events as e
+from shared.archive_store import Reached
 from shared.bus import Bus
 from shared.channel import ChannelState, fold
 from shared.errors import Unavailable
@@ -95,7 +95,7 @@ def hot_of(hi: int, logs: Mapping[ChannelKey, list[bytes]]) -> Hot:
 
 def archiver_settings(settings: CommonSettings, directory: Path, **fields: object) -> ArchiverSettings:
     """The tests' settings with an archive in `directory`."""
-    wanted = {**settings.model_dump(), "archive_dir": directory, "applied_wait_s": 5.0, **fields}
+    wanted = {**settings.model_dump(), "archive": str(directory), "applied_wait_s": 5.0, **fields}
     return ArchiverSettings.model_validate(wanted)
 
 

@@ -57,7 +57,7 @@ async def running_stack(folder: Path, *, edges: int = 1, **edge_settings: str) -
             "archiver",
             folder / "archiver.log",
             **common,
-            PARLEY_ARCHIVE_DIR=str(folder / "archive"),
+            PARLEY_ARCHIVE=str(folder / "archive"),
             PARLEY_FLUSH_INTERVAL_S="0.5",
         ),
     )

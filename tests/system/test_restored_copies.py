@@ -130,7 +130,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
         "archiver",
         "archiver",
         ARCHIVER,
-        PARLEY_ARCHIVE_DIR=str(tmp_path / "archive"),
+        PARLEY_ARCHIVE=str(tmp_path / "archive"),
         PARLEY_FLUSH_INTERVAL_S="0.5",
     )
     edge = service("edge", "edge", EDGE, PARLEY_JWT_SECRET=SECRET)

@@ -52,7 +52,7 @@ async def test_a_backup_of_everything_in_nats(tmp_path: Path) -> None:
     past = [json.loads(line) for line in system.parley("history", "tea", "--json").stdout.splitlines()]
     assert [event.get("text") for event in past] == [None, "kept"]
     system.parley("send", "tea", "again")
-    (aside,) = (system.data.archive / "epochs").iterdir()
+    (aside,) = (Path(system.data.archive) / "epochs").iterdir()
     shutil.rmtree(aside)
     assert system.parley("verify").returncode == 0
     system.stop()
