@@ -11,18 +11,20 @@ from shared.ids import CommandId
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One command. `ts` is the Slack message that it creates; `ref` and `thread` are those that it needs.
+    """One command. `creates` is the message that it makes; `ref` and `thread` are those that it needs.
 
     An order whose `ref` was not recorded cannot be given; one whose `thread` was not loses its thread.
+    `counts`: it stands for a record of the export; the others are parts of one, or of a list.
     """
 
     kind: str
     id: CommandId
     origin: Origin
     fields: Mapping[str, object] = field(default_factory=dict)
-    ts: str | None = None
+    creates: str | None = None
     ref: str | None = None
     thread: str | None = None
+    counts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

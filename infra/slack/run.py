@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,11 +14,17 @@ from infra.slack.export import Export
 from infra.slack.orders import Conversion, Order
 from infra.slack.tally import Tally
 from shared.client import Ack, Client, ClientClosed, SessionEnded
+from shared.clock import now_us
 from shared.errors import Conflict, ParleyError
-from shared.ids import direct_channel_id
+from shared.ids import UserId, direct_channel_id
 
 PIPELINE = 64
 """Unanswered orders of a channel; one that needs the number of another waits for that one."""
+
+SHOWN_EVERY = 256
+
+Progress = Callable[[str, int, int], None]
+"""Told a channel's name, how many of its orders are given, and how many it has."""
 
 
 @dataclass(slots=True)
@@ -29,29 +36,31 @@ class Imported:
     duplicate: Counter[str] = field(default_factory=Counter)
     tally: Tally = field(default_factory=Tally)
 
-    def count(self, kind: str, ack: Ack) -> None:
+    def count(self, order: Order, ack: Ack) -> None:
         """Count an answer."""
-        (self.duplicate if ack.duplicate else self.new)[kind] += 1
+        (self.duplicate if ack.duplicate else self.new)[order.kind] += 1
+        self.tally.recorded += order.counts
+
+    def refuse(self, order: Order, why: str) -> None:
+        """Count an order that came to nothing."""
+        (self.tally.skip if order.counts else self.tally.omit)(f"{order.kind} {why}")
 
 
-async def import_slack(
-    client: Client, path: Path, *, team: str, progress: Callable[[str, int], None]
-) -> Imported:
-    """Import an export; `progress` hears each channel's name and how many orders it has.
+async def import_slack(client: Client, path: Path, *, team: str, progress: Progress) -> Imported:
+    """Import an export.
 
     `team` is part of every id: the workspace that is imported into. No record ends the run (AT-55).
     """
     done = Imported()
     with Export(path, done.tally) as export:
-        for conversation in export.conversations():
-            conversion = convert(conversation, export.messages(conversation.folder), team, done.tally)
-            if conversion is None:
-                continue
-            progress(conversation.folder, len(conversion.orders))
+        for conversation, records in export.conversations():
+            conversion = convert(conversation, records, team, done.tally, now_us())
+            del records
             channel = await _create(client, conversion, done)
             if channel is not None:
                 done.channels += 1
-                await _ChannelRun(client, channel, done).run(conversion.orders)
+                run = _ChannelRun(client, channel, conversion.orders, done)
+                await run.run(functools.partial(progress, conversation.title))
     return done
 
 
@@ -63,17 +72,14 @@ async def _create(client: Client, conversion: Conversion, done: Imported) -> str
         )
     except (ClientClosed, SessionEnded):
         raise
-    except Conflict:
-        if (there := _direct(create)) is not None:  # its members talk here already
-            return there
-        done.tally.skip("channel refused by the server: its id is taken")
-        done.tally.skip("record of a channel that was refused", len(conversion.orders))
-        return None
     except ParleyError as error:
-        done.tally.skip(f"channel refused by the server: {error.code}")
-        done.tally.skip("record of a channel that was refused", len(conversion.orders))
+        if isinstance(error, Conflict) and (there := _direct(create)) is not None:
+            return there  # its members talk here already
+        done.tally.omit(f"channel refused by the server: {error.code}")
+        for order in conversion.orders:
+            done.refuse(order, "in a channel that was refused by the server")
         return None
-    done.count(create.kind, ack)
+    done.count(create, ack)
     return ack.channel
 
 
@@ -81,32 +87,37 @@ def _direct(create: Order) -> str | None:
     members = create.fields.get("members")
     if create.fields.get("kind") != "direct" or not isinstance(members, list):
         return None
-    return direct_channel_id(frozenset(members))
+    return direct_channel_id(frozenset(map(UserId, (*members, create.origin.author))))
 
 
 class _ChannelRun:
-    """The orders of one channel, pipelined; `ts` becomes seq through the acks."""
+    """The orders of one channel, pipelined; Slack's times become numbers through the acks."""
 
-    def __init__(self, client: Client, channel: str, done: Imported) -> None:
+    def __init__(self, client: Client, channel: str, orders: Sequence[Order], done: Imported) -> None:
         self._client = client
         self._channel = channel
+        self._orders = orders
         self._done = done
+        self._needed = {key for order in orders for key in (order.ref, order.thread)}
         self._posted: dict[str, asyncio.Future[Ack]] = {}
         self._slots = asyncio.Semaphore(PIPELINE)
 
-    async def run(self, orders: Iterable[Order]) -> None:
+    async def run(self, progress: Callable[[int, int], None]) -> None:
         async with asyncio.TaskGroup() as group:
-            for order in orders:
+            for given, order in enumerate(self._orders):
+                if given % SHOWN_EVERY == 0:
+                    progress(given, len(self._orders))
                 future = await self._post(order)
                 if future is not None:
                     group.create_task(self._settle(order, future))
+        progress(len(self._orders), len(self._orders))
 
     async def _post(self, order: Order) -> asyncio.Future[Ack] | None:
         fields = dict(order.fields)
         if order.ref is not None:
             ref = await self._seq_of(order.ref)
             if ref is None:
-                self._done.tally.skip(f"{order.kind} of a message that is not imported")
+                self._done.refuse(order, "of a message that is not imported")
                 return None
             fields["ref"] = ref
         if order.thread is not None:
@@ -114,13 +125,20 @@ class _ChannelRun:
             if fields["thread"] is None:
                 self._done.tally.alter("reply whose root is not imported: outside its thread")
         await self._slots.acquire()
-        future = self._client.post(order.kind, self._channel, id=order.id, origin=order.origin, **fields)
-        if order.ts is not None:
-            self._posted[order.ts] = future
+        try:
+            future = self._client.post(order.kind, self._channel, id=order.id, origin=order.origin, **fields)
+        except (ClientClosed, SessionEnded):
+            raise
+        except ParleyError as error:
+            self._slots.release()
+            self._done.refuse(order, f"refused: {error.code}")
+            return None
+        if order.creates in self._needed and order.creates is not None:
+            self._posted[order.creates] = future
         return future
 
-    async def _seq_of(self, ts: str) -> int | None:
-        future = self._posted.get(ts)
+    async def _seq_of(self, key: str) -> int | None:
+        future = self._posted.get(key)
         if future is None:
             return None
         try:
@@ -132,10 +150,10 @@ class _ChannelRun:
 
     async def _settle(self, order: Order, future: asyncio.Future[Ack]) -> None:
         try:
-            self._done.count(order.kind, await future)
+            self._done.count(order, await future)
         except (ClientClosed, SessionEnded):
             raise
         except ParleyError as error:
-            self._done.tally.skip(f"{order.kind} refused by the server: {error.code}")
+            self._done.refuse(order, f"refused by the server: {error.code}")
         finally:
             self._slots.release()

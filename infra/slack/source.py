@@ -11,25 +11,30 @@ from infra.slack.tally import Tally
 from shared.client import Origin
 from shared.clock import rfc3339
 from shared.errors import InvalidId
-from shared.ids import ChannelId, CommandId, derived_command_id, user_id
+from shared.ids import CommandId, derived_command_id, user_id
 
-_TS = re.compile(r"(\d{1,10})(?:\.(\d{1,6}))?")
+_TS = re.compile(r"(\d{1,10})(?:\.(\d{1,6}))?", re.ASCII)
 
 
 @dataclass(slots=True)
 class Source:
-    """A channel with the id `slack_id`, imported into `team`."""
+    """A channel that is imported into `team`."""
 
     conversation: Conversation
-    slack_id: ChannelId
     team: str
     tally: Tally
-    seen: set[str] = field(default_factory=set)
-    """The `ts` of every record."""
-    members: set[str] = field(default_factory=set)
-    """Who has a record of joining or leaving, so that the list of members need not say it."""
+    roots: dict[str, str] = field(default_factory=dict)
+    """Every message so far, by its time, and the one that begins its thread: itself, mostly."""
+    orphans: dict[str, str] = field(default_factory=dict)
+    """Roots that are missing, and the first reply to each, which the other replies answer instead."""
+    pins: dict[str, str] = field(default_factory=dict)
+    """Messages that are pinned, and by whom; each is taken out when its message comes."""
+    members: dict[str, bool] = field(default_factory=dict)
+    """Whose last record says that he has joined, and whose that he has left."""
     closed: bool = False
     """Whether the records so far end with the channel archived."""
+    last: str = "0"
+    """The `ts` of the last record that is not from the future."""
 
     @property
     def is_direct(self) -> bool:
@@ -45,6 +50,7 @@ class Source:
         creates: str | None = None,
         ref: str | None = None,
         thread: str | None = None,
+        counts: bool = False,
         fields: dict[str, object] | None = None,
     ) -> Order:
         """An order at Slack's time `ts`; `parts` tell orders of one author and time apart in their ids."""
@@ -53,13 +59,16 @@ class Source:
             id=self._command_id(ts, kind, author, *parts),
             origin=Origin(author, rfc3339(time_us(ts))),
             fields=fields or {},
-            ts=creates,
+            creates=creates,
             ref=ref,
             thread=thread,
+            counts=counts,
         )
 
     def _command_id(self, ts: str, *parts: str) -> CommandId:
-        return derived_command_id(time_us(ts) // 1000, "slack", self.team, self.slack_id, ts, *parts)
+        return derived_command_id(
+            time_us(ts) // 1000, "slack", self.team, self.conversation.identity, ts, *parts
+        )
 
 
 def is_ts(value: object) -> bool:
@@ -74,6 +83,11 @@ def time_us(ts: str) -> int:
     return int(match[1]) * 1_000_000 + int((match[2] or "").ljust(6, "0"))
 
 
+def ts_at(at_us: int) -> str:
+    """The inverse of `time_us`."""
+    return f"{at_us // 1_000_000}.{at_us % 1_000_000:06d}"
+
+
 def user_of(value: object) -> str | None:
     """A usable user id, in `users.json` or not."""
     try:
@@ -84,7 +98,8 @@ def user_of(value: object) -> str | None:
 
 def author_of(record: Record) -> str | None:
     """The user, or the bot, or whoever commented on a file."""
-    comment = record.get("comment")
+    comment, profile = record.get("comment"), record.get("bot_profile")
     inner = comment.get("user") if isinstance(comment, dict) else None
-    candidates = (record.get("user"), record.get("bot_id"), inner, record.get("username"))
+    bot = profile.get("id") if isinstance(profile, dict) else None
+    candidates = (record.get("user"), record.get("bot_id"), inner, bot, record.get("username"))
     return next((user for candidate in candidates if (user := user_of(candidate)) is not None), None)

@@ -16,10 +16,14 @@ def text_of(record: Mapping[str, object], tally: Tally) -> str:
     """The text to import, empty if there is none; cut, and counted, at the limit."""
     text = clean(record.get("text"), tally)
     if not text.strip():
-        text = "\n".join(dict.fromkeys(clean(part, tally) for part in _substitutes(record))).strip()
-    files = _hidden_files(record)
-    tally.alter("file of a message: its contents are not imported", files)
+        parts = (clean(part, tally) for part in _substitutes(record))
+        text = "\n".join(dict.fromkeys(part for part in parts if part)).strip() or text
     return _cut(text, tally)
+
+
+def files_of(record: Mapping[str, object]) -> int:
+    """How many files a record has."""
+    return sum(1 for _ in _files(record))
 
 
 def clean(value: object, tally: Tally) -> str:
@@ -33,25 +37,63 @@ def clean(value: object, tally: Tally) -> str:
 
 
 def _substitutes(record: Mapping[str, object]) -> Iterator[object]:
+    yield _text_of_blocks(record.get("blocks"))
     for attachment in _objects(record.get("attachments")):
-        yield next(
-            (attachment[name] for name in ("text", "fallback", "pretext", "title") if attachment.get(name)),
-            "",
-        )
+        named = (attachment.get(name) for name in ("text", "fallback", "pretext", "title"))
+        yield next(filter(None, named), None) or _text_of_blocks(attachment.get("blocks"))
     comment = record.get("comment")
     if isinstance(comment, dict):
         yield comment.get("comment")
     for file in _files(record):
-        yield file.get("title") or file.get("name")
+        yield file.get("title") or file.get("name") or _UNNAMED.get(str(file.get("mode")), "[file]")
+
+
+_UNNAMED = {
+    "hidden_by_limit": "[file hidden by the limit of Slack's plan]",
+    "tombstone": "[deleted file]",
+    "external": "[linked file]",
+}
+"""A message of nothing but such a file may have replies: it is kept."""
+
+
+def _text_of_blocks(blocks: object) -> str:
+    """What Slack's blocks say, without their layout. They nest as somebody pleased: no recursion."""
+    said: list[str] = []
+    waiting: list[object] = [blocks]
+    for _ in range(BLOCKS_MAX):
+        if not waiting:
+            break
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting.extend(reversed(node))
+        elif isinstance(node, dict):
+            said.extend(_words(node))
+            waiting.extend(
+                node[name] for name in reversed(_NESTED) if isinstance(node.get(name), list | dict)
+            )
+    return "".join(said).strip()
+
+
+def _words(node: Mapping[str, object]) -> Iterator[str]:
+    kind, text = str(node.get("type")), node.get("text") or node.get("url")
+    if kind in _PARAGRAPHS:
+        yield "\n"
+    if isinstance(text, str):
+        yield text
+    for name, form in _REFERENCES.items():
+        if kind == name and isinstance(value := node.get("name") or node.get(f"{name}_id"), str):
+            yield form.format(value)
+
+
+BLOCKS_MAX = 10_000
+_NESTED = ("text", "fields", "elements", "title")
+_PARAGRAPHS = frozenset({"section", "header", "context", "rich_text", "rich_text_section", "image"})
+_REFERENCES = {"emoji": ":{}:", "user": "<@{}>", "channel": "<#{}>", "usergroup": "<!subteam^{}>"}
 
 
 def _files(record: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
     yield from _objects(record.get("files"))
     yield from _objects([record.get("file")])
-
-
-def _hidden_files(record: Mapping[str, object]) -> int:
-    return sum(1 for _ in _files(record))
 
 
 def _objects(value: object) -> Iterator[Mapping[str, object]]:

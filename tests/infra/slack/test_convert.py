@@ -12,8 +12,9 @@ from infra.slack.export import Conversation, Record
 from infra.slack.orders import Conversion, Order
 from infra.slack.tally import Tally
 from shared.events import ChannelKind
-from shared.ids import command_id, command_time_ms
+from shared.ids import channel_id, command_id, command_time_ms
 
+NOW_US = 1_790_000_000_000_000
 CHANNEL = {"id": "C1", "name": "tea", "created": "1452837318", "creator": "U1", "members": ["U1", "U2"]}
 
 
@@ -21,8 +22,10 @@ def converted(
     *records: Record, channel: Record = CHANNEL, kind: ChannelKind = "public"
 ) -> tuple[Conversion, Tally]:
     tally = Tally()
-    conversion = convert(Conversation(kind, "tea", channel), records, "acme", tally)
-    assert conversion is not None, tally
+    tally.records = len(records)
+    conversion = convert(Conversation(kind, str(channel["id"]), channel), records, "acme", tally, NOW_US)
+    tally.recorded = sum(order.counts for order in conversion.orders)
+    assert tally.balanced, tally
     return conversion, tally
 
 
@@ -49,7 +52,7 @@ def test_creation_and_members() -> None:
 def test_message_keeps_author_and_time() -> None:
     """The id carries Slack's time, so that the server takes the late path; author and time are Slack's."""
     (order,) = orders(message("1452837352.000006"))
-    assert (order.kind, order.fields["text"], order.ts) == ("send", "hi", "1452837352.000006")
+    assert (order.kind, order.fields["text"], order.creates) == ("send", "hi", "1452837352.000006")
     assert order.origin.at == "2016-01-15T05:55:52.000Z"
     assert command_time_ms(command_id(order.id)) == 1452837352000
 
@@ -72,7 +75,7 @@ def test_every_order_has_an_id_of_its_own() -> None:
 
 def test_order_is_by_time_not_by_file() -> None:
     """Records are sorted by `ts` as a number."""
-    assert [o.ts for o in orders(message("10.5"), message("9.7"), message("10.25"))] == [
+    assert [o.creates for o in orders(message("10.5"), message("9.7"), message("10.25"))] == [
         "9.7",
         "10.25",
         "10.5",
@@ -96,20 +99,23 @@ def test_reactions_are_their_users() -> None:
         ("U1", "tada", "2.0"),
         ("U2", "tada", "2.0"),
     ]
-    assert tally.skipped == {"reaction whose user is not named": 1}
+    assert tally.omitted == {"reaction whose user is not named": 1}
+    assert not tally.skipped
 
 
 def test_threads() -> None:
-    """A reply names its root; a root that is missing costs the thread, not the message."""
+    """A reply names its root; those to a root that is missing answer the first of them."""
     conversion, tally = converted(
         message("1.0", thread_ts="1.0"),
         message("2.0", thread_ts="1.0"),
         message("3.0", thread_ts="1.0", subtype="thread_broadcast"),
         message("4.0", thread_ts="0.5"),
+        message("5.0", thread_ts="0.5"),
+        message("6.0", thread_ts="9.0"),
     )
     sends = [o for o in conversion.orders if o.kind == "send"]
-    assert [o.thread for o in sends] == [None, "1.0", "1.0", None]
-    assert tally.altered == {"reply whose root is missing: imported outside its thread": 1}
+    assert [o.thread for o in sends] == [None, "1.0", "1.0", None, "4.0", None]
+    assert tally.altered == {"reply whose root is missing: the first of them begins the thread": 3}
     assert not tally.skipped
 
 
@@ -177,21 +183,23 @@ def test_everything_left_out_has_a_reason() -> None:
         message("1.0"),
         {"type": "message", "ts": "2.0", "text": "x"},
         message("3.0", text=""),
-        message("4.0", subtype="tombstone"),
+        message("4.0", subtype="message_replied"),
+        message("4.5", hidden=True),
         {"type": "huddle", "ts": "5.0"},
         message("6.0", subtype="message_deleted", deleted_ts="0.1"),
         message("7.0", subtype="channel_join", user=None),
     )
     assert tally.skipped == {
         "record without a usable ts": 2,
-        "record with a ts that its channel has already": 1,
         "message without an author": 1,
         "message without any text": 1,
-        "record of the kind tombstone": 1,
+        "record of the kind message_replied": 1,
+        "record of the kind hidden": 1,
         "record that is no message": 1,
         "deletion of a message that is missing": 1,
         "join or leave without a user": 1,
     }
+    assert tally.merged == {"copy of a message that its channel has already": 1}
 
 
 def test_bad_text_is_mended_and_counted() -> None:
@@ -215,11 +223,77 @@ def test_private_and_direct_conversations() -> None:
     assert direct.orders == []
 
 
-def test_unusable_channel_is_counted() -> None:
-    """A channel without an id that can be kept is left out, with its reason."""
-    tally = Tally()
-    assert convert(Conversation("public", "x", {"id": "a.*", "name": "x"}), [], "acme", tally) is None
-    assert tally.skipped == {"channel without a usable id": 1}
+def test_a_channel_without_an_id_has_one_made_from_its_name() -> None:
+    """The same every time, and one that the server takes."""
+    conversion, _ = converted(channel={"id": "name/été", "name": "été"})
+    assert conversion.channel == converted(channel={"id": "name/été", "name": "été"})[0].channel
+    assert channel_id(conversion.channel or "").startswith("slack_")
+    assert conversion.create.fields["name"] == "été"
+
+
+def test_a_tombstone_holds_its_thread_together() -> None:
+    """It becomes a message that is deleted at once; the replies answer it."""
+    conversion, tally = converted(
+        message("1.0", subtype="tombstone", user="USLACKBOT", text="This message was deleted.", hidden=True),
+        message("2.0", thread_ts="1.0"),
+    )
+    found = [(o.kind, o.ref, o.thread) for o in conversion.orders if o.kind != "invite"]
+    assert found == [("send", None, None), ("delete", "1.0", None), ("send", None, "1.0")]
+    assert not tally.altered
+
+
+def test_later_copies_are_edits() -> None:
+    """The first text is posted, each copy that was edited later changes it; reactions are the fullest."""
+    conversion, tally = converted(
+        message("2.0", text="final", edited={"ts": "9.0"}, reactions=[]),
+        message("2.0", text="first", reactions=[{"name": "ok", "users": ["U1"], "count": 1}]),
+        message("2.0", text="second", edited={"ts": "5.0"}),
+    )
+    found = [(o.kind, o.fields.get("text"), o.origin.at[17:19]) for o in conversion.orders[1:]]
+    assert found == [
+        ("send", "first", "02"),
+        ("edit", "second", "05"),
+        ("edit", "final", "09"),
+        ("react", None, "02"),
+    ]
+    assert tally.merged == {"copy of a message that its channel has already": 2}
+
+
+def test_an_edit_without_a_time_is_counted() -> None:
+    """The text is right all the same."""
+    conversion, tally = converted(message("1.0", text="new", edited={"user": "U1"}))
+    assert [o.fields["text"] for o in conversion.orders[1:]] == ["new"]
+    assert tally.omitted == {"edit without a usable ts": 1}
+
+
+def test_the_list_of_members_is_true_at_the_end() -> None:
+    """Whoever has gone without a record leaves, whoever is back is invited, a creator who has gone is out
+    before anything is said."""
+    channel = {**CHANNEL, "creator": "U9", "members": ["U2", "U3"]}
+    conversion, _ = converted(
+        message("1.0", subtype="channel_join", user="U1"),
+        message("2.0", subtype="channel_leave", user="U2"),
+        message("9999999999.0"),
+        channel=channel,
+    )
+    assert [(o.kind, o.fields.get("user", o.origin.author)) for o in conversion.orders] == [
+        ("leave", "U9"),
+        ("invite", "U3"),
+        ("join", "U1"),
+        ("leave", "U2"),
+        ("send", "U1"),
+        ("leave", "U1"),
+        ("invite", "U2"),
+    ]
+    assert [o.origin.at for o in conversion.orders[-2:]] == ["1970-01-01T00:00:02.000Z"] * 2
+
+
+def test_pins() -> None:
+    """They follow their message; one of something else is counted."""
+    pins = [{"id": "1.0", "user": "U2"}, {"id": "1.5"}, "x", {"user": "U1"}]
+    conversion, tally = converted(message("1.0"), channel={**CHANNEL, "pins": pins})
+    assert [(o.kind, o.ref, o.origin.author) for o in conversion.orders[2:]] == [("pin", "1.0", "U2")]
+    assert tally.omitted == {"pin of something that is no message here": 1}
 
 
 json_values = st.recursive(
@@ -247,13 +321,35 @@ FIELDS = [
     ),
     *("id", "created", "creator", "members", "is_archived"),
 ]
-hostile = st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=10)
+SUBTYPES = ["tombstone", "message_changed", "message_deleted", "channel_join", "channel_topic", "bot_message"]
+likely = st.fixed_dictionaries(
+    {"ts": st.sampled_from(["1.0", "2.0", "3.000001"]), "user": st.sampled_from(["U1", "U2"])},
+    optional={
+        "text": st.sampled_from(["a", "b", ""]),
+        "subtype": st.sampled_from(SUBTYPES),
+        "thread_ts": st.sampled_from(["1.0", "2.0", "9.0"]),
+        "deleted_ts": st.sampled_from(["1.0", "2.0"]),
+        "message": st.fixed_dictionaries({"ts": st.just("1.0"), "user": st.just("U1"), "text": st.just("x")}),
+        "edited": st.fixed_dictionaries({"ts": st.sampled_from(["4.0", "5.0", "x"])}),
+        "reactions": st.just([{"name": "ok", "users": ["U1", "U1", None], "count": 10**30}]),
+    },
+)
+hostile = likely | st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=10)
 
 
 @given(st.lists(hostile, max_size=6), hostile, st.sampled_from(["public", "private", "direct"]))
 def test_nothing_aborts(records: list[Record], channel: Record, kind: ChannelKind) -> None:
-    """Whatever stands in the fields, conversion ends, and every order can be written as JSON."""
-    conversion = convert(Conversation(kind, "x", channel), records, "acme", Tally())
-    for order in conversion.orders if conversion else ():
+    """Whatever stands in the fields: every record is an order, a copy or counted with its reason, and every
+    order can be written as JSON."""
+    tally = Tally(records=len(records))
+    conversion = convert(Conversation(kind, "x", channel), records, "acme", tally, NOW_US)
+    tally.recorded = sum(order.counts for order in conversion.orders)
+    assert tally.balanced
+    ids = [order.id for order in (conversion.create, *conversion.orders)]
+    assert len(ids) == len(set(ids))
+    made: set[str | None] = {None}
+    for order in conversion.orders:
         json.dumps(dict(order.fields)).encode()
         assert command_id(order.id)
+        assert {order.ref, order.thread} <= made, "an order needs a message that comes before it"
+        made.add(order.creates)

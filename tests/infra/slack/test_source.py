@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from infra.slack.export import Conversation
-from infra.slack.source import Source, author_of, is_ts, time_us, user_of
+from infra.slack.source import Source, author_of, is_ts, time_us, ts_at, user_of
 from infra.slack.tally import Tally
-from shared.ids import ChannelId, command_id, command_time_ms
+from shared.ids import command_id, command_time_ms
 
 
 @pytest.mark.parametrize(
@@ -23,10 +23,27 @@ def test_times_are_exact(ts: str, us: int) -> None:
     """To the microsecond: a float would make two of them one."""
     assert is_ts(ts)
     assert time_us(ts) == us
+    assert time_us(ts_at(us)) == us
 
 
 @pytest.mark.parametrize(
-    "ts", ["", "x", "-1", "1e9", " 1", "1.", ".5", "1.0000001", "12345678901", "1\n", None, 1452837352.0, []]
+    "ts",
+    [
+        "",
+        "x",
+        "-1",
+        "1e9",
+        " 1",
+        "1.",
+        ".5",
+        "1.0000001",
+        "12345678901",
+        "1\n",
+        "١.0",
+        None,
+        1452837352.0,
+        [],
+    ],
 )
 def test_what_is_no_time(ts: object) -> None:
     """Anything else is no `ts`, and its record is counted by whoever reads it."""
@@ -47,7 +64,8 @@ def test_what_is_no_user(value: object) -> None:
         ({"bot_id": "B1", "username": "bot"}, "B1"),
         ({"comment": {"user": "U2"}, "username": "bot"}, "U2"),
         ({"username": "bot"}, "bot"),
-        ({"user": "", "bot_id": None, "comment": "text"}, None),
+        ({"bot_profile": {"id": "B2"}, "username": "bot"}, "B2"),
+        ({"user": "", "bot_id": None, "comment": "text", "bot_profile": []}, None),
         ({}, None),
     ],
 )
@@ -60,7 +78,7 @@ def test_ids_depend_on_everything_that_tells_orders_apart() -> None:
     """Same input, same id; another team, channel, time, kind, author or part, another one (AT-54)."""
 
     def identified(team: str, channel: str, ts: str, kind: str, author: str, *parts: str) -> str:
-        source = Source(Conversation("public", "f", {}), ChannelId(channel), team, Tally())
+        source = Source(Conversation("public", channel, {}), team, Tally())
         return source.order(kind, ts, author, *parts).id
 
     base = ("acme", "C1", "1452837352.000006", "send", "U1", "message")
