@@ -1,4 +1,4 @@
-"""Opening an archive to read it: newest manifests, explicit files, and DuckDB with a view `events`.
+"""Opening an archive to read it: newest manifests, explicit files, and DuckDB with its views.
 
 Anyone may do this while the archiver writes: segments are immutable, and a reader that pins one set of
 manifests sees each event up to their `hi` exactly once. A glob over a live archive does not.
@@ -21,6 +21,7 @@ from shared.archive_manifest import (
 )
 from shared.archive_rows import ROW_SQL, Row
 from shared.archive_store import Archive, Store, open_store
+from shared.archive_views import views
 from shared.errors import Unavailable
 from shared.ids import Epoch
 
@@ -30,7 +31,8 @@ READ_TRIES_MAX = 5
 FETCH_ROWS = 2_000
 
 _VIEW_SQL = """\
--- The archive as one view `events`: start with `duckdb -init archive.sql`.
+-- The archive as views: start with `duckdb -init archive.sql`.
+-- events (everything), messages (edits folded, deleted ones left out), channels, members, reactions.
 -- Run this file again to see newer events: a session keeps the files that it pinned.
 -- If the folder has moved, say so first: SET VARIABLE archive = '/new/place';
 SET VARIABLE archive = coalesce(getvariable('archive'), '{directory}');
@@ -43,8 +45,9 @@ SET VARIABLE archive_files = (
         SELECT regexp_replace(filename, 'manifest/[0-9]+[.]json$', 'data/') || segment.path AS path
         FROM (SELECT filename, unnest(segments) AS segment FROM read_json(getvariable('manifests'),
             columns = {{segments: 'STRUCT(path VARCHAR)[]'}}, filename = true))));
-CREATE OR REPLACE TEMP VIEW events AS SELECT * FROM read_parquet(getvariable('archive_files'));
 """
+_EVENTS = "SELECT * FROM read_parquet(getvariable('archive_files'))"
+"""A prepared parameter cannot stand in a view, a variable can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +108,23 @@ def epochs_set_aside(archive: Archive) -> list[Store]:
 
 
 def archive_sql(store: Store) -> str:
-    """The script that gives plain DuckDB the view `events`."""
+    """The script that gives plain DuckDB the views."""
     quoted = store.location.replace("'", "''")
-    return _VIEW_SQL.format(directory=quoted, empty=EMPTY_SEGMENT)
+    pinned = _VIEW_SQL.format(directory=quoted, empty=EMPTY_SEGMENT)
+    return pinned + "".join(f"{statement};\n" for statement in _views())
 
 
 def open_archive(archive: Archive | Pinned) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB with a view `events` over an archive as it was pinned, or as it is now.
+    """An in-memory DuckDB with the views over an archive as it was pinned, or as it is now.
 
     It does not follow: open again to see what was written later. Raises `Unavailable` where no archive is.
     """
     pinned = archive if isinstance(archive, Pinned) else pin(archive)
     connection = duckdb.connect(config={"autoinstall_known_extensions": False})
     pinned.store.prepare(connection)
-    # A prepared parameter cannot stand in a view, a variable can.
     connection.execute("SET VARIABLE archive_files = ?", [pinned.files])
-    connection.execute("CREATE TEMP VIEW events AS SELECT * FROM read_parquet(getvariable('archive_files'))")
+    for statement in _views():
+        connection.execute(statement)
     return connection
 
 
@@ -134,3 +138,8 @@ def scan(archive: Archive, *, workspace: str | None = None, channel: str | None 
         result = connection.execute(query, [value for _, value in wanted])
         while found := result.fetchmany(FETCH_ROWS):
             yield from map(Row._make, found)
+
+
+def _views() -> list[str]:
+    texts = {"events": _EVENTS, **views("events")}
+    return [f"CREATE OR REPLACE TEMP VIEW {name} AS {text}" for name, text in texts.items()]
