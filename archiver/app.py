@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import structlog
 
@@ -32,11 +33,22 @@ from shared.subjects import log_stream
 
 DISK_WORKERS = 2
 LOOKUP_WORKERS = 2
+MERGE_WORKERS = 1
 QUERIES_WAITING_MAX = 128
 WATCH_EVERY_S = 0.5
 EPOCH_EVERY_S = 2.0
 
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Pools:
+    """What all partitions of a process share, so that its threads and memory are bounded."""
+
+    disk: Threads
+    lookups: Threads
+    merges: Threads
+    duck: Duck
 
 
 class Archiver:
@@ -65,12 +77,12 @@ class Archiver:
         partitions = self._settings.own_partitions(self._layout.partitions)
         self._health.expect("nats", *(f"archive {partition}" for partition in partitions))
         try:
-            async with self._resources() as (disk, lookups, duck), asyncio.TaskGroup() as around:
+            async with self._resources() as pools, asyncio.TaskGroup() as around:
                 watching = around.create_task(self._watch())
-                await disk.run(self._prepare)
+                await pools.disk.run(self._prepare)
                 async with asyncio.TaskGroup() as tasks:
                     for partition in partitions:
-                        tasks.create_task(self._partition(partition, disk, lookups, duck))
+                        tasks.create_task(self._partition(partition, pools))
                 watching.cancel()
         finally:
             self._ended.set()
@@ -82,7 +94,7 @@ class Archiver:
             ingest.stop()
         await self._ended.wait()
 
-    async def _partition(self, partition: Partition, disk: Threads, lookups: Threads, duck: Duck) -> None:
+    async def _partition(self, partition: Partition, pools: _Pools) -> None:
         """One archive after the other, if the log is replaced."""
         for delay_s in delays(first_s=0.2, cap_s=3.0):
             try:
@@ -95,12 +107,12 @@ class Archiver:
                     self._reached,
                     replaced=verdict.replaced,
                 )
-                await self._prove(archive, await disk.run(archive.found))
-                await disk.run(archive.open)
+                await self._prove(archive, await pools.disk.run(archive.found))
+                await pools.disk.run(archive.open)
                 try:
-                    await self._keep(archive, disk, lookups, duck)
+                    await self._keep(archive, pools)
                 finally:
-                    await disk.run(archive.close)
+                    await pools.disk.run(archive.close)
                 return
             except LogRegressed as error:
                 _log.error("archive.log_regressed", partition=partition, error=error.message)
@@ -113,12 +125,20 @@ class Archiver:
             if self._stopping.is_set():
                 return
 
-    async def _keep(self, archive: PartitionArchive, disk: Threads, lookups: Threads, duck: Duck) -> None:
+    async def _keep(self, archive: PartitionArchive, pools: _Pools) -> None:
         """Until we stop. Raises `LogRegressed` if the log is replaced."""
-        ingest = Ingest(archive, self._bus, self._settings, self._health, disk=disk, lookups=lookups)
-        history = History(archive, duck, lookups, self._settings.query_timeout_s)
-        access = Access(archive, ReadIndex(self._bus, ingest), lookups)
-        subscriptions = await Api(ingest, history, access, lookups).serve(self._bus)
+        ingest = Ingest(
+            archive,
+            self._bus,
+            self._settings,
+            self._health,
+            disk=pools.disk,
+            lookups=pools.lookups,
+            merges=pools.merges,
+        )
+        history = History(archive, pools.duck, pools.lookups, self._settings.query_timeout_s)
+        access = Access(archive, ReadIndex(self._bus, ingest), pools.lookups)
+        subscriptions = await Api(ingest, history, access, pools.lookups).serve(self._bus)
         self._ingests.append(ingest)
         self._health.set(f"archive {archive.partition}", True, "following")
         if self._stopping.is_set():
@@ -172,17 +192,21 @@ class Archiver:
         self._store.replace(ARCHIVE_SQL, archive_sql(self._store).encode())
 
     @contextlib.asynccontextmanager
-    async def _resources(self) -> AsyncIterator[tuple[Threads, Threads, Duck]]:
+    async def _resources(self) -> AsyncIterator[_Pools]:
         settings = self._settings
-        disk, lookups = Threads("disk", DISK_WORKERS), Threads("lookup", LOOKUP_WORKERS)
-        duck = Duck(
-            workers=settings.query_workers,
-            memory_limit=settings.query_memory,
-            waiting_max=QUERIES_WAITING_MAX,
-            prepare=self._store.prepare,
+        pools = _Pools(
+            disk=Threads("disk", DISK_WORKERS),
+            lookups=Threads("lookup", LOOKUP_WORKERS),
+            merges=Threads("merge", MERGE_WORKERS),
+            duck=Duck(
+                workers=settings.query_workers,
+                memory_limit=settings.query_memory,
+                waiting_max=QUERIES_WAITING_MAX,
+                prepare=self._store.prepare,
+            ),
         )
         try:
-            yield disk, lookups, duck
+            yield pools
         finally:
-            for pool in (lookups, duck, disk):
+            for pool in (pools.lookups, pools.duck, pools.merges, pools.disk):
                 await asyncio.to_thread(pool.close)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from archiver import known_ids, readers
-from archiver.core.hot import NOTHING_YET, Batch, Head, HotEvent
+from archiver.core.hot import NOTHING_YET, ChannelEvents, Head, HotEvent
 from archiver.manifest_store import Fenced
 from shared.archive_store import Reached
 from shared.channel import dump_state, load_state
@@ -41,6 +41,16 @@ CREATE TABLE runs (
 {known_ids.SCHEMA};
 {readers.SCHEMA}
 """
+
+_JOIN_RUNS = (
+    "CREATE TEMP TABLE joined AS SELECT channel, min(seq_lo) AS seq_lo, max(seq_hi) AS seq_hi,"
+    " min(stream_lo) AS stream_lo, max(stream_hi) AS stream_hi FROM runs"
+    " WHERE stream_lo >= :lo AND stream_hi <= :hi GROUP BY channel HAVING count(*) > 1",
+    "DELETE FROM runs WHERE stream_lo >= :lo AND stream_hi <= :hi"
+    " AND channel IN (SELECT channel FROM joined)",
+    "INSERT INTO runs SELECT * FROM joined",
+    "DROP TABLE joined",
+)
 
 
 class Cache:
@@ -155,18 +165,25 @@ class Cache:
             lo, hi = self._reader.execute(query, (number, last, number, first)).fetchone()
         return None if lo is None else (StreamSeq(lo), StreamSeq(hi))
 
-    def record(self, batch: Batch) -> None:
-        """Take in a batch that is archived; raises `Fenced` if somebody else moved the position."""
-        self._claimed = batch.hi
+    def record(self, lo: StreamSeq, hi: StreamSeq, channels: Iterable[ChannelEvents]) -> None:
+        """Take in what is archived from `lo` to `hi`, a channel's events in order.
+
+        Raises `Fenced` if somebody else moved the position.
+        """
+        self._claimed = hi
         with self._lock, _transaction(self._writer) as writer:
-            moved = writer.execute(
-                "UPDATE position SET stream_seq = ? WHERE stream_seq = ?", (batch.hi, batch.lo - 1)
-            )
+            moved = writer.execute("UPDATE position SET stream_seq = ? WHERE stream_seq = ?", (hi, lo - 1))
             if moved.rowcount != 1:
-                raise Fenced(f"{self._path} is not at {batch.lo - 1}: another archiver writes it")
-            for key, head, events in batch.channels:
+                raise Fenced(f"{self._path} is not at {lo - 1}: another archiver writes it")
+            for key, head, events in channels:
                 _record_channel(writer, key, head, events)
             self._reached("cache-recording")
+
+    def join_runs(self, lo: StreamSeq, hi: StreamSeq) -> None:
+        """Name what each channel has in a range of the stream as one run: it is in one run of files now."""
+        with self._lock, _transaction(self._writer) as writer:
+            for statement in _JOIN_RUNS:
+                writer.execute(statement, {"lo": lo, "hi": hi})
 
     def _open(self, epoch: Epoch) -> sqlite3.Connection:
         connection = self._connect()

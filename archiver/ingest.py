@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from archiver import metrics
+from archiver.compactor import Compactor
 from archiver.core.hot import key_of_subject
 from archiver.partition import PartitionArchive
 from archiver.settings import ArchiverSettings
@@ -45,8 +46,10 @@ class Ingest:
         *,
         disk: Threads,
         lookups: Threads,
+        merges: Threads,
     ) -> None:
         self.archive = archive
+        self.compactor = Compactor(archive, disk=disk, merges=merges)
         self._bus = bus
         self._settings = settings
         self._health = health
@@ -70,8 +73,12 @@ class Ingest:
         """
         async with asyncio.TaskGroup() as tasks:
             following = tasks.create_task(self._follow_until_lost())
+            compacting = tasks.create_task(self.compactor.run())
+            self.compactor.look()
             await self._commit_when_due()
             following.cancel()
+            self.compactor.stop()
+            await compacting
             if len(self.archive.hot):  # also what came during the last commit
                 await self._commit()
         if self._lost is not None:
@@ -170,7 +177,10 @@ class Ingest:
 
     async def _sweep(self) -> None:
         try:
-            await self._disk.run(self.archive.sweep, self._settings.orphan_grace_s)
+            async with self.archive.publishing:
+                self.archive.manifest = await self._disk.run(
+                    self.archive.sweep, self._settings.orphan_grace_s
+                )
         except OSError as error:  # leftovers take room and do no harm: the next time will do
             _log.warning("sweep.refused", partition=self.archive.partition, error=str(error))
 
@@ -193,7 +203,9 @@ class Ingest:
         for delay_s in delays(first_s=0.2, cap_s=5.0):
             began_s = time.monotonic()
             try:
-                manifest = await self._disk.run(self.archive.write, batch)
+                async with self.archive.publishing:
+                    manifest = await self._disk.run(self.archive.write, batch)
+                    self.archive.committed(batch, manifest)
             except OSError as error:
                 _log.error("segment.refused", partition=self.archive.partition, error=str(error))
                 metrics.FLUSH_FAILURES.labels(self._label).inc()
@@ -203,7 +215,7 @@ class Ingest:
                 await asyncio.sleep(delay_s)
                 continue
             break
-        self.archive.committed(batch, manifest)
+        self.compactor.look()
         self._hot_since_s = began_s
         self._health.set(f"archive {self._label}", True, f"in Parquet up to {manifest.hi}")
         self._drained.set()

@@ -23,4 +23,12 @@ QUERY_SECONDS = Histogram(
     "Time of a DuckDB query, waiting included",
     buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 5.0),
 )
+RUNS = Gauge("parley_archive_runs", "Sorted runs: a page may have to look into each", ["partition"])
+MERGE_SECONDS = Histogram(
+    "parley_archive_merge_seconds",
+    "Time to merge runs, waiting included",
+    buckets=(0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0),
+)
+MERGED_ROWS = Counter("parley_archive_merged_rows", "Events that were written again by merging runs")
+MERGE_FAILURES = Counter("parley_archive_merge_failures", "Merges that the disk refused", ["partition"])
 REQUESTS = Counter("parley_archive_requests", "Requests answered", ["operation"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +21,7 @@ from archiver.core.segment import (
     SegmentRange,
     data_name,
     describe,
+    describe_table,
     rows_of,
     segment_name,
     table_of,
@@ -29,7 +30,9 @@ from shared.archive_manifest import EMPTY_SEGMENT, Segment
 from shared.archive_rows import Row
 from shared.archive_store import Reached, Store
 
-ROW_GROUP_ROWS = 8192
+ROW_GROUP_ROWS = (8_192, 8_192, 16_384)
+"""By level; the last is for all above. Young segments are smaller, and more of them are read for a page."""
+
 _DICTIONARY = ["workspace", "channel", "kind", "author", "void"]
 _DELTAS = {
     "seq": "DELTA_BINARY_PACKED",
@@ -45,37 +48,58 @@ _DELTAS = {
 
 def write_segment(partition: Store, rows: Sequence[Row], where: SegmentRange, reached: Reached) -> Segment:
     """Write rows, which are in order and not empty, durably under a fresh name; returns its description."""
-    facts = {
-        "parley.schema_version": str(SCHEMA_VERSION),
-        "parley.lo": str(where.lo),
-        "parley.hi": str(where.hi),
-        "parley.level": str(where.level),
-    }
-    content = _encoded(table_of(rows), facts)
-    name = segment_name(where, secrets.token_hex(4))
-    partition.create(data_name(name), content, reached)
-    return describe(rows, where, name, len(content), hashlib.sha256(content).hexdigest())
+    content = _encoded(table_of(rows), where)
+    name, digest = _created(partition, content, where, reached)
+    return describe(rows, where, name, len(content), digest)
+
+
+def write_table(partition: Store, table: pa.Table, where: SegmentRange, reached: Reached) -> Segment:
+    """The same for a table of rows."""
+    content = _encoded(table, where)
+    name, digest = _created(partition, content, where, reached)
+    return describe_table(table, where, name, len(content), digest)
 
 
 def read_rows(partition: Store, segment: Segment) -> list[Row]:
     """All rows of a segment, in its order."""
-    return rows_of(pq.ParquetFile(pa.BufferReader(partition.read(data_name(segment.path)))).read())
+    return rows_of(open_segment(partition, segment).read())
+
+
+def stream_rows(partition: Store, segment: Segment) -> Iterator[Row]:
+    """The same, a row group at a time."""
+    file = open_segment(partition, segment)
+    for number in range(file.num_row_groups):
+        yield from rows_of(file.read_row_group(number))
+
+
+def open_segment(partition: Store, segment: Segment) -> pq.ParquetFile:
+    """A segment to read piece by piece; its bytes are in memory."""
+    return pq.ParquetFile(pa.BufferReader(partition.read(data_name(segment.path))))
 
 
 def write_empty_segment(archive: Store) -> None:
     """The file without rows that makes every list of files valid."""
     if not archive.exists(EMPTY_SEGMENT):
-        archive.replace(EMPTY_SEGMENT, _encoded(table_of([]), {}))
+        archive.replace(EMPTY_SEGMENT, _encoded(table_of([]), None))
 
 
-def _encoded(table: pa.Table, facts: dict[str, str]) -> bytes:
+def _created(partition: Store, content: bytes, where: SegmentRange, reached: Reached) -> tuple[str, str]:
+    name = segment_name(where, secrets.token_hex(4))
+    partition.create(data_name(name), content, reached)
+    return name, hashlib.sha256(content).hexdigest()
+
+
+def _encoded(table: pa.Table, where: SegmentRange | None) -> bytes:
+    facts = {"parley.schema_version": str(SCHEMA_VERSION)}
+    if where is not None:
+        facts |= {f"parley.{name}": str(getattr(where, name)) for name in ("lo", "hi", "level")}
     sink = pa.BufferOutputStream()
     pq.write_table(
         table.replace_schema_metadata(facts),
         sink,
         compression="zstd",
         compression_level=3,
-        row_group_size=ROW_GROUP_ROWS,
+        row_group_size=ROW_GROUP_ROWS[min(where.level if where else 0, len(ROW_GROUP_ROWS) - 1)],
         data_page_version="2.0",
         use_dictionary=_DICTIONARY,
         column_encoding=_DELTAS,

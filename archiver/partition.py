@@ -6,27 +6,31 @@ commit is segment, manifest, cache, memory; `DESIGN.md` says what a death betwee
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import structlog
 
 from archiver.cache import Cache
+from archiver.core.compaction import Run, runs_of
 from archiver.core.hot import Batch, Hot, key_of_subject
-from archiver.core.manifest import BrokenManifest, extended, ranges
+from archiver.core.manifest import compacted, extended, swept
 from archiver.core.segment import SegmentRange
 from archiver.manifest_store import ManifestStore
-from archiver.parquet import read_rows, write_segment
+from archiver.merge import merge_runs
+from archiver.parquet import write_segment
+from archiver.recount import recount
 from shared.archive_files import newest_manifest
 from shared.archive_manifest import Manifest, Segment, partition_dir
-from shared.archive_rows import Row, body_of, row_of
+from shared.archive_rows import row_of
 from shared.archive_store import Reached, Store
 from shared.bus import StoredMessage
 from shared.clock import now_us
-from shared.ids import ChannelId, ChannelKey, Epoch, Partition, StreamSeq, WorkspaceId
+from shared.ids import Epoch, Partition, StreamSeq
 
 _log = structlog.get_logger()
 
@@ -56,6 +60,8 @@ class PartitionArchive:
         self.epoch = epoch
         self.proof_us = 0
         """The time of the newest event in Parquet: the log must hold that one there."""
+        self.publishing = asyncio.Lock()
+        """Whoever makes the next version of the manifest holds it until `manifest` is that one."""
         self.manifest: Manifest
         self.hot: Hot
         self.cache: Cache
@@ -71,7 +77,7 @@ class PartitionArchive:
         manifest = newest_manifest(self.files)
         if manifest is None:
             return None
-        return End(manifest.epoch, manifest.hi, self._newest_us(manifest))
+        return End(manifest.epoch, manifest.hi, manifest.hi_us)
 
     def open(self) -> None:
         """Become the writer, and bring the cache up to the manifest.
@@ -86,13 +92,13 @@ class PartitionArchive:
             self._reached,
             lambda: self._store.check_ours(self.manifest),
         )
-        self.proof_us = self._newest_us(self.manifest)
+        self.proof_us = self.manifest.hi_us
         self.hot = Hot(self.manifest.hi)
         behind = self.manifest.hi - self.cache.position
         if behind:
             _log.info("cache.rebuilding", partition=self.partition, events=behind)
-            for _, parts in ranges(self.manifest.segments):
-                self._recount(parts)
+            for run in runs_of(self.manifest.segments):
+                recount(self.files, run, self.cache)
 
     def take(self, batch: Iterable[StoredMessage]) -> None:
         """Number and fold the log's next messages; their channels are resident."""
@@ -103,10 +109,23 @@ class PartitionArchive:
         """Commit a batch: segment, manifest, cache. Raises OSError (try again), `Fenced` (end)."""
         rows = [row_of(hot.recorded, hot.body) for _, _, events in batch.channels for hot in events]
         segment = write_segment(self.files, rows, SegmentRange(batch.lo, batch.hi, 0, 0), self._reached)
-        manifest = extended(self.manifest, segment, self._writer, now_us())
+        manifest = extended(self.manifest, segment, batch.hi_us, self._writer, now_us())
         self._store.publish(manifest)
-        self.cache.record(batch)
+        self.cache.record(batch.lo, batch.hi, batch.channels)
         self._reached("cache-recorded")
+        return manifest
+
+    def merge(self, runs: Sequence[Run], stopped: Callable[[], bool]) -> list[Segment]:
+        """Write what takes the place of these runs. Raises OSError (try again) and `Stopped`."""
+        return merge_runs(self.files, runs, self._reached, stopped)
+
+    def publish_merge(self, inputs: Sequence[Segment], outputs: Sequence[Segment]) -> Manifest:
+        """Let the outputs stand for the inputs. Raises OSError, `Fenced` and `BrokenManifest`."""
+        manifest = compacted(self.manifest, inputs, outputs, self._writer, now_us())
+        self._reached("merge-written")
+        self._store.publish(manifest)
+        self.cache.join_runs(outputs[0].lo, outputs[0].hi)
+        self._reached("merge-published")
         return manifest
 
     def committed(self, batch: Batch, manifest: Manifest) -> None:
@@ -114,40 +133,17 @@ class PartitionArchive:
         self.manifest = manifest
         self.hot.drop(batch)
 
-    def sweep(self, grace_s: float) -> None:
-        """Remove orphans and old manifests."""
-        orphans = self._store.sweep(self.manifest, now_us(), grace_s)
+    def sweep(self, grace_s: float) -> Manifest:
+        """Remove old manifests, orphans, and what was replaced longer ago than any reader reads."""
+        now = now_us()
+        manifest = swept(self.manifest, now - int(grace_s * 1e6), self._writer, now) or self.manifest
+        if manifest is not self.manifest:
+            self._store.publish(manifest)
+        orphans = self._store.sweep(manifest, now, grace_s)
         if orphans:
             _log.info("orphans.removed", partition=self.partition, files=len(orphans))
+        return manifest
 
     def close(self) -> None:
         """Close the cache."""
         self.cache.close()
-
-    def _newest_us(self, manifest: Manifest) -> int:
-        """When the event at a manifest's end happened; 0 if it holds none."""
-        ends = [part for part in manifest.segments if part.hi == manifest.hi]
-        rows = (row for part in ends for row in read_rows(self.files, part))
-        return next((row.ts_us for row in rows if row.stream_seq == manifest.hi), 0)
-
-    def _recount(self, parts: Sequence[Segment]) -> None:
-        """Fold a range of segments once more into the cache, from its position on."""
-        position = self.cache.position
-        if parts[0].hi <= position:
-            return
-        rows = [row for part in parts for row in read_rows(self.files, part) if row.stream_seq > position]
-        rows.sort(key=lambda row: row.stream_seq)
-        fresh = Hot(position)
-        for key, head in self.cache.heads(_key(row) for row in rows).items():
-            fresh.load(key, head)
-        for row in rows:
-            hot = fresh.add(_key(row), StreamSeq(row.stream_seq), row.ts_us, body_of(row))
-            if hot.recorded.seq != row.seq:
-                raise BrokenManifest(
-                    f"{row.workspace}/{row.channel}: {row.seq} is archived, {hot.recorded.seq} counted"
-                )
-        self.cache.record(fresh.cut())
-
-
-def _key(row: Row) -> ChannelKey:
-    return ChannelKey(WorkspaceId(row.workspace), ChannelId(row.channel))

@@ -69,6 +69,8 @@ class Manifest(_Value):
     """Names the process that published it, for people who investigate."""
     written_us: int
     hi: StreamSeq
+    hi_us: int = 0
+    """When the event at `hi` happened: the log must hold that one there."""
     segments: tuple[Segment, ...] = ()
     retired: tuple[Retired, ...] = ()
 

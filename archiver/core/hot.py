@@ -52,13 +52,29 @@ class HotEvent(NamedTuple):
     messages: int
 
 
+def counted(
+    key: ChannelKey, head: Head, stream_seq: StreamSeq, at_us: int, body: bytes
+) -> tuple[Head, HotEvent]:
+    """A channel's next event, numbered and folded, and where the channel stands then."""
+    event = decode(body)
+    state, void = fold(head.state, event)
+    after = Head(Seq(head.seq + 1), stream_seq, state, max(head.greatest, event.id))
+    recorded = Recorded(key, after.seq, stream_seq, at_us, event, void)
+    return after, HotEvent(recorded, body, after.messages)
+
+
+ChannelEvents = tuple[ChannelKey, Head, Sequence[HotEvent]]
+"""Consecutive events of a channel, and where it stands after them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Hot events for one segment: all up to `hi`, per channel in order of seq, with the heads after them."""
+    """Hot events for one segment: all up to `hi`, which is of `hi_us`; per channel in order of seq."""
 
     lo: StreamSeq
     hi: StreamSeq
-    channels: tuple[tuple[ChannelKey, Head, tuple[HotEvent, ...]], ...]
+    hi_us: int
+    channels: tuple[ChannelEvents, ...]
 
 
 @dataclass(slots=True)
@@ -76,6 +92,7 @@ class Hot:
     def __init__(self, hi: StreamSeq) -> None:
         self._floor = hi
         self.applied = hi
+        self._applied_us = 0
         self.bytes = 0
         self._channels: dict[ChannelKey, _Channel] = {}
         self._ids: dict[IdKey, HotEvent] = {}
@@ -96,18 +113,14 @@ class Hot:
         """Number and fold the stream's next message; its channel must be resident."""
         assert stream_seq == self.applied + 1, f"{stream_seq} does not follow {self.applied}"
         channel = self._channels[key]
-        event = decode(body)
-        state, void = fold(channel.head.state, event)
-        greatest = max(channel.head.greatest, event.id)
-        channel.head = Head(Seq(channel.head.seq + 1), stream_seq, state, greatest)
-        recorded = Recorded(key, channel.head.seq, stream_seq, at_us, event, void)
-        hot = HotEvent(recorded, body, channel.head.messages)
+        channel.head, hot = counted(key, channel.head, stream_seq, at_us, body)
         channel.events.append(hot)
+        event = hot.recorded.event
         if event.kind != "unreadable":
             self._ids.setdefault((key, event.author, event.id), hot)
         if event.kind.startswith(("member.", "channel.created")):
             self._regrouped[key] = stream_seq
-        self.applied = stream_seq
+        self.applied, self._applied_us = stream_seq, at_us
         self.bytes += len(body) + EVENT_OVERHEAD_BYTES
         return hot
 
@@ -144,7 +157,7 @@ class Hot:
         """Everything hot, for the next segment."""
         filled = [(key, channel) for key, channel in sorted(self._channels.items()) if channel.events]
         channels = tuple((key, channel.head, tuple(channel.events)) for key, channel in filled)
-        return Batch(StreamSeq(self._floor + 1), self.applied, channels)
+        return Batch(StreamSeq(self._floor + 1), self.applied, self._applied_us, channels)
 
     def drop(self, batch: Batch) -> None:
         """Forget a batch that is committed now, and channels of which it held nothing and nothing is hot."""

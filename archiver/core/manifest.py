@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 from operator import attrgetter
 
-from shared.archive_manifest import Manifest, RowKey, Segment
+from shared.archive_manifest import Manifest, Retired, RowKey, Segment
 from shared.errors import ParleyError
 from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq
 
@@ -35,15 +35,38 @@ def begun_again(over: Manifest, epoch: Epoch, writer: str, now_us: int) -> Manif
     return empty.model_copy(update={"version": over.version + 1})
 
 
-def extended(manifest: Manifest, segment: Segment, writer: str, now_us: int) -> Manifest:
-    """The next version, with one more level-0 segment right above `hi`."""
+def extended(manifest: Manifest, segment: Segment, hi_us: int, writer: str, now_us: int) -> Manifest:
+    """The next version, with one more level-0 segment right above `hi`, whose last event is of `hi_us`."""
     if segment.lo != manifest.hi + 1:
         raise BrokenManifest(f"segment begins at {segment.lo}, the archive ends at {manifest.hi}")
     if segment.rows != segment.hi - segment.lo + 1:
         raise BrokenManifest(f"segment {segment.lo}..{segment.hi} has {segment.rows} rows")
     return _next(manifest, writer, now_us).model_copy(
-        update={"hi": segment.hi, "segments": (*manifest.segments, segment)}
+        update={"hi": segment.hi, "hi_us": hi_us, "segments": (*manifest.segments, segment)}
     )
+
+
+def compacted(
+    manifest: Manifest, inputs: Collection[Segment], outputs: Sequence[Segment], writer: str, now_us: int
+) -> Manifest:
+    """The next version, in which `outputs` stand for `inputs`; those are retired, and go after a grace."""
+    if not set(inputs) <= set(manifest.segments):
+        raise BrokenManifest("what was merged is not live any more")
+    kept = [segment for segment in manifest.segments if segment not in inputs]
+    gone = [Retired(path=segment.path, at_us=now_us) for segment in inputs]
+    following = _next(manifest, writer, now_us).model_copy(
+        update={"segments": (*kept, *outputs), "retired": (*manifest.retired, *gone)}
+    )
+    check(following)
+    return following
+
+
+def swept(manifest: Manifest, before_us: int, writer: str, now_us: int) -> Manifest | None:
+    """The next version, without what was retired before then; None if nothing was."""
+    kept = tuple(gone for gone in manifest.retired if gone.at_us >= before_us)
+    if len(kept) == len(manifest.retired):
+        return None
+    return _next(manifest, writer, now_us).model_copy(update={"retired": kept})
 
 
 def check(manifest: Manifest) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from shared.archive_manifest import RowKey, Segment
 from shared.archive_rows import Row
@@ -91,20 +92,39 @@ def rows_of(table: pa.Table | pa.RecordBatch) -> list[Row]:
 
 def describe(rows: Sequence[Row], where: SegmentRange, path: str, size: int, sha256: str) -> Segment:
     """The manifest's entry for a file of these rows, which are in order and not empty."""
+    times = [row.ts_us for row in rows]
     return Segment(
         path=path,
-        lo=where.lo,
-        hi=where.hi,
-        level=where.level,
-        part=where.part,
+        **where._asdict(),
         rows=len(rows),
         bytes=size,
         min_key=row_key(rows[0]),
         max_key=row_key(rows[-1]),
-        min_us=min(row.ts_us for row in rows),
-        max_us=max(row.ts_us for row in rows),
+        min_us=min(times),
+        max_us=max(times),
         sha256=sha256,
     )
+
+
+def describe_table(table: pa.Table, where: SegmentRange, path: str, size: int, sha256: str) -> Segment:
+    """The same for a table of such rows."""
+    times = pc.min_max(table.column("ts").cast(pa.int64()))
+    return Segment(
+        path=path,
+        **where._asdict(),
+        rows=table.num_rows,
+        bytes=size,
+        min_key=key_at(table, 0),
+        max_key=key_at(table, table.num_rows - 1),
+        min_us=times["min"].as_py(),
+        max_us=times["max"].as_py(),
+        sha256=sha256,
+    )
+
+
+def key_at(table: pa.Table, index: int) -> RowKey:
+    """Where a row of a table stands in a segment."""
+    return RowKey(*(table.column(name)[index].as_py() for name in RowKey._fields))
 
 
 def _uuid_bytes(value: object) -> bytes | None:

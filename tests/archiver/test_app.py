@@ -157,7 +157,7 @@ async def test_a_start_that_could_not_answer_leaves_nothing_behind(
         kept = [it for it in gc.get_objects() if isinstance(it, Ingest) and it._bus is bus]
         assert len(kept) == 2
         asked = [it for it in bus._client._subs.values() if it._subject.startswith("archive.")]
-        assert len(asked) == 12
+        assert len(asked) == len({it._subject for it in asked})
 
 
 async def _archive_is_the_log(bus: Bus, directory: Path) -> None:

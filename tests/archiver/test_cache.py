@@ -52,6 +52,11 @@ def fill(archive: PartitionArchive, rounds: int = 3) -> None:
         commit(archive)
 
 
+def record(cache: Cache, batch: Batch) -> None:
+    """Take in a whole batch."""
+    cache.record(batch.lo, batch.hi, batch.channels)
+
+
 def commit(archive: PartitionArchive) -> Batch:
     """One commit."""
     batch = archive.hot.cut()
@@ -156,10 +161,10 @@ def test_many_may_open_it_at_once(tmp_path: Path) -> None:
 def test_two_writers_cannot_both_move_it(tmp_path: Path) -> None:
     """A batch that does not continue the cache is refused and changes nothing."""
     cache = Cache(tmp_path / "c.sqlite", EPOCH, StreamSeq(0))
-    cache.record(hot_of(0, {TEA: bodies(3)}).cut())
+    record(cache, hot_of(0, {TEA: bodies(3)}).cut())
     before = dump(tmp_path / "c.sqlite")
     with pytest.raises(Fenced):
-        cache.record(hot_of(0, {GO: bodies(3)}).cut())
+        record(cache, hot_of(0, {GO: bodies(3)}).cut())
     assert dump(tmp_path / "c.sqlite") == before
     cache.close()
 
@@ -168,7 +173,7 @@ def test_heads_of_another_archiver_are_refused(tmp_path: Path) -> None:
     """Who was fenced and does not know it yet must not number from where the new writer stands."""
     fenced, writer = (Cache(tmp_path / "c.sqlite", EPOCH, StreamSeq(0)) for _ in range(2))
     hot = hot_of(0, {TEA: bodies(3)})
-    writer.record(hot.cut())
+    record(writer, hot.cut())
     assert writer.heads([TEA])[TEA].seq == len(hot)
     with pytest.raises(Fenced):
         fenced.heads([TEA])
@@ -180,7 +185,7 @@ def test_heads_and_ids(tmp_path: Path) -> None:
     """Heads with their states, ids with their places; unknown ones are empty."""
     cache = Cache(tmp_path / "c.sqlite", EPOCH, StreamSeq(0))
     batch = hot_of(0, {TEA: bodies(3)}).cut()
-    cache.record(batch)
+    record(cache, batch)
     head = cache.heads([TEA, GO])
     assert head[GO] == NOTHING_YET
     assert head[TEA] == batch.channels[0][1]
@@ -200,7 +205,7 @@ def test_many_ids_at_once(tmp_path: Path, asked: int) -> None:
     """However many are asked, each gets its own answer, in the order of the question, also asked twice."""
     cache = Cache(tmp_path / "c.sqlite", EPOCH, StreamSeq(0))
     batch = hot_of(0, {TEA: bodies(100), GO: bodies(3)}).cut()
-    cache.record(batch)
+    record(cache, batch)
     ids = {hot.recorded.event.id: hot.recorded.seq for hot in batch.channels[1][2][:-1]}
     question = [
         (ALICE, CommandId(f"absent {n}")) if n % 3 else (ALICE, list(ids)[n // 2]) for n in range(asked)
@@ -225,7 +230,7 @@ def test_stream_spans(tmp_path: Path) -> None:
                 if key == TEA:
                     truth.append(added.recorded.stream_seq)
         batch = hot.cut()
-        cache.record(batch)
+        record(cache, batch)
         hot.drop(batch)
     for first in range(1, len(truth) + 1):
         for last in range(first, len(truth) + 1):

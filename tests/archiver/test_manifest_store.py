@@ -46,7 +46,7 @@ def written(store: ManifestStore, hi: int, events: int = 3) -> Segment:
 
 def grown(store: ManifestStore, manifest: Manifest, writer: str = "w") -> Manifest:
     """Commit one more segment."""
-    following = extended(manifest, written(store, manifest.hi), writer, 2)
+    following = extended(manifest, written(store, manifest.hi), 1, writer, 2)
     store.publish(following)
     return following
 
@@ -76,7 +76,7 @@ def test_a_writer_from_long_ago_is_fenced(tmp_path: Path) -> None:
     old = opened(early, "early")
     manifest = opened(late, "late")
     for _ in range(MANIFESTS_KEPT + 1):
-        manifest = extended(manifest, manifest_segment(manifest), "late", 2)
+        manifest = extended(manifest, manifest_segment(manifest), 1, "late", 2)
         late.publish(manifest)
     late.sweep(manifest, 0, GRACE_S)
     with pytest.raises(Fenced):
@@ -129,7 +129,7 @@ def test_old_manifests_go(tmp_path: Path) -> None:
     store = store_at(tmp_path)
     manifest = opened(store)
     for _ in range(MANIFESTS_KEPT + 5):
-        manifest = extended(manifest, manifest_segment(manifest), "w", 2)
+        manifest = extended(manifest, manifest_segment(manifest), 1, "w", 2)
         store.publish(manifest)
     store.sweep(manifest, 0, GRACE_S)
     assert len(list((tmp_path / "p00" / "manifest").iterdir())) == MANIFESTS_KEPT

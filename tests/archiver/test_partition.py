@@ -40,6 +40,13 @@ POINTS = [
     ("cache-recording", 1),
     ("cache-recording", 3),
     ("cache-recorded", 2),
+    # From here on there are runs enough for one to be merged with every few commits.
+    ("part-written", 1),
+    ("merge-written", 1),
+    ("merge-published", 1),
+    ("part-written", 2),
+    ("merge-written", 3),
+    ("merge-published", 2),
 ]
 CHANNELS = [key_of(name) for name in ("tea", "rust", "go", "p_1", "d_2", "news")]
 

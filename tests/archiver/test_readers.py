@@ -46,7 +46,7 @@ def test_talking_in_a_crowd_writes_no_members(tmp_path: Path) -> None:
             hot.add(KEY, StreamSeq(hot.applied + 1), 5, encode(event))
         batch = hot.cut()
         before = members(path)
-        cache.record(batch)
+        cache.record(batch.lo, batch.hi, batch.channels)
         hot.drop(batch)
         assert len(before ^ members(path)) == changes
         assert written(cache) < changes + 100

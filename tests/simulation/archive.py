@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
-from archiver.core.hot import NOTHING_YET, Batch, Head, HotEvent, key_of_subject
+from archiver.core.compaction import due
+from archiver.core.hot import NOTHING_YET, ChannelEvents, Head, HotEvent, key_of_subject
 from archiver.core.manifest import check, covering
 from archiver.core.page import page_of, span_of
 from archiver.manifest_store import Fenced
@@ -61,12 +62,16 @@ class Cache:
     def known(self, key: ChannelKey, ids: Sequence[tuple[UserId, CommandId]]) -> list[KnownId | None]:
         return [self.book.ids.get((key, *name)) for name in ids]
 
-    def record(self, batch: Batch) -> None:
-        self._claimed = batch.hi
-        if self.position != batch.lo - 1:
-            raise Fenced(f"the cache is not at {batch.lo - 1}")
+    def record(self, lo: StreamSeq, hi: StreamSeq, channels: Iterable[ChannelEvents]) -> None:
+        self._claimed = hi
+        if self.position != lo - 1:
+            raise Fenced(f"the cache is not at {lo - 1}")
         self._disk.changes("the cache")
-        self._disk.books.append(self.book.with_batch(batch))
+        self._disk.books.append(self.book.with_events(hi, channels))
+
+    def join_runs(self, lo: StreamSeq, hi: StreamSeq) -> None:
+        self._disk.changes("the cache")
+        self._disk.books.append(self.book.with_joined_runs(lo, hi))
 
 
 class Archiver:
@@ -104,6 +109,18 @@ class Archiver:
         batch = self.archive.hot.cut()
         if batch.hi >= batch.lo:
             self.archive.committed(batch, self.archive.write(batch))
+
+    def merge(self) -> None:
+        """As the compactor does, when it is due."""
+        while runs := due(self.archive.manifest.segments):
+            outputs = self.archive.merge(runs, lambda: False)
+            inputs = [part for run in runs for part in run.parts]
+            self.archive.manifest = self.archive.publish_merge(inputs, outputs)
+            strike("runs merged")
+
+    def sweep(self, grace_s: float) -> None:
+        """Remove what nobody reads any more."""
+        self.archive.manifest = self.archive.sweep(grace_s)
 
     def page(self, key: ChannelKey, after: Seq, limit: int) -> tuple[list[Recorded], bool]:
         """As `archiver.history` answers, from hot events and from the files that the manifest names."""

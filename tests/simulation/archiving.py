@@ -100,10 +100,11 @@ class Archiving:
                 promise(one.hi >= self.watermark, f"archived up to {one.hi}, {self.watermark} was promised")
                 self.archivers.append(one)
             elif is_sweep:
-                one.archive.sweep(ORPHAN_GRACE_S)
+                one.sweep(ORPHAN_GRACE_S)
             else:
                 one.commit()
                 self.watermark = max(self.watermark, one.hi)
+                one.merge()
         except (Died, Fenced) as end:
             strike(
                 "archiver fenced"

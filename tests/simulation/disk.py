@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from archiver.core.hot import Batch, Head
-from archiver.core.segment import data_name
+from archiver.core.compaction import Run as MergedRun
+from archiver.core.hot import ChannelEvents, Head
+from archiver.core.segment import SegmentRange, data_name, row_key
+from archiver.parquet import write_segment
 from shared.archive_manifest import Segment
 from shared.archive_rows import Row
 from shared.archive_store import LocalStore, Store
@@ -25,6 +27,9 @@ from tests.simulation.turns import Current
 
 CHANGES = ("bytes", "a sync", "the segment's name", "the manifest", "the cache", "a removal")
 """What is written, in an archiver's words."""
+
+PART_ROWS = 12
+"""Of a merged run in one file."""
 
 
 class Died(BaseException):
@@ -52,10 +57,10 @@ class Book:
     runs: list[Run] = field(default_factory=list)
     ids: dict[tuple[ChannelKey, UserId, CommandId], KnownId] = field(default_factory=dict)
 
-    def with_batch(self, batch: Batch) -> Book:
+    def with_events(self, hi: StreamSeq, channels: Iterable[ChannelEvents]) -> Book:
         """The next state."""
-        book = Book(batch.hi, dict(self.heads), list(self.runs), dict(self.ids))
-        for key, head, events in batch.channels:
+        book = Book(hi, dict(self.heads), list(self.runs), dict(self.ids))
+        for key, head, events in channels:
             book.heads[key] = head
             low, high = events[0].recorded, events[-1].recorded
             book.runs.append((key, low.seq, high.seq, low.stream_seq, high.stream_seq))
@@ -64,6 +69,19 @@ class Book:
                 if event.kind != "unreadable":
                     book.ids.setdefault((key, event.author, event.id), known_of(hot.recorded))
         return book
+
+    def with_joined_runs(self, lo: StreamSeq, hi: StreamSeq) -> Book:
+        """The same, with one run of each channel in that range."""
+        kept = [run for run in self.runs if not lo <= run[3] <= run[4] <= hi]
+        inside: dict[ChannelKey, list[Run]] = {}
+        for run in self.runs:
+            if lo <= run[3] <= run[4] <= hi:
+                inside.setdefault(run[0], []).append(run)
+        joined = [
+            (key, *(pick(run[place] for run in runs) for place, pick in enumerate((min, max, min, max), 1)))
+            for key, runs in inside.items()
+        ]
+        return Book(self.position, self.heads, kept + cast(list[Run], joined), self.ids)
 
 
 @dataclass(slots=True)
@@ -237,6 +255,16 @@ def as_rows(rows: Sequence[Row]) -> Sequence[Row]:
 def read_rows(files: Store, segment: Segment) -> list[Row]:
     """The inverse of `encoded`."""
     return [Row._make(row) for row in marshal.loads(files.read(data_name(segment.path)))]
+
+
+def merge_runs(files: Store, runs: Sequence[MergedRun], *_: object) -> list[Segment]:
+    """In place of the merge of tables: the same rows, in parts of a few."""
+    rows = sorted((row for run in runs for part in run.parts for row in read_rows(files, part)), key=row_key)
+    written = []
+    for part, first in enumerate(range(0, len(rows), PART_ROWS)):
+        where = SegmentRange(runs[0].lo, runs[-1].hi, 1, part)
+        written.append(write_segment(files, rows[first : first + PART_ROWS], where, lambda _: None))
+    return written
 
 
 def store_on(disk: Disk) -> Store:

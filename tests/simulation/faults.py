@@ -60,6 +60,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
         *(f"archiver killed before {change}" for change in CHANGES),
         *(f"archiver overtaken before {change}" for change in CHANGES),
         "archiver fenced",
+        "runs merged",
         "archiver behind the front of the log",
         "disk refused",
         "power failed",

@@ -11,10 +11,12 @@ import functools
 import types
 from collections.abc import Callable, Iterator
 
+import archiver.core.compaction
 import archiver.core.hot
 import archiver.manifest_store
 import archiver.parquet
 import archiver.partition
+import archiver.recount
 import edge.audience
 import edge.breakers
 import edge.core.slices
@@ -113,7 +115,9 @@ _LENT: tuple[tuple[types.ModuleType, str, object], ...] = (
     (archiver.manifest_store, "MANIFESTS_KEPT", 2),
     (archiver.parquet, "_encoded", disk.encoded),
     (archiver.parquet, "table_of", disk.as_rows),
-    (archiver.partition, "read_rows", disk.read_rows),
+    (archiver.recount, "stream_rows", disk.read_rows),
+    (archiver.core.compaction, "RUNS_MAX", 2),
+    (archiver.partition, "merge_runs", disk.merge_runs),
     (archiver.partition, "Cache", Cache),
     (archiver.partition, "now_us", lambda: int(Current.now_s * 1e6)),
     (archiver.partition, "_log", _Silent()),

@@ -13,6 +13,7 @@ import edge.feed
 import edge.publisher
 import sequencer.bucket
 import shared.archive_store
+from archiver import partition
 from archiver.core.hot import Batch, Hot
 from archiver.core.manifest import extended
 from archiver.core.segment import SegmentRange, data_name, describe, segment_name
@@ -29,7 +30,7 @@ from sequencer.bucket import Bucket, Outcome, Value, _Known
 from sequencer.checkpoints import Checkpoints
 from sequencer.core.ledger import Ledger
 from sequencer.directory import Directory
-from shared.archive_manifest import Manifest, Segment, manifest_name
+from shared.archive_manifest import Manifest, manifest_name
 from shared.archive_rows import row_of
 from shared.bus import Bus
 from shared.envelope import Message, PubAck, StoredMessage
@@ -103,10 +104,10 @@ def _manifest_first(self: PartitionArchive, batch: Batch) -> Manifest:
     rows = [row_of(hot.recorded, hot.body) for _, _, events in batch.channels for hot in events]
     where = SegmentRange(batch.lo, batch.hi, 0, 0)
     name = segment_name(where, secrets.token_hex(4))
-    manifest = extended(self.manifest, describe(rows, where, name, 1, ""), self._writer, 0)
+    manifest = extended(self.manifest, describe(rows, where, name, 1, ""), batch.hi_us, self._writer, 0)
     self._store.publish(manifest)
     self.files.create(data_name(name), disk.encoded(rows, None))
-    self.cache.record(batch)
+    self.cache.record(batch.lo, batch.hi, batch.channels)
     return manifest
 
 
@@ -186,7 +187,7 @@ def _deaf(self: ManifestStore, manifest: Manifest) -> None:
         _publish(self, manifest)
 
 
-def _not_again(_: PartitionArchive, __: Sequence[Segment]) -> None:
+def _not_again(*_: object) -> None:
     """What the cache lacks, it lacks."""
 
 
@@ -222,7 +223,7 @@ MUTANTS: dict[str, tuple[object, str, Callable[..., object]]] = {
     "a known id taken at its word": (edge.core.recording, "of_known", _believed),
     "a fresh commit that is sent however late": (edge.publisher, "Deadline", _Endless),
     "a keeper that does not hear that it is fenced": (ManifestStore, "publish", _deaf),
-    "a cache that is not brought up to its manifest": (PartitionArchive, "_recount", _not_again),
+    "a cache that is not brought up to its manifest": (partition, "recount", _not_again),
     "a keeper that looks for no other": (ManifestStore, "check_ours", _unlooked),
 }
 """What is planted: where, which name, and what stands there instead."""

@@ -11,7 +11,7 @@ import pytest
 from archiver.cache import Cache as RealCache
 from archiver.manifest_store import Fenced
 from shared.events import encode
-from shared.ids import StreamSeq
+from shared.ids import Seq, StreamSeq
 from tests.simulation.archive import Cache
 from tests.simulation.disk import Disk, Place
 from tests.simulation.faults import FAULTS, LEAST, hollow
@@ -74,15 +74,19 @@ def test_the_cache_that_stands_in_answers_as_the_real_one(tmp_path: Path) -> Non
     for hi, key in ((0, key_of("tea")), (3, key_of("go"))):
         batch = hot_of(hi, {key: [encode(created()), encode(posted("a")), b"garbage"]}).cut()
         for cache in (real, ours):
-            cache.record(batch)
+            cache.record(batch.lo, batch.hi, batch.channels)
             with pytest.raises(Fenced):
-                cache.record(batch)
+                cache.record(batch.lo, batch.hi, batch.channels)
         events = [hot.recorded.event for _, _, hots in batch.channels for hot in hots[:2]]
         names = [(event.author, event.id) for event in events]
         assert real.position == ours.position
         assert real.heads([key]) == ours.heads([key])
         assert real.known(key, names) == ours.known(key, names)
         assert real.greatest(key) == ours.greatest(key)
+    for cache in (real, ours):
+        cache.join_runs(StreamSeq(1), StreamSeq(6))
+    assert real.stream_span(key_of("go"), Seq(1), Seq(3)) == (4, 6)
+    assert [run[1:] for run in ours.book.runs] == [(1, 3, 1, 3), (1, 3, 4, 6)]
     real.close()
 
 

@@ -45,7 +45,7 @@ def test_growing_keeps_a_manifest_whole(sizes: list[int]) -> None:
     """However segments are added, the result tiles 1..hi and each version follows the last."""
     manifest = EMPTY
     for size in sizes:
-        grown = extended(manifest, segment(manifest.hi + 1, manifest.hi + size), "w", 2)
+        grown = extended(manifest, segment(manifest.hi + 1, manifest.hi + size), 1, "w", 2)
         check(grown)
         assert grown.version == manifest.version + 1
         manifest = grown
@@ -57,12 +57,12 @@ def test_growing_keeps_a_manifest_whole(sizes: list[int]) -> None:
 )
 def test_no_hole_and_no_overlap_can_be_added(wrong: Segment) -> None:
     """A segment that does not continue the archive exactly, or lacks rows, is refused."""
-    manifest = extended(EMPTY, segment(1, 10), "w", 2)
+    manifest = extended(EMPTY, segment(1, 10), 1, "w", 2)
     if wrong.lo == 11 and wrong.rows == 1:
-        check(extended(manifest, wrong, "w", 3))
+        check(extended(manifest, wrong, 1, "w", 3))
         return
     with pytest.raises(BrokenManifest):
-        extended(manifest, wrong, "w", 3)
+        extended(manifest, wrong, 1, "w", 3)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_parts_of_a_range_add_up() -> None:
 
 def test_claiming_changes_the_version_only() -> None:
     """A takeover holds the same events one version on, under the new writer's name."""
-    manifest = extended(EMPTY, segment(1, 10), "w", 2)
+    manifest = extended(EMPTY, segment(1, 10), 1, "w", 2)
     taken = claimed(manifest, "other", 3)
     assert (taken.version, taken.writer, taken.segments) == (3, "other", manifest.segments)
 
