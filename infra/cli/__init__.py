@@ -31,6 +31,7 @@ _COMMANDS = (
     "infra.cli.sql:sql",
     "infra.cli.verify:verify",
     "infra.cli.replay:replay",
+    "infra.cli.export:export",
 )
 _IMPORTS = ("infra.cli.import_slack:slack",)
 

@@ -121,6 +121,7 @@ class Export:
                 self._take(conversation, [conversation.record.get("name")], owners)
         for conversation in conversations:
             self._take(conversation, _strings(conversation.record.get("previous_names")), set())
+        self._loose = {folder: None for folder in self._loose if not self._package.is_empty(folder)}
         for folder in self._loose:
             for entry in self._package.glance(folder):
                 if len(self._marks) < MARKS_MAX and (mark := _mark(entry)) is not None:

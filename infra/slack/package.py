@@ -72,7 +72,7 @@ class Package:
         self._top: dict[str, zipfile.ZipInfo] = {}
         infos = self._zip.infolist()
         tally.omit("file beyond the limit of files", len(infos) - limits.files)
-        named = [(_parts(info), info) for info in infos[: limits.files] if not info.is_dir()]
+        named = [(_parts(info), info) for info in infos[: limits.files]]
         root = _root([parts for parts, _ in named if parts])
         for parts, info in named:
             self._sort_in(parts, root, info)
@@ -86,8 +86,12 @@ class Package:
 
     @property
     def folders(self) -> list[str]:
-        """Every folder that holds days, sorted."""
+        """Every folder, sorted; that of a channel in which nothing was said is empty."""
         return sorted(self._days)
+
+    def is_empty(self, folder: str) -> bool:
+        """Whether a folder holds no days."""
+        return not self._days.get(folder)
 
     def listed(self, name: str) -> list[object]:
         """The entries of a list such as `channels.json`; none if there is no such file."""
@@ -115,7 +119,10 @@ class Package:
     def _sort_in(self, parts: tuple[str, ...] | None, root: str | None, info: zipfile.ZipInfo) -> None:
         if parts and root is not None and parts[0] == root:
             parts = parts[1:]
-        if parts is None or len(parts) > 2:
+        if info.is_dir():
+            if parts and len(parts) == 1:
+                self._days.setdefault(parts[0], [])
+        elif parts is None or len(parts) > 2:
             self._tally.omit("file with a name that is not <folder>/<day>.json")
         elif len(parts) == 2 and parts[1].endswith(".json"):
             self._days.setdefault(parts[0], []).append(info)

@@ -64,6 +64,7 @@ ELSEWHERE = {
     "shared/client/updates.py": "tests/shared/client/test_session.py",
     # commands: what they print and how they end, against a running system; bad input has a file of its own
     "infra/cli/down.py": _UP,
+    "infra/cli/export.py": _COMMANDS,
     "infra/cli/history.py": _COMMANDS,
     "infra/cli/import_slack.py": _COMMANDS,
     "infra/cli/send.py": _COMMANDS,
@@ -88,6 +89,10 @@ ELSEWHERE = {
     "infra/slack/records.py": "tests/infra/slack/test_convert.py",
     "infra/slack/tally.py": "tests/infra/slack/test_convert.py",
     "infra/slack/run.py": "tests/integration/test_import_slack.py",
+    # an export of a running system
+    "infra/export/heads.py": "tests/integration/test_export.py",
+    "infra/export/run.py": "tests/integration/test_export.py",
+    "infra/export/selection.py": "tests/infra/export/test_source.py",
     "infra/proof/check.py": "tests/integration/test_check.py",
     "infra/proof/sources.py": "tests/integration/test_check.py",
 }

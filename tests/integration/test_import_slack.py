@@ -7,21 +7,18 @@ import json
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from infra.cli.access import socket_url
 from infra.slack.run import Imported, import_slack
-from shared import events as e
 from shared.bus import Bus
-from shared.channel import ChannelState, apply
 from shared.client import ChannelEvent, Client
-from shared.events import Recorded
 from tests.bench.report import ROOT
 from tests.infra.slack import hostile
 from tests.support.archive import read_logs
+from tests.support.folded import DELETED, Folded, fold_workspace
 from tests.support.peer import token
 from tests.support.stack import PARTITIONS, Stack
 from tests.support.waiting import eventually
@@ -124,54 +121,6 @@ async def test_what_the_server_refuses_is_counted(stack: Stack, tmp_path: Path) 
     assert done.tally.balanced
 
 
-@dataclass
-class Channel:
-    """What a channel of the log says at the end."""
-
-    state: ChannelState
-    texts: dict[int, str] = field(default_factory=dict)
-    authors: dict[int, str] = field(default_factory=dict)
-    threads: dict[int, int] = field(default_factory=dict)
-    reactions: dict[int, set[tuple[str, str]]] = field(default_factory=dict)
-    edits: list[tuple[int, str]] = field(default_factory=list)
-
-    def number(self, text: str) -> int:
-        """The message with that text."""
-        (found,) = [seq for seq, said in self.texts.items() if said == text]
-        return found
-
-
-def channel_of(events: list[Recorded]) -> Channel:
-    """A channel's log, folded."""
-    state: ChannelState | None = None
-    for recorded in events:
-        state = apply(state, recorded.event)
-    assert state is not None
-    channel = Channel(state)
-    for recorded in (recorded for recorded in events if recorded.void is None):
-        match recorded.event:
-            case e.MessagePosted() as event:
-                channel.texts[recorded.seq] = event.text
-                channel.authors[recorded.seq] = event.author
-                if event.thread is not None:
-                    channel.threads[recorded.seq] = event.thread
-            case e.MessageEdited() as event:
-                channel.texts[event.ref] = event.text
-                channel.edits.append((event.ref, event.imported.at if event.imported else ""))
-            case e.MessageDeleted() as event:
-                channel.texts[event.ref] = "(deleted)"
-            case e.ReactionAdded() as event:
-                channel.reactions.setdefault(event.ref, set()).add((event.author, event.emoji))
-    return channel
-
-
-async def channels_named(bus: Bus, *names: str) -> list[Channel]:
-    """The channels with these names at the end, as the log has them."""
-    logged = await read_logs(bus, int(PARTITIONS))
-    found = [channel_of(events) for key, events in logged.events.items() if key.workspace == "w"]
-    return [next(channel for channel in found if channel.state.name == name) for name in names]
-
-
 async def test_a_hostile_export(stack: Stack, log_bus: Bus, tmp_path: Path) -> None:
     """Every trap at once: each record is accounted for, what people said is there, who may read it has not
     changed; the second run, as a command, changes not a byte of the log (AT-54, AT-55, AT-80)."""
@@ -183,7 +132,8 @@ async def test_a_hostile_export(stack: Stack, log_bus: Bus, tmp_path: Path) -> N
     assert done.channels == 7
     assert tally.skipped["send refused by the server: clock_skew"] == 1
     assert tally.merged == {"copy of a message that its channel has already": 5}
-    general, board, ghost = await channels_named(log_bus, "general", "board", "ghost")
+    channels = await fold_workspace(log_bus, "w", int(PARTITIONS))
+    general, board, ghost = (channels[name] for name in ("general", "board", "ghost"))
     _check_general(general)
     assert general.state.kind == "public"
     assert (board.state.kind, set(board.state.members)) == ("private", {"U1", "U2"})
@@ -202,30 +152,28 @@ def run_again(stack: Stack, path: Path) -> str:
     return subprocess.run([*command, *access], check=True, capture_output=True, text=True).stdout
 
 
-def _check_general(general: Channel) -> None:
+def _check_general(general: Folded) -> None:
     root = general.number("root")
-    assert {general.threads[general.number(text)] for text in ("reply", "to all")} == {root}
-    assert general.threads[general.number("second orphan")] == general.number("first orphan")
-    tombstone = general.threads[general.number("answer to a tombstone")]
-    assert general.texts[tombstone] == "(deleted)"
-    assert "deleted since" not in general.texts.values()
+    assert {general.said(text).thread for text in ("reply", "to all")} == {root}
+    assert general.said("second orphan").thread == general.number("first orphan")
+    tombstone = general.said("answer to a tombstone").thread
+    assert tombstone is not None
+    assert general.messages[tombstone].text == DELETED
+    assert all(message.text != "deleted since" for message in general.messages.values())
     authors = {
         "by nobody whom users.json knows": "UGONE",
         "beep": "USLACKBOT",
         "build": "B1",
         "passed": "hook",
     }
-    assert {text: general.authors[general.number(text)] for text in authors} == authors
-    assert general.number("[file hidden by the limit of Slack's plan]")
-    assert general.number("nul \ufffd and half of a pair ?")
-    mended = general.number("mended twice")
-    times = [at for ref, at in general.edits if ref == mended]
-    assert times == ["2016-01-15T06:56:40.000Z", "2016-01-15T07:13:20.000Z"]
-    liked = general.reactions[general.number("liked")]
-    assert liked == {("U2", "tada"), ("U3", "tada"), ("UGONE", "tada")}
-    assert general.number("only here")
-    assert general.number("in a second file of that name")
+    assert {text: general.said(text).author for text in authors} == authors
+    assert general.said("[file hidden by the limit of Slack's plan]").author == "U1"
+    assert general.said("nul \ufffd and half of a pair ?").author == "U1"
+    assert general.said("mended twice").edits == ["2016-01-15T06:56:40.000Z", "2016-01-15T07:13:20.000Z"]
+    assert general.said("liked").reactions == {("U2", "tada"), ("U3", "tada"), ("UGONE", "tada")}
+    assert general.said("only here").at == "2016-01-15T06:40:30.000Z"
+    assert general.said("in a second file of that name").author == "U1"
     assert general.state.pins == (root,)
     assert general.state.name == "general"
     assert set(general.state.members) == {"U1", "U2"}
-    assert max(len(text.encode()) for text in general.texts.values()) <= 16_384
+    assert max(len(message.text.encode()) for message in general.messages.values()) <= 16_384

@@ -56,6 +56,8 @@ def parley(
         ("token", "--user"),
         ("token --user ada --ttl soon", "--ttl"),
         ("send general", "TEXT"),
+        ("export general", "--to"),
+        ("export general --to x --format csv", "--format"),
         ("send general hi --thread 0", "--thread"),
         ("send general hi --bogus", "--bogus"),
         ("tail --limit 0", "--limit"),

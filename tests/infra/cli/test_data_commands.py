@@ -80,6 +80,30 @@ def test_verify_proves_it_and_sql_reads_it(system: LocalSystem) -> None:
     assert "nosuch" in refused(system, "sql", "select nosuch from events")
 
 
+def test_a_channel_is_exported(system: LocalSystem, tmp_path: Path) -> None:
+    """The lines are the history's; a Slack export of the workspace is imported again; nothing is replaced."""
+    path = tmp_path / "tea.jsonl"
+    done = system.parley("export", "tea", "--to", str(path))
+    past = lines(system.parley("history", "tea", "--json").stdout)
+    assert lines(path.read_text()) == past
+    assert f"{len(past)} events of 1 channels" in done.stderr
+    assert "--force" in refused(system, "export", "tea", "--to", str(path))
+    system.parley("export", "--user", "bob", "--format", "parquet", "--to", str(path), "--force")
+    assert path.read_bytes()[:4] == b"PAR1"
+    archive = tmp_path / "all.zip"
+    system.parley("export", "--all", "--format", "slack", "--to", str(archive))
+    again = system.parley("import", "slack", str(archive), "--workspace", "copy").stdout
+    assert "records that were skipped: none" in again
+    assert "bob [b]yes[/b]" in system.parley("history", "tea", "--workspace", "copy").stdout
+    for wrong in (("tea", "--all"), (), ("tea", "--user", "bob")):
+        assert "one of them" in refused(system, "export", *wrong, "--to", str(tmp_path / "x"))
+    assert "nowhere" in refused(system, "export", "nowhere", "--to", str(tmp_path / "x"))
+    assert "whole channels" in refused(
+        system, "export", "--user", "bob", "--format", "slack", "--to", str(tmp_path / "x")
+    )
+    assert not (tmp_path / "x").exists()
+
+
 def test_an_export_is_imported_once(system: LocalSystem, tmp_path: Path) -> None:
     """A second run changes nothing; what is left out is counted; a file that is no zip is refused."""
     path = tmp_path / "export.zip"

@@ -1,0 +1,1 @@
+"""Gives out what the archive holds, whole and checked: what `parley export` runs."""
