@@ -6,6 +6,7 @@ import datetime as dt
 import functools
 import re
 import time
+import zoneinfo
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -47,3 +48,16 @@ def _seconds(text: str) -> int:
     if not _RFC3339.fullmatch(text):
         raise ValueError(f"not an RFC 3339 time: {text!r}")
     return (dt.datetime.fromisoformat(text) - _EPOCH) // dt.timedelta(seconds=1)
+
+
+def midnight_us(year: int, month: int, day: int, zone: str) -> int:
+    """When a local day begins, in microseconds; if the clock jumps over midnight, when it does so.
+
+    Raises ValueError for a day that there is not, and for a zone without an IANA name.
+    """
+    try:
+        place = zoneinfo.ZoneInfo(zone)
+    except (zoneinfo.ZoneInfoNotFoundError, OSError) as error:
+        raise ValueError(f"{zone!r} is no time zone") from error
+    local = dt.datetime(year, month, day, tzinfo=place)
+    return (local - _EPOCH) // dt.timedelta(microseconds=1)

@@ -37,6 +37,18 @@ class BadRequest(ParleyError):
     http_status = 400
 
 
+class BadQuery(ParleyError):
+    """The search query cannot be read: `offset` and `length` say where, in characters."""
+
+    code = "bad_query"
+    http_status = 400
+
+    def __init__(self, message: str, *, offset: int = 0, length: int = 0) -> None:
+        super().__init__(message)
+        self.offset = offset
+        self.length = length
+
+
 class UnknownType(ParleyError):
     """The frame's `type` is not in this version of the protocol (P1); the session goes on."""
 
