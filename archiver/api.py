@@ -16,6 +16,7 @@ from archiver.core.hot import HotEvent
 from archiver.history import History
 from archiver.ingest import Ingest
 from archiver.metrics import REQUESTS
+from archiver.search.api import SearchApi
 from archiver.threads import Threads
 from shared.archive_manifest import Manifest
 from shared.bus import Bus, Subscription
@@ -51,9 +52,12 @@ M = TypeVar("M", bound=BaseModel)
 class Api:
     """Answers for one partition."""
 
-    def __init__(self, ingest: Ingest, history: History, access: Access, lookups: Threads) -> None:
+    def __init__(
+        self, ingest: Ingest, history: History, access: Access, search: SearchApi, lookups: Threads
+    ) -> None:
         self._ingest = ingest
         self._access = access
+        self._search = search
         self._archive = ingest.archive
         self._history = history
         self._lookups = lookups
@@ -67,6 +71,7 @@ class Api:
             "status": self.status,
             "heads": self.heads,
             "readable": self.readable,
+            **self._search.operations,
         }
         begun: list[Subscription] = []
         try:
@@ -116,6 +121,7 @@ class Api:
             applied=self._archive.hot.applied,
             segments=len(manifest.segments),
             manifest=manifest.version,
+            searchable=self._search.position,
         )
 
     async def heads(self, body: bytes) -> BaseModel:

@@ -17,6 +17,7 @@ from archiver.ingest import Ingest
 from archiver.parquet import write_empty_segment
 from archiver.partition import End, PartitionArchive
 from archiver.read_index import ReadIndex
+from archiver.search.service import Search
 from archiver.settings import ArchiverSettings
 from archiver.threads import Threads
 from shared.archive_files import ARCHIVE_SQL, archive_sql
@@ -49,6 +50,7 @@ class _Pools:
     lookups: Threads
     merges: Threads
     duck: Duck
+    search: Search
 
 
 class Archiver:
@@ -137,20 +139,22 @@ class Archiver:
             merges=pools.merges,
         )
         history = History(archive, pools.duck, pools.lookups, self._settings.query_timeout_s)
-        access = Access(archive, ReadIndex(self._bus, ingest), pools.lookups)
-        subscriptions = await Api(ingest, history, access, pools.lookups).serve(self._bus)
-        self._ingests.append(ingest)
-        self._health.set(f"archive {archive.partition}", True, "following")
-        if self._stopping.is_set():
-            ingest.stop()
-        watching = asyncio.create_task(self._watch_epoch(archive, ingest))
-        try:
-            await ingest.run()
-        finally:
-            watching.cancel()
-            self._ingests.remove(ingest)
-            for subscription in subscriptions:
-                await subscription.unsubscribe()
+        read_index = ReadIndex(self._bus, ingest)
+        access = Access(archive, read_index, pools.lookups)
+        async with pools.search.of(archive, access, read_index, history) as found:
+            subscriptions = await Api(ingest, history, access, found, pools.lookups).serve(self._bus)
+            self._ingests.append(ingest)
+            self._health.set(f"archive {archive.partition}", True, "following")
+            if self._stopping.is_set():
+                ingest.stop()
+            watching = asyncio.create_task(self._watch_epoch(archive, ingest))
+            try:
+                await ingest.run()
+            finally:
+                watching.cancel()
+                self._ingests.remove(ingest)
+                for subscription in subscriptions:
+                    await subscription.unsubscribe()
 
     async def _prove(self, archive: PartitionArchive, end: End | None) -> None:
         """Raises `LogRegressed` if the archive holds what the log does not, and nobody else has seen that."""
@@ -204,9 +208,10 @@ class Archiver:
                 waiting_max=QUERIES_WAITING_MAX,
                 prepare=self._store.prepare,
             ),
+            search=Search(settings, self._reached),
         )
         try:
             yield pools
         finally:
-            for pool in (pools.lookups, pools.duck, pools.merges, pools.disk):
+            for pool in (pools.search, pools.lookups, pools.duck, pools.merges, pools.disk):
                 await asyncio.to_thread(pool.close)

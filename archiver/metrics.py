@@ -32,3 +32,21 @@ MERGE_SECONDS = Histogram(
 MERGED_ROWS = Counter("parley_archive_merged_rows", "Events that were written again by merging runs")
 MERGE_FAILURES = Counter("parley_archive_merge_failures", "Merges that the disk refused", ["partition"])
 REQUESTS = Counter("parley_archive_requests", "Requests answered", ["operation"])
+SEARCHABLE = Gauge(
+    "parley_archive_searchable", "Newest stream sequence that is in the search index", ["partition"]
+)
+INDEXED = Counter("parley_archive_indexed", "Events taken into the search index", ["partition"])
+INDEX_SECONDS = Histogram(
+    "parley_archive_index_seconds",
+    "Time to take a batch of events into the search index",
+    buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
+)
+INDEX_FAILURES = Counter(
+    "parley_archive_index_failures", "Batches that the search index refused", ["partition"]
+)
+SEARCH_SECONDS = Histogram(
+    "parley_archive_search_seconds",
+    "Time in the search index, waiting for a thread included",
+    ["sort"],
+    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
+)

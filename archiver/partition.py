@@ -65,6 +65,8 @@ class PartitionArchive:
         self.manifest: Manifest
         self.hot: Hot
         self.cache: Cache
+        self.taken: Callable[[], None] = lambda: None
+        """Called whenever the log was taken further."""
         self._replaced = replaced
         self._writer = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._store = ManifestStore(archive, partition, reached)
@@ -104,6 +106,7 @@ class PartitionArchive:
         """Number and fold the log's next messages; their channels are resident."""
         for stored in batch:
             self.hot.add(key_of_subject(stored.subject), stored.stream_seq, stored.at_us, stored.body)
+        self.taken()
 
     def write(self, batch: Batch) -> Manifest:
         """Commit a batch: segment, manifest, cache. Raises OSError (try again), `Fenced` (end)."""

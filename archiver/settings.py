@@ -51,6 +51,10 @@ class ArchiverSettings(CommonSettings):
     )
     query_memory: str = Field("512MB", description="Memory limit of DuckDB.")
     query_workers: int = Field(2, ge=1, le=64, description="Archive queries that run at once.")
+    search_timeout_s: float = Field(
+        2.0, gt=0, description="Seconds after which a question to the search index is interrupted."
+    )
+    search_workers: int = Field(2, ge=1, le=64, description="Questions to search indexes that run at once.")
     applied_wait_s: float = Field(
         2.0, gt=0, description="Seconds that a request waits for the log's position that it names."
     )

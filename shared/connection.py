@@ -18,7 +18,7 @@ import nats.errors
 import structlog
 
 from shared.envelope import Message
-from shared.errors import ParleyError, Unavailable
+from shared.errors import BadQuery, ParleyError, Unavailable
 from shared.nats_client import NatsClient
 from shared.questions import Questions
 from shared.records import Failure
@@ -269,8 +269,9 @@ class Connection:
 
 
 def _failure(error: ParleyError) -> bytes:
-    code = error.code if error.code in {"unavailable", "bad_request"} else "internal"
+    code = error.code if error.code in {"unavailable", "bad_request", "bad_query"} else "internal"
+    place = (error.offset, error.length) if isinstance(error, BadQuery) else None
     failure = Failure.model_validate(
-        {"error": code, "message": error.message, "retry_after_ms": error.retry_after_ms}
+        {"error": code, "message": error.message, "retry_after_ms": error.retry_after_ms, "place": place}
     )
     return failure.model_dump_json().encode()

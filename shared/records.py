@@ -208,6 +208,8 @@ class ArchiveStatus(_Record):
     applied: StreamSeq
     segments: int
     manifest: int
+    searchable: StreamSeq | None = None
+    """Up to here the search index has it; None while there is none."""
 
 
 class ArchivedHeadsRequest(_Record):
@@ -256,8 +258,9 @@ class ReadableReply(_Record):
 
 
 class Failure(_Record):
-    """Takes the place of a reply."""
+    """Takes the place of a reply. `place`: offset and length of what is wrong in a query."""
 
-    error: Literal["unavailable", "bad_request", "internal"]
+    error: Literal["unavailable", "bad_request", "bad_query", "internal"]
     message: str
     retry_after_ms: int | None = None
+    place: tuple[int, int] | None = None

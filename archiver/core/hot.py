@@ -97,6 +97,7 @@ class Hot:
         self._channels: dict[ChannelKey, _Channel] = {}
         self._ids: dict[IdKey, HotEvent] = {}
         self._regrouped: dict[ChannelKey, StreamSeq] = {}
+        self._ordered: list[HotEvent] = []
 
     def __len__(self) -> int:
         return self.applied - self._floor
@@ -115,6 +116,7 @@ class Hot:
         channel = self._channels[key]
         channel.head, hot = counted(key, channel.head, stream_seq, at_us, body)
         channel.events.append(hot)
+        self._ordered.append(hot)
         event = hot.recorded.event
         if event.kind != "unreadable":
             self._ids.setdefault((key, event.author, event.id), hot)
@@ -141,6 +143,11 @@ class Hot:
             return ()
         return tuple(self._channels[key].events[max(0, first - floor) : max(0, last - floor + 1)])
 
+    def behind(self, after: StreamSeq, limit: int) -> Sequence[HotEvent]:
+        """The hot events of all channels behind a position that is not below the manifest's, in order."""
+        assert after >= self._floor, f"what follows {after} is not hot any more: that begins at {self._floor}"
+        return self._ordered[after - self._floor : after - self._floor + limit]
+
     def known(self, key: ChannelKey, author: UserId, command: CommandId) -> HotEvent | None:
         """The hot event with this id."""
         return self._ids.get((key, author, command))
@@ -161,6 +168,7 @@ class Hot:
 
     def drop(self, batch: Batch) -> None:
         """Forget a batch that is committed now, and channels of which it held nothing and nothing is hot."""
+        del self._ordered[: batch.hi - self._floor]
         self._floor = batch.hi
         for key in [key for key, channel in self._channels.items() if not channel.events]:
             del self._channels[key]

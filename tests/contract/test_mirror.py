@@ -56,6 +56,8 @@ ELSEWHERE = {
     "sequencer/checkpoints.py": "tests/sequencer/test_app.py",
     "sequencer/follower.py": "tests/sequencer/test_app.py",
     "sequencer/heads.py": "tests/sequencer/test_app.py",
+    "archiver/search/backlog.py": "tests/archiver/search/test_feed.py",
+    "archiver/search/service.py": "tests/archiver/search/test_api.py",
     "shared/connection.py": "tests/shared/test_bus.py",
     "shared/envelope.py": "tests/shared/test_bus.py",
     "shared/client/client.py": "tests/integration/test_client.py",

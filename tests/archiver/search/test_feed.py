@@ -1,0 +1,237 @@
+"""The index follows the log: from memory, from Parquet, after damage, after a log that lost its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from archiver.core.hot import NOTHING_YET
+from archiver.partition import PartitionArchive
+from archiver.search import backlog, feed
+from archiver.search.feed import Feed
+from archiver.search.index import SearchIndex
+from archiver.threads import Threads
+from shared.archive_store import open_store
+from shared.envelope import StoredMessage
+from shared.errors import Unavailable
+from shared.events import encode
+from shared.ids import Epoch, Partition, StreamSeq
+from shared.subjects import channel_subject
+from tests.support.archive import created, key_of, posted
+from tests.support.search import EPOCH, ask, found
+from tests.support.waiting import eventually
+
+TEA, GO = key_of("tea"), key_of("go")
+
+
+class Kept:
+    """An archive of its own, written event by event."""
+
+    def __init__(self, directory: Path, epoch: Epoch = EPOCH) -> None:
+        self.directory = directory
+        self.archive = PartitionArchive(open_store(directory), directory / "cache", Partition(0), epoch)
+        self.archive.open()
+        self.path = directory / "cache" / "p00.search.sqlite"
+
+    def say(self, *texts: str, at_us: int = 1_790_000_000_000_000) -> None:
+        """Messages in turns to two channels, which are created first."""
+        hot = self.archive.hot
+        for number, text in enumerate(texts):
+            key = (TEA, GO)[number % 2]
+            for missing, head in self.archive.cache.heads(hot.missing([key])).items():
+                hot.load(missing, head)
+            bodies = [encode(posted(text))]
+            head = hot.head(key)
+            if head is None or head == NOTHING_YET:
+                bodies.insert(0, encode(created()))
+            for body in bodies:
+                self.take(channel_subject(Partition(0), key), body, at_us + hot.applied)
+
+    def take(self, subject: str, body: bytes, at_us: int) -> None:
+        """The next message of the stream."""
+        seq = StreamSeq(self.archive.hot.applied + 1)
+        self.archive.take([StoredMessage(subject, body, {}, seq, at_us)])
+
+    def commit(self) -> None:
+        """What is hot, to Parquet."""
+        batch = self.archive.hot.cut()
+        self.archive.committed(batch, self.archive.write(batch))
+
+    @contextlib.asynccontextmanager
+    async def fed(self, wait_s: float = 60.0) -> AsyncIterator[tuple[Feed, SearchIndex]]:
+        """The index and its feed while the block runs."""
+        threads = Threads("index", 2)
+        index = SearchIndex(self.path, self.archive.epoch)
+        feeding = Feed(self.archive, index, threads, wait_s)
+        task = asyncio.create_task(feeding.run())
+        try:
+            yield feeding, index
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            index.close()
+            threads.close()
+
+    @property
+    def applied(self) -> StreamSeq:
+        """The end of the log."""
+        return self.archive.hot.applied
+
+
+async def test_hot_and_cold_are_found(tmp_path: Path) -> None:
+    """What is in Parquet only, what is hot, and what comes later, each once."""
+    kept = Kept(tmp_path)
+    kept.say("cup one", "cup two")
+    kept.commit()
+    kept.say("cup three")
+    async with kept.fed() as (feeding, index):
+        await feeding.reaches(kept.applied)
+        assert found(index, "cup") == ["tea/3", "go/2", "tea/2"]
+        kept.say("cup four")
+        kept.commit()
+        kept.say("cup five")
+        await feeding.reaches(kept.applied)
+        assert len(found(index, "cup")) == 5
+    kept.archive.close()
+
+
+async def test_a_deleted_index_is_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the segments, in batches, also when compaction has made them too large to sort in memory."""
+    monkeypatch.setattr(feed, "BATCH", 7)
+    kept = Kept(tmp_path)
+    for number in range(4):
+        kept.say(*(f"cup {number}-{n} #x{n}" for n in range(20)))
+        kept.commit()
+    for rows_at_once in (backlog.ROWS_AT_ONCE_MAX, 1):
+        monkeypatch.setattr(backlog, "ROWS_AT_ONCE_MAX", rows_at_once)
+        kept.path.unlink(missing_ok=True)
+        async with kept.fed() as (feeding, index):
+            await feeding.reaches(kept.applied)
+            assert len(found(index, "cup")) == 80
+            assert found(index, "2-7") == ["go/25"]
+    kept.archive.close()
+
+
+async def test_an_index_of_another_epoch_is_rebuilt(tmp_path: Path) -> None:
+    """It says nothing about this log."""
+    kept = Kept(tmp_path)
+    kept.say("cup")
+    kept.commit()
+    other = SearchIndex(kept.path, Epoch("other"))
+    other.close()
+    async with kept.fed() as (feeding, index):
+        await feeding.reaches(kept.applied)
+        assert found(index, "cup") == ["tea/2"]
+    kept.archive.close()
+
+
+async def test_damage_is_repaired_while_it_runs(tmp_path: Path) -> None:
+    """A batch that meets a damaged file makes the index begin anew."""
+    kept = Kept(tmp_path)
+    kept.say(*("cup of something" for _ in range(200)))
+    kept.commit()
+    async with kept.fed() as (feeding, _):
+        await feeding.reaches(kept.applied)
+    content = bytearray(kept.path.read_bytes())
+    content[4096 * 2 :] = b"\x55" * (len(content) - 4096 * 2)
+    kept.path.write_bytes(content)
+    kept.say("cup at last")
+    async with kept.fed() as (feeding, index):
+        await feeding.reaches(kept.applied)
+        assert ask(index, "cup").count == 201
+    kept.archive.close()
+
+
+@pytest.mark.parametrize("is_shorter", [True, False])
+async def test_a_log_that_lost_its_end(tmp_path: Path, is_shorter: bool) -> None:
+    """The index has seen what neither log nor Parquet has any more: it begins anew."""
+    kept = Kept(tmp_path)
+    kept.say("cup one", "cup two")
+    kept.commit()
+    kept.say("lost forever")
+    async with kept.fed() as (feeding, index):
+        await feeding.reaches(kept.applied)
+        assert found(index, "lost") == ["tea/3"]
+    kept.archive.close()
+    again = Kept(tmp_path)
+    if not is_shorter:
+        again.say("cup three", at_us=1_800_000_000_000_000)
+    async with again.fed(wait_s=1.0) as (feeding, index):
+
+        async def answered() -> bool:
+            with contextlib.suppress(Unavailable):
+                await feeding.reaches(again.applied)
+                return True
+            return False
+
+        await eventually(answered)
+        assert found(index, "lost") == []
+        assert len(found(index, "cup")) == 2 + (not is_shorter)
+    again.archive.close()
+
+
+async def test_a_log_that_kept_its_end(tmp_path: Path) -> None:
+    """After a crash before the commit the index is ahead of Parquet, and right: nothing is done twice."""
+    kept = Kept(tmp_path)
+    kept.say("cup one")
+    async with kept.fed() as (feeding, index):
+        await feeding.reaches(kept.applied)
+    kept.archive.close()
+    again = Kept(tmp_path)
+    async with again.fed() as (feeding, index):
+        assert index.at().stream_seq == 2
+        again.say("cup one")
+        await feeding.reaches(again.applied)
+        assert found(index, "cup") == ["tea/2"]
+    again.archive.close()
+
+
+async def test_two_archivers_share_an_index(tmp_path: Path) -> None:
+    """Both feed it, neither doubles nor misses anything."""
+    kept = Kept(tmp_path)
+    async with kept.fed() as (one, index), kept.fed() as (other, _):
+        for number in range(10):
+            kept.say(f"cup {number}", f"mug {number}")
+            for feeding in (one, other):
+                kept.archive.taken = feeding._more.set
+                kept.archive.taken()
+        await one.reaches(kept.applied)
+        await other.reaches(kept.applied)
+        assert len(found(index, "cup")) == len(found(index, "mug")) == 10
+    kept.archive.close()
+
+
+async def test_who_waits_too_long_is_told_how_far_it_is(tmp_path: Path) -> None:
+    """In percent: positions of the stream are nobody's business."""
+    kept = Kept(tmp_path)
+    kept.say("cup")
+    async with kept.fed(wait_s=0.3) as (feeding, _):
+        await feeding.reaches(kept.applied)
+        with pytest.raises(Unavailable, match="brought up to date: 50 %"):
+            await feeding.reaches(StreamSeq(2 * kept.applied))
+    kept.archive.close()
+
+
+async def test_a_disk_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again until it works; nothing is lost meanwhile."""
+    kept = Kept(tmp_path)
+    refusals = 0
+    record = SearchIndex.record
+
+    def refusing(self: SearchIndex, *arguments: object) -> bool:
+        nonlocal refusals
+        refusals += 1
+        if refusals < 4:
+            raise OSError("no space left")
+        return record(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SearchIndex, "record", refusing)
+    kept.say("cup")
+    async with kept.fed() as (feeding, index):
+        await eventually(lambda: feeding.position == kept.applied)
+        assert (found(index, "cup"), refusals) == (["tea/2"], 4)
+    kept.archive.close()
