@@ -190,7 +190,7 @@ class Commands:
                     return None
                 event = _draft(command, principal)
                 if e.fingerprint(recorded.event) != e.fingerprint(event):
-                    raise Conflict("this id is recorded with another body")
+                    raise Conflict("this id is recorded with another body", seq=recorded.seq)
                 known = Recording(recorded.seq, recorded.at_us, duplicate=True)
                 return Prepared(feed.key, event, feed, known)
         if principal.user not in feed.state.members and feed.state.kind != "public":

@@ -95,7 +95,8 @@ def _same_creation(feed: Feed, first: Recorded, event: ChannelCreated) -> None:
     same = fingerprint(first.event) == fingerprint(event)
     shared = event.channel_kind == "direct" and event.author in feed.state.members
     if not same and not shared:
-        raise Conflict(f"channel {feed.key.channel} exists already")
+        is_of_id = (first.event.author, first.event.id) == (event.author, event.id)
+        raise Conflict(f"channel {feed.key.channel} exists already", seq=first.seq if is_of_id else None)
 
 
 class Fronts:

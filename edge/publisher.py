@@ -14,6 +14,7 @@ Whatever path, the answer is given only when our own feed has the event: then it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -37,7 +38,7 @@ from shared.bus import COMMIT_DEADLINE_S, Bus, Draft, PubAck
 from shared.clock import now_us
 from shared.errors import Conflict, ParleyError, Unavailable
 from shared.events import ChannelCreated, KnownEvent, decode, encode, fingerprint
-from shared.ids import ChannelKey, StreamSeq
+from shared.ids import ChannelKey, Seq, StreamSeq
 from shared.retry import Deadline
 from shared.streams import DUPLICATE_WINDOW_S
 from shared.subjects import message_id
@@ -229,11 +230,20 @@ class Publisher:
         with recorded_already("recorded, but its number is not known yet"):
             stored = await self._bus.stored(feed.log_name, ack.stream_seq)
             if stored is not None and fingerprint(decode(stored.body)) != fingerprint(event):
-                raise Conflict("this id is recorded with another body")
+                raise Conflict(
+                    "this id is recorded with another body", seq=await self._number(feed, event, ack)
+                )
             (known,), _ = await self._archive.ids(feed.key, [(event.author, event.id)], ack.stream_seq)
             if known is None:
                 raise Unavailable("the archive does not know this id yet", retry_after_ms=1000)
         return recording.of_known(known, event)
+
+    async def _number(self, feed: Feed, event: KnownEvent, ack: PubAck) -> Seq | None:
+        """Where an id is recorded, if the archive knows it by now."""
+        with contextlib.suppress(Unavailable):
+            (known,), _ = await self._archive.ids(feed.key, [(event.author, event.id)], ack.stream_seq)
+            return None if known is None else known.seq
+        return None
 
     async def _commit_together(self, feed: Feed, run: Sequence[Waiting], head: StreamSeq) -> list[StreamSeq]:
         subject = feed.subject

@@ -120,10 +120,17 @@ class NotFound(ParleyError):
 
 
 class Conflict(ParleyError):
-    """The id is already recorded with another body (P12), or the channel id is taken."""
+    """The id is already recorded with another body (P12), or the channel id is taken.
+
+    `seq`: where the id is recorded, if it is and its place is known.
+    """
 
     code = "conflict"
     http_status = 409
+
+    def __init__(self, message: str, *, seq: int | None = None, limit: str | None = None) -> None:
+        super().__init__(message, limit=limit)
+        self.seq = seq
 
 
 class ClockSkew(ParleyError):

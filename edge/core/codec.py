@@ -20,7 +20,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from edge.core.fields import clean_text
 from edge.core.frames import PROTOCOL_VERSION, ClientFrame, Hello
 from edge.core.server_frames import Error
-from shared.errors import BadFrame, BadRequest, ParleyError, UnknownType
+from shared.errors import BadFrame, BadRequest, Conflict, ParleyError, UnknownType
 from shared.ids import ChannelId, CommandId, Seq
 
 CORRELATION_CHARS_MAX = 64
@@ -103,6 +103,7 @@ def refusal(error: ParleyError, correlated: str | None = None) -> Error:
         message=error.message,
         retry_after_ms=error.retry_after_ms,
         limit=error.limit,
+        seq=None if not isinstance(error, Conflict) or error.seq is None else Seq(error.seq),
     )
 
 

@@ -156,7 +156,10 @@ class Ack(_ServerFrame):
 
 
 class Error(_ServerFrame):
-    """A command was refused. `code` is stable, `message` is for people, `limit` names the bound."""
+    """A command was refused. `code` is stable, `message` is for people, `limit` names the bound.
+
+    `seq`, with `conflict`: the number under which the same id is recorded, with another body.
+    """
 
     type: Literal["error"] = "error"
     id: str | None = None
@@ -164,6 +167,7 @@ class Error(_ServerFrame):
     message: str
     retry_after_ms: int | None = None
     limit: str | None = None
+    seq: Seq | None = None
 
 
 class Typing(_ServerFrame):

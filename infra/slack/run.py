@@ -16,7 +16,7 @@ from infra.slack.tally import Tally
 from shared.client import Ack, Client, ClientClosed, SessionEnded
 from shared.clock import now_us
 from shared.errors import Conflict, ParleyError
-from shared.ids import UserId, direct_channel_id
+from shared.ids import UserId, direct_channel_id, private_channel_id
 
 PIPELINE = 64
 """Unanswered orders of a channel; one that needs the number of another waits for that one."""
@@ -40,6 +40,12 @@ class Imported:
         """Count an answer."""
         (self.duplicate if ack.duplicate else self.new)[order.kind] += 1
         self.tally.recorded += order.counts
+
+    def find(self, order: Order) -> None:
+        """Count a message that an earlier export has brought, with what it said then."""
+        self.duplicate[order.kind] += 1
+        self.tally.recorded += order.counts
+        self.tally.alter("message that is there already with another text or thread: its edits are added")
 
     def refuse(self, order: Order, why: str) -> None:
         """Count an order that came to nothing."""
@@ -73,8 +79,8 @@ async def _create(client: Client, conversion: Conversion, done: Imported) -> str
     except (ClientClosed, SessionEnded):
         raise
     except ParleyError as error:
-        if isinstance(error, Conflict) and (there := _direct(create)) is not None:
-            return there  # its members talk here already
+        if isinstance(error, Conflict) and (there := _there(conversion, error, done)) is not None:
+            return there
         done.tally.omit(f"channel refused by the server: {error.code}")
         for order in conversion.orders:
             done.refuse(order, "in a channel that was refused by the server")
@@ -83,11 +89,16 @@ async def _create(client: Client, conversion: Conversion, done: Imported) -> str
     return ack.channel
 
 
-def _direct(create: Order) -> str | None:
+def _there(conversion: Conversion, conflict: Conflict, done: Imported) -> str | None:
+    """The id of a channel that is there already and the same; None if it is somebody else's."""
+    create = conversion.create
     members = create.fields.get("members")
-    if create.fields.get("kind") != "direct" or not isinstance(members, list):
+    if create.fields.get("kind") == "direct" and isinstance(members, list):  # its members talk here already
+        return direct_channel_id(frozenset(map(UserId, (*members, create.origin.author))))
+    if conflict.seq is None:
         return None
-    return direct_channel_id(frozenset(map(UserId, (*members, create.origin.author))))
+    done.tally.alter("channel that is there already, by another name or topic: goes on as it is")
+    return conversion.channel or private_channel_id(UserId(create.origin.author), create.id)
 
 
 class _ChannelRun:
@@ -145,6 +156,8 @@ class _ChannelRun:
             return (await future).seq
         except (ClientClosed, SessionEnded):
             raise
+        except Conflict as conflict:
+            return conflict.seq
         except ParleyError:
             return None
 
@@ -154,6 +167,9 @@ class _ChannelRun:
         except (ClientClosed, SessionEnded):
             raise
         except ParleyError as error:
-            self._done.refuse(order, f"refused by the server: {error.code}")
+            if isinstance(error, Conflict) and error.seq is not None and order.creates is not None:
+                self._done.find(order)
+            else:
+                self._done.refuse(order, f"refused by the server: {error.code}")
         finally:
             self._slots.release()

@@ -61,5 +61,7 @@ _BY_CODE: dict[str, type[ParleyError]] = {
 def from_frame(frame: ErrorFrame) -> ParleyError:
     """The error that an `error` frame stands for."""
     kind = _BY_CODE.get(frame["code"])
+    if kind is errors.Conflict:
+        return errors.Conflict(frame["message"], seq=frame.get("seq"))
     message = frame["message"] if kind else f"{frame['code']}: {frame['message']}"
     return (kind or Refused)(message, retry_after_ms=frame.get("retry_after_ms"), limit=frame.get("limit"))

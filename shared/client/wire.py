@@ -119,6 +119,7 @@ class ErrorFrame(TypedDict):
     message: str
     retry_after_ms: NotRequired[int | None]
     limit: NotRequired[str | None]
+    seq: NotRequired[int | None]
 
 
 GapFrame = TypedDict("GapFrame", {"from": Seq, "to": Seq | None, "reason": str})

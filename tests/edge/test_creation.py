@@ -44,8 +44,12 @@ async def test_creation_again(edge: Edge) -> None:
     _, again = await edge.publisher.create(key, creation)
     assert (again.seq, again.at_us, again.duplicate) == (1, first.at_us, True)
     other = creation.model_copy(update={"id": new_command_id(now_ms())})
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict) as refused:
         await edge.publisher.create(key, other)
+    assert refused.value.seq is None
+    with pytest.raises(Conflict) as refused:
+        await edge.publisher.create(key, creation.model_copy(update={"name": "y"}))
+    assert refused.value.seq == 1
 
 
 async def test_direct_channel_is_one_whoever_opens_it(edge: Edge) -> None:

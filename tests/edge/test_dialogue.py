@@ -109,7 +109,8 @@ async def test_same_id_is_the_same_message_on_any_edge(stack: Stack) -> None:
         assert (first["seq"], first["duplicate"]) == (2, False)
         assert (again["seq"], again["ts"], again["duplicate"]) == (2, first["ts"], True)
         await other.send({**command, "text": "twice"})
-        assert (await other.answer(str(command["id"])))["code"] == "conflict"
+        refused = await other.answer(str(command["id"]))
+        assert (refused["code"], refused["seq"]) == ("conflict", 2)
 
 
 async def test_frames_behind_the_hello_are_answered_in_order(stack: Stack) -> None:

@@ -190,8 +190,9 @@ async def test_late_id_with_another_body_is_a_conflict(edge: Edge) -> None:
     feed = await edge.channel("lateconflict")
     event = posted("a", old_id("lc"))
     await edge.publisher.record(feed, event)
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict) as refused:
         await edge.publisher.record(feed, posted("b", event.id))
+    assert refused.value.seq == 2
     assert feed.head == 2
 
 

@@ -42,8 +42,9 @@ async def test_fresh_id_with_another_body_is_a_conflict(edge: Edge) -> None:
     feed = await edge.channel("conflict")
     event = posted("a")
     await edge.publisher.record(feed, event)
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict) as refused:
         await edge.publisher.record(feed, posted("b", event.id))
+    assert refused.value.seq == 2
     assert feed.head == 2
 
 
@@ -58,8 +59,9 @@ async def test_duplicate_older_than_the_ring(edge: Edge) -> None:
     assert feed.ring.floor > first.seq
     again = await edge.publisher.record(feed, event)
     assert (again.seq, again.duplicate) == (first.seq, True)
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict) as refused:
         await edge.publisher.record(feed, posted("b", event.id))
+    assert refused.value.seq == first.seq
 
 
 async def test_our_own_event_is_not_read_again(edge: Edge) -> None:

@@ -18,7 +18,7 @@ from shared.client import ChannelEvent, Client
 from tests.bench.report import ROOT
 from tests.infra.slack import hostile
 from tests.support.archive import read_logs
-from tests.support.folded import DELETED, Folded, fold_workspace
+from tests.support.folded import DELETED, Folded, fold_channel, fold_workspace
 from tests.support.peer import token
 from tests.support.stack import PARTITIONS, Stack
 from tests.support.waiting import eventually
@@ -32,13 +32,13 @@ async def imported(stack: Stack, path: Path) -> Imported:
         return await import_slack(client, path, team="w", progress=lambda *_: None)
 
 
-def export(path: Path, channel: str, records: list[dict[str, object]]) -> Path:
+def export(path: Path, channel: str, records: list[dict[str, object]], name: str = "tea") -> Path:
     with zipfile.ZipFile(path, "w") as out:
         channels = [
-            {"id": channel, "name": "tea", "created": "1452837318", "creator": "U1", "members": ["U1", "U2"]}
+            {"id": channel, "name": name, "created": "1452837318", "creator": "U1", "members": ["U1", "U2"]}
         ]
         out.writestr("channels.json", json.dumps(channels))
-        out.writestr("tea/2016-01-15.json", json.dumps(records))
+        out.writestr(f"{name}/2016-01-15.json", json.dumps(records))
     return path
 
 
@@ -100,6 +100,41 @@ async def test_threads_edits_and_reactions_point_at_their_message(stack: Stack, 
     assert rest == {"message.edited": by_text["best"].seq, "reaction.added": by_text["best"].seq}
     assert by_text["root"].frame["imported"] == {"by": "slack-importer", "at": "2016-01-15T06:40:00.000Z"}
     assert by_text["root"].author == "U1"
+
+
+async def test_a_later_export_adds_what_is_new(stack: Stack, log_bus: Bus, tmp_path: Path) -> None:
+    """Edits, replies and reactions since find the message that the first export brought; nothing is doubled,
+    and a new name does not keep the channel out."""
+    at = "1452840000.000001"
+    early: dict[str, object] = {"type": "message", "user": "U1", "ts": at, "text": "helo", "thread_ts": at}
+    await imported(stack, export(tmp_path / "early.zip", "CLATER", [early]))
+    late = early | {"text": "hello", "edited": {"user": "U1", "ts": "1452840009.000001"}}
+    late |= {"reactions": [{"name": "tada", "users": ["U2"], "count": 1}]}
+    reply = early | {"user": "U2", "ts": "1452840005.000001", "text": "hi"}
+    path = export(tmp_path / "late.zip", "CLATER", [late, reply], name="later")
+    done = await imported(stack, path)
+    assert done.new == {"edit": 1, "react": 1, "send": 1}
+    assert done.tally.altered.total() == 2
+    assert (done.tally.balanced, done.tally.recorded) == (True, 2)
+    assert not (await imported(stack, path)).new
+    logged = await read_logs(log_bus, int(PARTITIONS))
+    (channel,) = [fold_channel(found) for key, found in logged.events.items() if key.channel == "CLATER"]
+    assert channel.said("hello").reactions == {("U2", "tada")}
+    assert channel.said("hi").thread == channel.number("hello")
+    assert len(channel.messages) == 2
+
+
+async def test_a_later_export_finds_its_private_channel(stack: Stack, log_bus: Bus, tmp_path: Path) -> None:
+    """Renamed since: its id comes from its creation, so it goes on, under the name that it has."""
+    for number, name in enumerate(("plans", "secret plans")):
+        with zipfile.ZipFile(tmp_path / f"{number}.zip", "w") as out:
+            out.writestr("groups.json", json.dumps([{"id": "GLATER", "name": name, "creator": "U1"}]))
+            said = {"type": "message", "user": "U1", "ts": f"145284000{number}.5", "text": name}
+            out.writestr(f"{name}/1.json", json.dumps([said]))
+        done = await imported(stack, tmp_path / f"{number}.zip")
+        assert done.new["send"] == 1
+    channel = (await fold_workspace(log_bus, "w", int(PARTITIONS)))["plans"]
+    assert [message.text for message in channel.messages.values()] == ["plans", "secret plans"]
 
 
 async def test_what_the_server_refuses_is_counted(stack: Stack, tmp_path: Path) -> None:
