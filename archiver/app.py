@@ -20,6 +20,7 @@ from archiver.read_index import ReadIndex
 from archiver.search.service import Search
 from archiver.settings import ArchiverSettings
 from archiver.threads import Threads
+from archiver.trimmer import Trimmer
 from shared.archive_files import ARCHIVE_SQL, archive_sql
 from shared.archive_store import Reached, open_store
 from shared.bus import Bus, BusError
@@ -141,17 +142,22 @@ class Archiver:
         history = History(archive, pools.duck, pools.lookups, self._settings.query_timeout_s)
         read_index = ReadIndex(self._bus, ingest)
         access = Access(archive, read_index, pools.lookups)
+        trimmer = Trimmer(self._bus, archive, self._settings.log_keep_s)
         async with pools.search.of(archive, access, read_index, history) as found:
             subscriptions = await Api(ingest, history, access, found, pools.lookups).serve(self._bus)
             self._ingests.append(ingest)
             self._health.set(f"archive {archive.partition}", True, "following")
             if self._stopping.is_set():
                 ingest.stop()
-            watching = asyncio.create_task(self._watch_epoch(archive, ingest))
+            beside = [
+                asyncio.create_task(self._watch_epoch(archive, ingest)),
+                asyncio.create_task(trimmer.run()),
+            ]
             try:
                 await ingest.run()
             finally:
-                watching.cancel()
+                for task in beside:
+                    task.cancel()
                 self._ingests.remove(ingest)
                 for subscription in subscriptions:
                     await subscription.unsubscribe()

@@ -23,6 +23,11 @@ QUERY_SECONDS = Histogram(
     "Time of a DuckDB query, waiting included",
     buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 5.0),
 )
+TRIMMED = Gauge(
+    "parley_archive_trimmed",
+    "Newest stream sequence that was trimmed from the log",
+    ["partition"],
+)
 RUNS = Gauge("parley_archive_runs", "Sorted runs: a page may have to look into each", ["partition"])
 MERGE_SECONDS = Histogram(
     "parley_archive_merge_seconds",

@@ -22,7 +22,7 @@ from archiver.core.manifest import compacted, extended, swept
 from archiver.core.segment import SegmentRange
 from archiver.manifest_store import ManifestStore
 from archiver.merge import merge_runs
-from archiver.parquet import write_segment
+from archiver.parquet import stream_rows, write_segment
 from archiver.recount import recount
 from shared.archive_files import newest_manifest
 from shared.archive_manifest import Manifest, Segment, partition_dir
@@ -79,7 +79,7 @@ class PartitionArchive:
         manifest = newest_manifest(self.files)
         if manifest is None:
             return None
-        return End(manifest.epoch, manifest.hi, manifest.hi_us)
+        return End(manifest.epoch, manifest.hi, self._newest_us(manifest))
 
     def open(self) -> None:
         """Become the writer, and bring the cache up to the manifest.
@@ -94,7 +94,7 @@ class PartitionArchive:
             self._reached,
             lambda: self._store.check_ours(self.manifest),
         )
-        self.proof_us = self.manifest.hi_us
+        self.proof_us = self._newest_us(self.manifest)
         self.hot = Hot(self.manifest.hi)
         behind = self.manifest.hi - self.cache.position
         if behind:
@@ -134,6 +134,7 @@ class PartitionArchive:
     def committed(self, batch: Batch, manifest: Manifest) -> None:
         """Swap to the new manifest and forget what it holds now: one step, so that readers see no seam."""
         self.manifest = manifest
+        self.proof_us = manifest.hi_us
         self.hot.drop(batch)
 
     def sweep(self, grace_s: float) -> Manifest:
@@ -150,3 +151,11 @@ class PartitionArchive:
     def close(self) -> None:
         """Close the cache."""
         self.cache.close()
+
+    def _newest_us(self, manifest: Manifest) -> int:
+        """When the event at a manifest's end happened; 0 if it holds none. The first archives did not say."""
+        if manifest.hi_us:
+            return manifest.hi_us
+        ends = [part for part in manifest.segments if part.hi == manifest.hi]
+        rows = (row for part in ends for row in stream_rows(self.files, part))
+        return next((row.ts_us for row in rows if row.stream_seq == manifest.hi), 0)

@@ -10,6 +10,7 @@ from shared.archive_store import S3_SCHEME
 from shared.errors import Misconfigured
 from shared.ids import Partition
 from shared.settings import CommonSettings
+from shared.streams import DUPLICATE_WINDOW_S
 
 
 class ArchiverSettings(CommonSettings):
@@ -44,7 +45,14 @@ class ArchiverSettings(CommonSettings):
         5.0, gt=0, description="Seconds after which a segment is written even if it is small."
     )
     orphan_grace_s: float = Field(
-        900.0, ge=0, description="Age at which a file that no manifest names is removed."
+        900.0,
+        ge=0,
+        description="Age at which a file is removed that no manifest names any more; longer than any query.",
+    )
+    log_keep_s: float = Field(
+        172_800.0,
+        ge=2 * DUPLICATE_WINDOW_S,
+        description="Age at which events leave the log for good, if they are in Parquet and in checkpoints.",
     )
     query_timeout_s: float = Field(
         5.0, gt=0, description="Seconds after which an archive query is interrupted."

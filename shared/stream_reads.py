@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 import nats.errors
 import orjson
 
-from shared.clock import parse_rfc3339
+from shared.clock import parse_rfc3339, rfc3339
 from shared.connection import Connection
 from shared.envelope import Message, StoredMessage, Value, stored_from_headers
 from shared.errors import ParleyError, Unavailable
@@ -135,6 +135,12 @@ class StreamReads(Connection):
         state = (await self.api(f"STREAM.INFO.{stream}", {}))["state"]
         assert isinstance(state, dict)
         return StreamSeq(state["first_seq"]), StreamSeq(state["last_seq"])
+
+    async def first_since(self, stream: str, at_us: int) -> StreamSeq | None:
+        """The first stored sequence that is not older than a time; None if all are, as far as we are told."""
+        body = {"start_time": rfc3339(at_us), "next_by_subj": ">", "batch": 1}
+        found = await self._direct(stream, body, timeout_s=2.0)
+        return found[0].stream_seq if found else None
 
     async def read_between(
         self, stream: str, subject: str, after: StreamSeq, upto: StreamSeq

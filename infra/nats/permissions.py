@@ -71,7 +71,11 @@ def permissions(partitions: int) -> dict[str, Permissions]:
             subscribe=_inbox(SEQUENCER),
         ),
         ARCHIVER: Permissions(
-            publish=(*_READ, *_follow(partitions)),
+            publish=(
+                *_READ,
+                *_follow(partitions),
+                *(f"$JS.API.STREAM.PURGE.{log}" for log in _logs(partitions)),  # at the front, what it holds
+            ),
             subscribe=(*_inbox(ARCHIVER), "archive.*.*"),
             answers=True,
         ),

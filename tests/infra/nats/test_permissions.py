@@ -125,7 +125,7 @@ PUBLISH_REFUSED = [
     (SEQUENCER, "$JS.API.CONSUMER.CREATE.KV_READS.spy"),
     (ARCHIVER, "channel.0.demo.general"),
     (ARCHIVER, "$KV.DIRECTORY.demo.ada.general"),
-    (ARCHIVER, "$JS.API.STREAM.PURGE.LOG_0"),
+    (ARCHIVER, "$JS.API.STREAM.PURGE.KV_CHECKPOINTS"),
     (ARCHIVER, "_INBOX_edge.x.1"),
     (OPERATOR, "channel.0.demo.general"),
     (OPERATOR, "live.0.demo.general"),
