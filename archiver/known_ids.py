@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 
 from archiver.core.hot import HotEvent
-from shared.events import fingerprint
+from shared.fingerprints import fingerprint
 from shared.ids import ChannelKey, CommandId, Seq, StreamSeq, UserId
 from shared.records import KnownId
 

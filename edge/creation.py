@@ -18,7 +18,8 @@ from edge.trimmed import Log, counted
 from shared import telemetry
 from shared.bus import Bus, PubAck
 from shared.errors import Conflict, Unavailable, WrongLastSequence
-from shared.events import ChannelCreated, Recorded, encode, fingerprint
+from shared.events import ChannelCreated, Recorded, encode
+from shared.fingerprints import fingerprint
 from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq
 from shared.subjects import channel_subject, log_stream, message_id, partition_of
 

@@ -89,6 +89,8 @@ def judge(state: ChannelState | None, event: e.Event) -> str | None:
         return "already created" if state is not None else _uncreatable(event)
     if state is None:
         return "no such channel"
+    if isinstance(event, e.MessageErased | e.UserErased):  # an operator's: the edge asks for the right to
+        return None
     if state.archived and event.kind not in WHILE_ARCHIVED:
         return "channel is archived"
     if event.imported is not None:

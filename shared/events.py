@@ -8,7 +8,6 @@ reader nor shift a number.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import orjson
@@ -80,6 +79,8 @@ class MessagePosted(_Base):
     kind: Literal["message.posted"] = "message.posted"
     text: str
     thread: Ref | None = None
+    erased: Literal[True] | None = None
+    """The text was taken out of it, for good; only what is stored has this, nobody publishes it."""
 
 
 class MessageEdited(_Authored):
@@ -87,12 +88,26 @@ class MessageEdited(_Authored):
 
     kind: Literal["message.edited"] = "message.edited"
     text: str
+    erased: Literal[True] | None = None
 
 
 class MessageDeleted(_Authored):
     """An earlier message is a tombstone from here on."""
 
     kind: Literal["message.deleted"] = "message.deleted"
+
+
+class MessageErased(_Targeted):
+    """An earlier message, and each edit of it, has lost its text everywhere; the numbers stay (P22)."""
+
+    kind: Literal["message.erased"] = "message.erased"
+
+
+class UserErased(_Base):
+    """So has everything that `user` has said in the channel before."""
+
+    kind: Literal["user.erased"] = "user.erased"
+    user: User
 
 
 class ReactionAdded(_Targeted):
@@ -198,6 +213,8 @@ KnownEvent = Annotated[
     | MessagePosted
     | MessageEdited
     | MessageDeleted
+    | MessageErased
+    | UserErased
     | ReactionAdded
     | ReactionRemoved
     | MemberJoined
@@ -247,15 +264,6 @@ def decode(body: bytes) -> Event:
         return Unreadable()
 
 
-def fingerprint(event: Event) -> str:
-    """16 hex digits that are equal if and only if two events with one id say the same (P12).
-
-    Who brought an event in is no part of what it says: another importer's retry is a duplicate.
-    """
-    fields = event.model_dump(mode="json", exclude=_UNSAID, exclude_none=True)
-    return hashlib.blake2b(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
-
-
 def wire(recorded: Recorded) -> bytes:
     """The JSON object that clients see for an event, live, replayed or paged (P19, P20)."""
     event = recorded.event
@@ -277,11 +285,10 @@ def _posted(event: MessagePosted) -> bytes:
     fields |= {"kind": event.kind, "text": event.text}
     if event.thread is not None:
         fields["thread"] = event.thread
+    if event.erased:
+        fields["erased"] = True
     return orjson.dumps(fields)
 
 
 _UNSEEN = {"v", "ref_author"}
 """Fields of a stored event that no client sees."""
-
-_UNSAID: dict[str, bool | dict[str, bool]] = {"v": True, "ref_author": True, "imported": {"by": True}}
-"""Fields of a stored event that its sender has not chosen."""

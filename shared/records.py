@@ -11,7 +11,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from shared.channel import ChannelState
-from shared.events import ChannelKind, Recorded, Role, fingerprint
+from shared.events import ChannelKind, Recorded, Role
+from shared.fingerprints import fingerprint
 from shared.ids import ChannelId, CommandId, Epoch, Seq, StreamSeq, UserId, WorkspaceId
 
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from edge.core.ring import Entry
 from shared.envelope import PubAck
 from shared.errors import Conflict, Forbidden, OutcomeUnknown
-from shared.events import KnownEvent, fingerprint
+from shared.events import KnownEvent
+from shared.fingerprints import fingerprint, says
 from shared.ids import Seq, StreamSeq
 from shared.records import KnownId
 
@@ -45,14 +46,14 @@ def check_same_log(entry: Entry, event: KnownEvent) -> None:
 
 def of_same(entry: Entry, event: KnownEvent, *, duplicate: bool) -> Recording:
     """An entry with the id of `event`. Raises `Conflict` if it says something else."""
-    if fingerprint(entry.recorded.event) != fingerprint(event):
+    if not says(fingerprint(entry.recorded.event), event):
         raise Conflict("this id is recorded with another body", seq=entry.recorded.seq)
     return of_entry(entry, duplicate=duplicate)
 
 
 def of_known(known: KnownId, event: KnownEvent) -> Recording:
     """An id that the archive knows. Raises `Conflict` or `Forbidden`."""
-    if known.fingerprint != fingerprint(event):
+    if not says(known.fingerprint, event):
         raise Conflict("this id is recorded with another body", seq=known.seq)
     if known.void is not None:
         raise Forbidden(known.void)

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from shared import events as e
 from shared.bus import Bus
-from shared.events import encode, fingerprint
+from shared.events import encode
+from shared.fingerprints import fingerprint
 from shared.ids import ChannelKey, Seq, StreamSeq, UserId, new_command_id
 from shared.records import (
     ArchiveStatus,

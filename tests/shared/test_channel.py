@@ -37,6 +37,8 @@ OPEN_TO = {
     "channel.archived": {"admin"},
     "channel.unarchived": {"admin"},
     "channel.created": set(),
+    "message.erased": {"admin", "member", "stranger"},  # whoever the edge lets: an operator
+    "user.erased": {"admin", "member", "stranger"},
 }
 """Who may do what in an open public channel, about their own message."""
 
@@ -56,6 +58,8 @@ def about(kind: type[e.KnownEvent], author: UserId, **fields: object) -> e.Known
 def allowed(kind: type[e.KnownEvent], role: str, channel: e.ChannelKind, *, archived: bool) -> bool:
     """The rules as a table, written independently of the fold."""
     name = kind.model_fields["kind"].default
+    if name in {"message.erased", "user.erased"}:
+        return True
     if archived and name not in {"channel.unarchived", "member.left", "member.removed"}:
         return False
     if channel == "direct" and name.startswith(("member.", "channel.")):
@@ -115,7 +119,7 @@ def test_a_removed_member_is_nobody() -> None:
     after = c.apply(state("private"), about(e.MemberRemoved, ALICE, user=BOB))
     assert after is not None
     assert BOB not in after.members
-    for kind in KINDS:
+    for kind in set(KINDS) - {e.MessageErased, e.UserErased}:  # of which the edge decides
         assert c.judge(after, about(kind, BOB)) is not None, kind
 
 
@@ -162,6 +166,8 @@ EFFECTS: list[tuple[type[e.KnownEvent], dict[str, object], dict[str, object]]] =
     (e.MessagePosted, {}, {"messages": 1}),
     (e.MessageEdited, {}, {}),
     (e.MessageDeleted, {}, {}),
+    (e.MessageErased, {}, {}),
+    (e.UserErased, {}, {}),
     (e.ReactionAdded, {}, {}),
     (e.ReactionRemoved, {}, {}),
     (e.ChannelRenamed, {"name": "coffee"}, {"name": "coffee"}),

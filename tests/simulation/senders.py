@@ -13,6 +13,7 @@ from edge.core.recording import Recording
 from shared import events as e
 from shared.envelope import StoredMessage
 from shared.errors import ClockSkew, Conflict, Forbidden, OutcomeUnknown, ParleyError, Unavailable
+from shared.fingerprints import fingerprint
 from shared.ids import ChannelKey, CommandId, UserId, command_time_ms
 from tests.simulation.edges import Edge
 from tests.simulation.model import Fact, Truth, promise
@@ -230,7 +231,7 @@ def command_id(at_ms: int, number: int) -> CommandId:
 
 
 def _says(fact: Fact, event: e.KnownEvent) -> bool:
-    return e.fingerprint(fact.event) == e.fingerprint(event)
+    return fingerprint(fact.event) == fingerprint(event)
 
 
 def _failed(error: ParleyError) -> Future[Recording]:

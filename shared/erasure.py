@@ -1,0 +1,64 @@
+"""Erasure: which events lose their text by which event of the log, and what is left of them.
+
+An erasure is an event like any other: numbered, kept, told to every member. What it names loses its text
+wherever it is stored; numbers, authors, times and ids stay, so that nothing else changes: not a count, not a
+membership, not whether an id is known.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from shared.events import (
+    MessageEdited,
+    MessageErased,
+    MessagePosted,
+    Recorded,
+    Unreadable,
+    UserErased,
+    encode,
+)
+from shared.ids import ChannelKey, Seq, StreamSeq, UserId
+
+SAID = frozenset({"message.posted", "message.edited"})
+"""Kinds of events that have a text."""
+
+
+class Erasure(NamedTuple):
+    """What one event of a channel, at `stream_seq`, erases below `before`: of a message or of a user."""
+
+    key: ChannelKey
+    stream_seq: StreamSeq
+    before: Seq
+    ref: Seq | None = None
+    user: UserId | None = None
+
+    def names(self, seq: int, kind: str, author: str, ref: int | None) -> bool:
+        """Whether an event of the channel loses its text by it."""
+        if seq >= self.before:
+            return False
+        if self.ref is not None:
+            return seq == self.ref or (kind == "message.edited" and ref == self.ref)
+        return kind in SAID and author == self.user
+
+
+def erasure_of(recorded: Recorded) -> Erasure | None:
+    """What an event erases; None for all but the two kinds that do."""
+    event = recorded.event
+    if recorded.void is not None:
+        return None
+    if isinstance(event, MessageErased):
+        return Erasure(recorded.key, recorded.stream_seq, recorded.seq, ref=event.ref)
+    if isinstance(event, UserErased):
+        return Erasure(recorded.key, recorded.stream_seq, recorded.seq, user=event.user)
+    return None
+
+
+def emptied(recorded: Recorded) -> tuple[Recorded, bytes]:
+    """What is left of an event, with its body: itself, if it has no text."""
+    event = recorded.event
+    if isinstance(event, MessagePosted | MessageEdited):
+        event = event.model_copy(update={"text": "", "erased": True})
+    if isinstance(event, Unreadable):
+        return recorded, b"erased"
+    return recorded._replace(event=event), encode(event)

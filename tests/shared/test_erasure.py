@@ -1,0 +1,104 @@
+"""Erasure: exactly what an event of the log names loses its text, and nothing but its text."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from shared import events as e
+from shared.archive_rows import body_of, recorded_of, row_of
+from shared.channel import fold
+from shared.erasure import Erasure, emptied, erasure_of
+from shared.events import Recorded, decode, encode
+from shared.fingerprints import fingerprint, says
+from shared.ids import Seq, StreamSeq, UserId
+from tests.support.archive import created, key_of, posted
+from tests.support.events import any_event
+
+TEA = key_of("tea")
+ANN = UserId("ann")
+
+
+def recorded(event: e.Event, seq: int = 7, void: str | None = None) -> Recorded:
+    """An event at a position."""
+    return Recorded(TEA, Seq(seq), StreamSeq(seq * 3), 1_790_000_000_000_000, event, void)
+
+
+def erased_message(ref: int) -> e.MessageErased:
+    """An erasure of one message."""
+    return e.MessageErased(**_who(), ref=Seq(ref))
+
+
+def erased_user(user: UserId) -> e.UserErased:
+    """An erasure of what somebody said."""
+    return e.UserErased(**_who(), user=user)
+
+
+def _who() -> dict[str, object]:
+    return posted("x").model_dump(include={"id", "author"})
+
+
+@pytest.mark.parametrize(
+    ("seq", "kind", "author", "ref", "by_ref", "by_user"),
+    [
+        (3, "message.posted", "ann", None, True, True),
+        (4, "message.posted", "ann", None, False, True),
+        (5, "message.edited", "ann", 3, True, True),
+        (5, "message.edited", "ann", 4, False, True),
+        (5, "message.edited", "bob", 3, True, False),
+        (6, "reaction.added", "ann", 3, False, False),
+        (6, "message.deleted", "ann", 3, False, False),
+        (3, "unreadable", "", None, True, False),
+        (9, "message.posted", "ann", None, False, False),
+        (10, "message.edited", "ann", 3, False, False),
+    ],
+)
+def test_what_is_named(
+    seq: int, kind: str, author: str, ref: int | None, by_ref: bool, by_user: bool
+) -> None:
+    """A message with its edits, or what a user has said; only what stands below the erasure."""
+    one = erasure_of(recorded(erased_message(3), seq=9))
+    other = erasure_of(recorded(erased_user(ANN), seq=9))
+    assert one == Erasure(TEA, StreamSeq(27), Seq(9), ref=Seq(3))
+    assert other == Erasure(TEA, StreamSeq(27), Seq(9), user=ANN)
+    assert one.names(seq, kind, author, ref) is by_ref
+    assert other.names(seq, kind, author, ref) is by_user
+
+
+def test_a_void_erasure_erases_nothing() -> None:
+    """Nor does any other event."""
+    assert erasure_of(recorded(erased_message(3), void="no such channel")) is None
+    assert erasure_of(recorded(posted("x"))) is None
+
+
+@given(any_event())
+def test_only_the_text_goes(event: e.KnownEvent) -> None:
+    """The row still gives its body back, the fold says the same, and its id is still known as the same."""
+    before = recorded(event)
+    after, body = emptied(before)
+    assert recorded_of(row_of(after, body)) == after
+    assert body_of(row_of(after, body)) == body
+    assert decode(body) == after.event
+    assert fold(None, after.event) == fold(None, event)
+    assert says(fingerprint(after.event), event)
+    changed = {
+        name for name in type(event).model_fields if getattr(after.event, name) != getattr(event, name)
+    }
+    assert changed <= {"text", "erased"}
+    if isinstance(event, e.MessagePosted | e.MessageEdited):
+        assert after.event == event.model_copy(update={"text": "", "erased": True})
+
+
+def test_nothing_is_left_of_a_body_that_nobody_can_read() -> None:
+    """It stays unreadable, numbered and void."""
+    after, body = emptied(recorded(decode(b"\xff secret"), void="unreadable"))
+    assert (after.event.kind, after.void, body) == ("unreadable", "unreadable", b"erased")
+    assert decode(body) == after.event
+
+
+def test_a_message_is_counted_as_before() -> None:
+    """Unread is a difference of counts: erasing must not change one."""
+    state, _ = fold(None, created())
+    event = posted("x")
+    assert fold(state, event) == fold(state, emptied(recorded(event))[0].event)
+    assert encode(event) != emptied(recorded(event))[1]
