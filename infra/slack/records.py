@@ -52,7 +52,7 @@ def _message(saying: Saying, source: Source) -> Iterator[Order]:
         source.tally.skip("message without an author")
         return
     said = [(at_us, slack_text.text_of(record, source.tally)) for at_us, record in saying.versions]
-    texts = [(at_us, text) for at_us, text in said if text]
+    texts = [(at_us, text) for at_us, text in said if text] or (said if _is_empty(saying.record) else [])
     if not texts:
         source.tally.skip("message without any text")
         return
@@ -69,6 +69,11 @@ def _message(saying: Saying, source: Source) -> Iterator[Order]:
     yield from _reactions(saying, source)
     if (pinner := source.pins.pop(saying.key, None)) is not None:
         yield source.order("pin", saying.ts, pinner, "pinned", saying.key, ref=saying.key)
+
+
+def _is_empty(record: Record) -> bool:
+    """Whether somebody has sent nothing on purpose; what a program leaves empty is said somewhere else."""
+    return record.get("text") == "" and isinstance(record.get("client_msg_id"), str)
 
 
 def _send(saying: Saying, author: str, text: str, source: Source) -> Order:

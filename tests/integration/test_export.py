@@ -104,6 +104,8 @@ async def talk(stack: Stack, workspace: str, channel: str) -> int:
         root = (await ada.send(channel, "root ☕")).seq
         for number in range(300):
             last = (await bob.send(channel, f"reply {number}", thread=root)).seq
+        await bob.send(channel, "")
+        await bob.send(channel, " \n ")
         gone = (await bob.send(channel, "to be deleted")).seq
         await bob.edit(channel, last, "edited")
         await ada.react(channel, last, "tada")

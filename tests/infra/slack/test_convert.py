@@ -259,6 +259,12 @@ def test_later_copies_are_edits() -> None:
     assert tally.merged == {"copy of a message that its channel has already": 2}
 
 
+def test_an_empty_message_of_a_person_is_one() -> None:
+    """A client has sent it; replies to it stay where they are."""
+    found = orders(message("1.0", text="", client_msg_id="x"), message("2.0", thread_ts="1.0"))
+    assert [(o.fields["text"], o.thread) for o in found] == [("", None), ("hi", "1.0")]
+
+
 def test_an_edit_without_a_time_is_counted() -> None:
     """The text is right all the same."""
     conversion, tally = converted(message("1.0", text="new", edited={"user": "U1"}))
