@@ -6,6 +6,7 @@ import contextlib
 import math
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import edge.core.recording
 import edge.fanout
@@ -93,7 +94,7 @@ def _nobody(_: object) -> dict[object, object]:
     return {}
 
 
-def _unsynced(path: Place, content: bytes, _: object) -> None:
+def _unsynced(path: Path, content: bytes, _: object) -> None:
     with path.open("xb") as file:
         file.write(content)
         if path.parent.name != "data":

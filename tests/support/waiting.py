@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 
@@ -14,8 +14,23 @@ PATIENCE_S = 30.0
 """Whoever waits for what must come waits so long at least: a busy machine is no failure."""
 
 
+@overload
 async def eventually(
-    condition: Callable[[], T | Awaitable[T]], *, within_s: float = PATIENCE_S, every_s: float = 0.02
+    condition: Callable[[], Awaitable[T | None]], *, within_s: float = ..., every_s: float = ...
+) -> T: ...
+
+
+@overload
+async def eventually(
+    condition: Callable[[], T | None], *, within_s: float = ..., every_s: float = ...
+) -> T: ...
+
+
+async def eventually(
+    condition: Callable[[], T | Awaitable[T | None] | None],
+    *,
+    within_s: float = PATIENCE_S,
+    every_s: float = 0.02,
 ) -> T:
     """The first true value of `condition` (plain or async); fails when `within_s` pass without one."""
     deadline = time.monotonic() + within_s
