@@ -22,6 +22,7 @@ from edge.door import Door
 from edge.http import problems
 from edge.http.channels import ChannelRoutes
 from edge.http.events import EventRoutes
+from edge.http.search import SearchRoutes
 from edge.node import Node
 from edge.settings import EdgeSettings
 from shared.errors import ParleyError, UpgradeRequired
@@ -45,6 +46,7 @@ def application(node: Node, health: Health) -> Starlette:
         Route("/v1/ws", _no_upgrade),
         *ChannelRoutes(node).routes,
         *EventRoutes(node).routes,
+        *SearchRoutes(node).routes,
         Route("/v1/asyncapi.json", _api_file("asyncapi.json")),
         Route("/v1/openapi.json", _api_file("openapi.json")),
         *health.routes,
@@ -101,7 +103,7 @@ def _route(scope: Scope) -> str:
         tail = path.split("/")[4:5]
         known = {"events", "messages", "members"}
         return "/v1/channels/{channel}" + (f"/{tail[0]}" if tail and tail[0] in known else "")
-    return path if path in {"/healthz", "/readyz", "/metrics"} else "page"
+    return path if path in {"/v1/search", "/healthz", "/readyz", "/metrics"} else "page"
 
 
 async def _no_upgrade(_: Request) -> Response:

@@ -23,6 +23,7 @@ from edge.publisher import Publisher
 from edge.reads import Reads
 from edge.replayer import Replayer
 from edge.rush import Rush
+from edge.search import Search
 from edge.settings import EdgeSettings
 from edge.typing_board import TypingBoard
 from edge.users import UserKey, Users
@@ -44,6 +45,7 @@ class Node:
     auth: Authenticator
     feeds: Feeds
     archive: Archive
+    search: Search
     breakers: Breakers
     replayer: Replayer
     commands: Commands
@@ -83,6 +85,7 @@ async def assembled(
             auth=auth,
             feeds=feeds,
             archive=archive,
+            search=Search(bus, layout.partitions, feeds.epochs.of),
             breakers=breakers,
             replayer=Replayer(archive),
             commands=Commands(

@@ -59,17 +59,22 @@ class SearchHit(_Value):
     score: float | None = None
 
 
-class SearchReply(_Value):
-    """Hits in their order. `count` is None behind the first page; `capped`: there are more than that.
+class Inside(_Value):
+    """An `in:` of the query, and whether it names a channel of this partition that the user may know of."""
 
-    `known`: for each `in:` of the query, whether it names a channel that the user may know of.
-    """
+    offset: int
+    length: int
+    known: bool
+
+
+class SearchReply(_Value):
+    """Hits in their order. `count` is None behind the first page; `capped`: there are more than that."""
 
     hits: tuple[SearchHit, ...]
     more: bool
     count: int | None
     capped: bool = False
-    known: tuple[bool, ...] = ()
+    inside: tuple[Inside, ...] = ()
 
 
 class TextsRequest(_Value):

@@ -80,7 +80,7 @@ def user_subject(workspace: WorkspaceId, user: UserId, what: str) -> str:
 
 
 def archive_subject(partition: Partition | str, operation: str) -> str:
-    """Requests to the archiver of a partition: `history`, `ids`, `count`, `status`, `heads`, `readable`."""
+    """Requests to the archiver of a partition: `history`, `search`, `ids`, `status` and others."""
     return f"archive.{partition}.{operation}"
 
 

@@ -21,7 +21,7 @@ from archiver.search.index import SearchIndex
 from archiver.search.writing import DELETED, HOUR_MS, REACTED, folded_name
 from shared.errors import Unavailable
 from shared.ids import ChannelId, Seq, StreamSeq, UserId, WorkspaceId
-from shared.search import COUNT_MAX, SearchHit, SearchPlace, SearchReply
+from shared.search import COUNT_MAX, Inside, SearchHit, SearchPlace, SearchReply
 
 CHANNELS_AS_TERMS_MAX = 200
 RANKED_MAX = 20_000
@@ -91,9 +91,9 @@ class Finder:
         rows_max = limit + 1 if after is not None else max(limit, COUNT_MAX) + 1
         with self._index.reading() as reader, _deadline(reader, self._timeout_s):
             self._learn(reader)
-            plan, known = self._plan(reader, query, who, upto)
+            plan, inside = self._plan(reader, query, who, upto)
             if plan is None:
-                return SearchReply(hits=(), more=False, count=0, known=known)
+                return SearchReply(hits=(), more=False, count=0, inside=inside)
             if after is not None:
                 self._begin_below(reader, plan, who, after)
             sql = plan.sql(_COLUMNS, "ORDER BY :place DESC LIMIT :limit")
@@ -104,16 +104,16 @@ class Finder:
             more=len(rows) > limit,
             count=None if after is not None else min(len(rows), COUNT_MAX),
             capped=after is None and len(rows) > COUNT_MAX,
-            known=known,
+            inside=inside,
         )
 
     def relevant(self, query: Query, who: Reader, upto: StreamSeq, limit: int) -> SearchReply:
         """The best of the newest `RANKED_MAX` hits by bm25, the newer of two that are as good."""
         with self._index.reading() as reader, _deadline(reader, self._timeout_s):
             self._learn(reader)
-            plan, known = self._plan(reader, query, who, upto, ranked=True)
+            plan, inside = self._plan(reader, query, who, upto, ranked=True)
             if plan is None:
-                return SearchReply(hits=(), more=False, count=0, known=known)
+                return SearchReply(hits=(), more=False, count=0, inside=inside)
             counted = plan.sql("docs.stream_seq", "ORDER BY :place DESC LIMIT :limit")
             found = _rows(reader, counted, {**plan.values, "limit": RANKED_MAX})
             if found:
@@ -124,7 +124,7 @@ class Finder:
         hits = tuple(self._hit(row, -row[3]) for row in rows)
         count = min(len(found), COUNT_MAX)
         return SearchReply(
-            hits=hits, more=len(found) > limit, count=count, capped=len(found) > COUNT_MAX, known=known
+            hits=hits, more=len(found) > limit, count=count, capped=len(found) > COUNT_MAX, inside=inside
         )
 
     def written(
@@ -150,22 +150,25 @@ class Finder:
 
     def _plan(
         self, reader: apsw.Connection, query: Query, who: Reader, upto: StreamSeq, *, ranked: bool = False
-    ) -> tuple[_Plan | None, tuple[bool, ...]]:
-        """None if nothing can be found; and which of `in:` name a channel that the reader may know of."""
+    ) -> tuple[_Plan | None, tuple[Inside, ...]]:
+        """None if nothing can be found; and what became of each `in:`."""
         numbers = self._channels.get(who.workspace, {})
         readable = {numbers[channel] for channel in who.readable if channel in numbers}
         named = [self._named(reader, it, who, readable) for it in query.channels]
-        known = tuple(bool(found) for found in named)
-        inside = _either(query.channels, named)
-        channels = readable if inside is None else readable & inside
+        inside = tuple(
+            Inside(offset=it.place.offset, length=it.place.length, known=bool(numbers_))
+            for it, numbers_ in zip(query.channels, named, strict=True)
+        )
+        chosen = _either(query.channels, named)
+        channels = readable if chosen is None else readable & chosen
         channels -= _none_of(query.channels, named)
         authors = [_authors(reader, it, who.user) for it in query.authors]
         writers = _either(query.authors, authors)
         if not channels or writers == set():
-            return None, known
+            return None, inside
         span = _span(reader, query, upto)
         if span is None:
-            return None, known
+            return None, inside
         groups = [[HOLDS[kind]] for kind, negative in query.has if kind in HOLDS and not negative]
         barred = [HOLDS[kind] for kind, negative in query.has if kind in HOLDS and negative]
         barred += [author_term(number) for number in sorted(_none_of(query.authors, authors))]
@@ -184,7 +187,7 @@ class Finder:
             plan.values["channels"] = apsw.carray(array.array("q", sorted(channels)))
         plan.match = expression(query.wanted, groups, query.unwanted, barred)
         _besides(plan, query)
-        return plan, known
+        return plan, inside
 
     def _begin_below(self, reader: apsw.Connection, plan: _Plan, who: Reader, after: SearchPlace) -> None:
         """Go on behind a place. One that the reader may not know of any more is only a time."""

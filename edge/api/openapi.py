@@ -15,6 +15,7 @@ from edge.core.server_frames import Ack, EventFrame
 from edge.http.channels import LIST_MAX, MEMBERS_MAX, ChannelList, ChannelView, MemberList
 from edge.http.events import PAGE_DEFAULT, PAGE_MAX, PostedMessage
 from edge.http.problems import MEDIA_TYPE, Problem
+from edge.http.search import HITS_DEFAULT, HITS_MAX, QUERY_HELP, SearchPage
 from shared.ids import ChannelId, Epoch
 
 
@@ -101,6 +102,26 @@ OPERATIONS = (
         (_CHANNEL, _KEY),
         body=PostedMessage,
         method="post",
+    ),
+    Operation(
+        "/v1/search",
+        "Messages by what they say, in all channels that the caller may read.",
+        {200: SearchPage},
+        (
+            _query("q", QUERY_HELP, {"type": "string", "minLength": 1}) | {"required": True},
+            _query(
+                "sort",
+                "The newest first, or the best of the newest.",
+                {"enum": ["newest", "relevant"], "default": "newest"},
+            ),
+            _limit(HITS_DEFAULT, HITS_MAX),
+            _query(
+                "cursor",
+                "From the page before; the rest of the question must be the same.",
+                {"type": "string"},
+            ),
+            _query("tz", "Whose days the dates mean: an IANA name.", {"type": "string", "default": "UTC"}),
+        ),
     ),
     Operation("/healthz", "Whether the process is alive.", {200: "application/json"}, open=True),
     Operation(

@@ -8,13 +8,16 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.errors import ParleyError
+from shared.errors import BadQuery, ParleyError
 
 MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(BaseModel):
-    """A refusal. `code` is stable and the same as on the WebSocket; `title` and `detail` are for people."""
+    """A refusal. `code` is stable and the same as on the WebSocket; `title` and `detail` are for people.
+
+    `offset` and `length`: where in a search query it is wrong, in characters (Unicode code points).
+    """
 
     type: str = "about:blank"
     title: str
@@ -23,6 +26,8 @@ class Problem(BaseModel):
     code: str
     limit: str | None = None
     retry_after_ms: int | None = None
+    offset: int | None = None
+    length: int | None = None
 
 
 def respond(error: ParleyError) -> Response:
@@ -34,6 +39,8 @@ def respond(error: ParleyError) -> Response:
         code=error.code,
         limit=error.limit,
         retry_after_ms=error.retry_after_ms,
+        offset=error.offset if isinstance(error, BadQuery) else None,
+        length=error.length if isinstance(error, BadQuery) else None,
     )
     headers = {}
     if error.http_status in {429, 503}:

@@ -28,6 +28,7 @@ _COMMANDS = (
     "infra.cli.send:send",
     "infra.cli.tail:tail",
     "infra.cli.history:history",
+    "infra.cli.search:search",
     "infra.cli.sql:sql",
     "infra.cli.verify:verify",
     "infra.cli.replay:replay",

@@ -106,6 +106,7 @@ def _partition_table(reports: Sequence[PartitionReport]) -> Table:
         "numbered",
         "archived",
         "applied",
+        "searchable",
     ):
         table.add_column(column, justify="left" if column == "log" else "right")
     for report in reports:
@@ -116,6 +117,7 @@ def _partition_table(reports: Sequence[PartitionReport]) -> Table:
             _behind(report.last, report.numbered),
             _behind(report.last, report.archived),
             _behind(report.last, report.applied),
+            _behind(report.last, report.searchable),
         )
     return table
 

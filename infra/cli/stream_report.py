@@ -36,6 +36,8 @@ class PartitionReport:
     """The archive's watermark: everything up to it is in Parquet."""
     applied: int | None
     """What the archiver knows: it answers up to here."""
+    searchable: int | None
+    """What search finds; behind `applied` while an index is made anew."""
 
 
 async def partition_reports(bus: Bus, partitions: int) -> list[PartitionReport]:
@@ -60,6 +62,7 @@ async def _report(bus: Bus, partition: Partition) -> PartitionReport:
         numbered=await _numbered(bus, partition),
         archived=archive.watermark if archive else None,
         applied=archive.applied if archive else None,
+        searchable=archive.searchable if archive else None,
     )
 
 

@@ -22,6 +22,7 @@ USERS = (EDGE, SEQUENCER, ARCHIVER, OPERATOR)
 
 # A subject wildcard stands for a whole token, so `STREAM.INFO.LOG_*` cannot be said: reading is allowed on
 # every stream, changing only by name.
+_ASKED_BY_EDGES = ("history", "ids", "count", "status", "search", "texts")
 _READ = ("$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>")
 
 
@@ -44,7 +45,7 @@ def permissions(partitions: int) -> dict[str, Permissions]:
                 "user.*.*.read",
                 "user.*.*.membership",  # a hint ahead of the sequencer's word
                 f"$KV.{subjects.READS}.>",
-                *(f"archive.*.{operation}" for operation in ("history", "ids", "count", "status")),
+                *(f"archive.*.{operation}" for operation in _ASKED_BY_EDGES),
                 *_READ,
             ),
             subscribe=(

@@ -159,8 +159,9 @@ def test_only_what_may_be_read(room: SearchIndex) -> None:
         assert reply.count == len(reply.hits)
     for query in ("in:p_1", "in:no-such"):
         reply = ask(room, query, readable=["tea"])
-        assert (reply.hits, reply.count, reply.known) == ((), 0, (False,))
-    assert ask(room, "in:p_1 in:none", readable=["p_1"]).known == (True, False)
+        assert (reply.hits, reply.count, [it.known for it in reply.inside]) == ((), 0, [False])
+    inside = ask(room, "in:p_1 in:none", readable=["p_1"]).inside
+    assert [(it.offset, it.length, it.known) for it in inside] == [(0, 6, True), (7, 7, False)]
     assert ask(room, "kettle", readable=[]).count == 0
 
 

@@ -54,6 +54,19 @@ def test_history_and_tail_show_the_same(system: LocalSystem) -> None:
     assert shown[-1].endswith("tea #4 bob [b]yes[/b]")
 
 
+def test_search_shows_what_was_said(system: LocalSystem) -> None:
+    """Place, author and text; what is wrong in the query is shown; only what may be read is found."""
+    found = lines(system.parley("search", "from:bob yes", "--json").stdout)
+    assert [(hit["channel"], hit["seq"], hit["author"]) for hit in found] == [("tea", 4, "bob")]
+    shown = system.parley("search", "shall").stdout.splitlines()
+    assert shown[0] == "1 message"
+    assert shown[1].endswith("tea #2 me shall we?")
+    assert system.parley("search", "nobody-said-this").stdout.splitlines() == ["0 messages"]
+    assert "(at character 5: form:bob)" in refused(system, "search", "yes form:bob")
+    newest = lines(system.parley("search", "in:tea", "--limit", "1", "--json").stdout)
+    assert [hit["seq"] for hit in newest] == [4]
+
+
 def test_what_the_server_refuses_is_said(system: LocalSystem) -> None:
     """Its code and its sentence, and exit code 1; nothing was sent."""
     assert "not_found" in refused(system, "send", "nowhere", "hi")
