@@ -21,7 +21,8 @@ from archiver.core.snippet import snippet
 from archiver.history import History
 from archiver.read_index import ReadIndex
 from archiver.search.feed import Feed
-from archiver.search.finder import Finder, Reader, Written
+from archiver.search.finder import Finder, Written
+from archiver.search.plan import Reader
 from archiver.threads import Threads
 from shared.errors import BadRequest, Unavailable
 from shared.ids import ChannelId, Epoch, Seq, StreamSeq, UserId, WorkspaceId

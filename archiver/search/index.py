@@ -65,6 +65,8 @@ class SearchIndex:
         self._reached = reached
         self._lock = threading.Lock()
         self._read_lock = threading.Lock()
+        self.generation = 0
+        """Counts the files: what was learnt of one says nothing of the next. Read it while `reading`."""
         self._writer: apsw.Connection
         self._reader: apsw.Connection
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,6 +148,7 @@ class SearchIndex:
                 self._remove()
                 self._connect()
             self._numbers = Numbers()
+            self.generation += 1
 
     def _connect(self) -> None:
         self._writer = _connection(self._path)

@@ -58,6 +58,8 @@ ELSEWHERE = {
     "sequencer/follower.py": "tests/sequencer/test_app.py",
     "sequencer/heads.py": "tests/sequencer/test_app.py",
     "archiver/search/backlog.py": "tests/archiver/search/test_feed.py",
+    "archiver/search/plan.py": "tests/archiver/search/test_finder.py",
+    "archiver/search/ranking.py": "tests/archiver/search/test_finder.py",
     "archiver/search/service.py": "tests/archiver/search/test_api.py",
     "shared/connection.py": "tests/shared/test_bus.py",
     "shared/envelope.py": "tests/shared/test_bus.py",

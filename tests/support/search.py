@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from archiver.core.query import parse
-from archiver.search.finder import Finder, Reader
+from archiver.search.finder import Finder
 from archiver.search.index import At, SearchIndex
+from archiver.search.plan import Reader
 from shared import events as e
 from shared.events import Recorded
 from shared.ids import ChannelId, Epoch, Seq, StreamSeq, UserId

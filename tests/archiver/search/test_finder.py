@@ -10,16 +10,17 @@ import apsw
 import pytest
 
 from archiver.core.query import parse
-from archiver.search import finder
-from archiver.search.finder import Finder, Reader
+from archiver.search import finder, plan
+from archiver.search.finder import Finder
 from archiver.search.index import SearchIndex
+from archiver.search.plan import Reader
 from shared import events as e
 from shared.errors import Unavailable
 from shared.ids import ChannelId, StreamSeq, UserId, new_command_id
 from shared.search import COUNT_MAX, SearchPlace
 from tests.support.archive import ALICE, WORKSPACE, posted
 from tests.support.events import NOW_MS
-from tests.support.search import Log, ask, found, indexed, places
+from tests.support.search import Log, ask, found, indexed, places, record
 
 ROWS = {
     "AT-42": [
@@ -177,7 +178,7 @@ def test_many_channels_are_looked_up_instead(room: SearchIndex, monkeypatch: pyt
         "is:thread",
     )
     few = [[found(room, query, readable=["tea", "go"]) for query in queries]]
-    monkeypatch.setattr(finder, "CHANNELS_AS_TERMS_MAX", 1)
+    monkeypatch.setattr(plan, "CHANNELS_AS_TERMS_MAX", 1)
     assert [[found(room, query, readable=["tea", "go"]) for query in queries]] == few
 
 
@@ -283,6 +284,45 @@ def test_what_takes_too_long_is_interrupted(tmp_path: Path, monkeypatch: pytest.
         with pytest.raises(Unavailable, match="took longer"):
             Finder(index, -1.0).newest(parse("cup"), reader, StreamSeq(2**60), 20, None)
     assert Finder(index, 60.0).newest(parse("cup"), reader, StreamSeq(2**60), 20, None).count == 50
+    index.close()
+
+
+def test_a_ranking_is_of_what_was_found_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When time is up, the newest hits until then are ranked."""
+    monkeypatch.setattr(finder, "STEPS", 1000)
+    log = Log()
+    log.say("tea", "cup cup cup")
+    for number in range(2000):
+        log.say("tea", f"cup {number}")
+    index = indexed(tmp_path, log)
+    reader = Reader(WORKSPACE, UserId("ada"), frozenset({ChannelId("tea")}))
+    asking = Finder(index, 60.0)
+    whole = asking.relevant(parse("cup"), reader, StreamSeq(2**60), 20)
+    assert (places(whole)[0], whole.capped) == ("tea/2", True)
+    ticks = iter([0.0] * 12)
+    monkeypatch.setattr(finder.time, "monotonic", lambda: next(ticks, 100.0))
+    part = asking.relevant(parse("cup"), reader, StreamSeq(2**60), 20)
+    assert "tea/2" not in places(part)
+    assert len(part.hits) == 20
+    index.close()
+
+
+def test_a_new_file_has_new_numbers(tmp_path: Path) -> None:
+    """What a finder has learnt of channels is forgotten with the file that it was learnt of (AT-46)."""
+    log = Log()
+    log.say("p_1", "secret cup")
+    log.say("tea", "open cup")
+    index = indexed(tmp_path, log)
+    reader = Reader(WORKSPACE, UserId("ada"), frozenset({ChannelId("tea")}))
+    asking = Finder(index, 60.0)
+    assert places(asking.newest(parse("cup"), reader, StreamSeq(2**60), 20, None)) == ["tea/2"]
+    index.begin_anew()
+    other = Log()
+    other.say("tea", "open cup")
+    other.say("p_1", "secret cup")
+    record(index, other)
+    assert places(asking.newest(parse("cup"), reader, StreamSeq(2**60), 20, None)) == ["tea/2"]
+    assert places(asking.relevant(parse("cup"), reader, StreamSeq(2**60), 20)) == ["tea/2"]
     index.close()
 
 
