@@ -43,7 +43,7 @@ class Selection:
 
 
 _ABOUT = f"""author = ?
-    OR kind LIKE 'member.%' AND json_extract_string({FIELDS_SQL}, '$.user') = ?
+    OR (kind LIKE 'member.%' OR kind = 'user.erased') AND json_extract_string({FIELDS_SQL}, '$.user') = ?
     OR kind IN ('message.edited', 'message.deleted') AND json_extract_string({FIELDS_SQL}, '$.ref_author') = ?
     OR kind = 'channel.created'
         AND list_contains(json_extract({FIELDS_SQL}, '$.members')::VARCHAR[], ?)"""

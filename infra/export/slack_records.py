@@ -38,7 +38,12 @@ edits AS (
     SELECT channel, ref, max_by(text, seq) AS text, max_by(author, seq) AS editor, max_by(at_us, seq) AS us
     FROM said WHERE kind = 'message.edited' GROUP BY channel, ref),
 deletions AS (
-    SELECT DISTINCT channel, ref FROM said WHERE kind = 'message.deleted'),
+    SELECT channel, ref FROM said WHERE kind IN ('message.deleted', 'message.erased')
+    UNION
+    SELECT channel, seq AS ref FROM said JOIN (
+        SELECT channel, json_extract_string(fields, '$.user') AS author, max(seq) AS before
+        FROM said WHERE kind = 'user.erased' GROUP BY channel, json_extract_string(fields, '$.user'))
+    USING (channel, author) WHERE kind = 'message.posted' AND seq < before),
 reacted AS (
     SELECT channel, ref, json_extract_string(fields, '$.emoji') AS emoji, author, min(seq) AS seq
     FROM said WHERE kind IN ('reaction.added', 'reaction.removed') GROUP BY channel, ref, emoji, author

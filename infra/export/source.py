@@ -17,6 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 import duckdb
 import pyarrow as pa
 
+from infra.export.erased import ERASING_SQL, Erased
 from infra.export.selection import Selection
 from shared.archive_files import open_archive, pin
 from shared.archive_rows import ROW_SQL, Row
@@ -30,6 +31,22 @@ MEMORY = "1GB"
 ROWS = 4_096
 """Events that are fetched at a time."""
 
+SCHEMA = pa.schema(
+    [
+        pa.field("workspace", pa.string(), nullable=False),
+        pa.field("channel", pa.string(), nullable=False),
+        pa.field("seq", pa.int64(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("author", pa.string(), nullable=False),
+        pa.field("ts", pa.timestamp("us"), nullable=False),
+        pa.field("text", pa.string()),
+        pa.field("ref", pa.int64()),
+        pa.field("thread", pa.int64()),
+        pa.field("id", pa.string()),
+        pa.field("void", pa.string()),
+        pa.field("extras", pa.string()),
+    ]
+)
 COLUMNS_SQL = "workspace, channel, seq, kind, author, ts, text, ref, thread, id::VARCHAR AS id, void, extras"
 """The archive's columns without `stream_seq`, which never leaves the servers."""
 
@@ -58,6 +75,7 @@ class Source:
     def __init__(self, connection: duckdb.DuckDBPyConnection, selection: Selection) -> None:
         self._connection = connection
         self.selection = selection
+        self._erased = Erased(self._erasing())
 
     def counts(self) -> dict[ChannelId, int]:
         """Events of each selected channel. Raises `ExportIncomplete` for a whole channel with holes."""
@@ -77,12 +95,23 @@ class Source:
     def rows(self) -> Iterator[list[Row]]:
         """The selected events, channel by channel, by number."""
         for rows in self.query(f"SELECT {ROW_SQL} FROM events WHERE {self.selection.where} {_ORDER}"):  # noqa: S608
-            yield [Row._make(row) for row in rows]
+            made = [Row._make(row) for row in rows]
+            yield [self._erased.without(row) for row in made] if self._erased else made
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The same as columns."""
+        if self._erased:
+            yield from map(_batch, self.rows())
+            return
         query = f"SELECT {COLUMNS_SQL} FROM events WHERE {self.selection.where} {_ORDER}"  # noqa: S608
         yield from self._connection.execute(query, self.selection.parameters).to_arrow_reader(ROWS)
+
+    def _erasing(self) -> Iterator[Row]:
+        """Every erasure of the workspace: whoever it names may be selected."""
+        query = f"SELECT {ROW_SQL} FROM events WHERE workspace = ? AND {ERASING_SQL}"  # noqa: S608
+        result = self._connection.execute(query, [self.selection.workspace])
+        while rows := result.fetchmany(ROWS):
+            yield from map(Row._make, rows)
 
     def query(self, sql: str) -> Iterator[Sequence[tuple[Any, ...]]]:
         """The answer to any query with the selection's parameters, in bounded memory."""
@@ -92,6 +121,12 @@ class Source:
 
 
 _ORDER = "ORDER BY channel, seq"
+
+
+def _batch(rows: list[Row]) -> pa.RecordBatch:
+    columns = dict(zip(Row._fields, zip(*rows, strict=True), strict=True))
+    columns["ts"] = columns.pop("ts_us")
+    return pa.record_batch([pa.array(columns[f.name], f.type) for f in SCHEMA], schema=SCHEMA)
 
 
 @contextlib.contextmanager

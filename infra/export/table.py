@@ -8,25 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from infra.export.source import Source
+from infra.export.source import SCHEMA, Source
 
 GROUP_ROWS = 65_536
-SCHEMA = pa.schema(
-    [
-        pa.field("workspace", pa.string(), nullable=False),
-        pa.field("channel", pa.string(), nullable=False),
-        pa.field("seq", pa.int64(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("author", pa.string(), nullable=False),
-        pa.field("ts", pa.timestamp("us"), nullable=False),
-        pa.field("text", pa.string()),
-        pa.field("ref", pa.int64()),
-        pa.field("thread", pa.int64()),
-        pa.field("id", pa.string()),
-        pa.field("void", pa.string()),
-        pa.field("extras", pa.string()),
-    ]
-)
 _DICTIONARY = ["workspace", "channel", "kind", "author", "void"]
 
 

@@ -54,6 +54,29 @@ def test_edits_deletions_and_reactions_are_folded(tmp_path: Path) -> None:
 AT = "2016-01-15T05:55:18.250Z"
 
 
+def test_what_is_erased_has_no_text(tmp_path: Path) -> None:
+    """A message, and everything that a user has said before; not what he says after."""
+    found = records(
+        tmp_path,
+        example(e.MemberJoined, author="bob"),
+        posted("secret"),
+        example(e.MessageEdited, ref=3, text="secret, edited", ref_author="alice"),
+        example(e.MessagePosted, author="bob", text="secret of bob"),
+        example(e.MessageErased, ref=3),
+        example(e.UserErased, user="bob"),
+        example(e.MessagePosted, author="bob", text="hello again"),
+        posted("mine"),
+    )
+    assert [record.get("subtype", record["text"]) for record in found] == [
+        "channel_join",
+        "tombstone",
+        "tombstone",
+        "hello again",
+        "mine",
+    ]
+    assert "secret" not in str(found)
+
+
 def test_no_two_records_share_a_time(tmp_path: Path) -> None:
     """Any number of events may have one: a microsecond apart, in the order of their numbers; others keep
     theirs, and imported ones have the time of where they came from."""
