@@ -16,7 +16,9 @@ from archiver.history import History
 from archiver.ingest import Ingest
 from archiver.parquet import write_empty_segment
 from archiver.partition import End, PartitionArchive
+from archiver.queries import Queries
 from archiver.read_index import ReadIndex
+from archiver.sandbox import Sandbox
 from archiver.search.service import Search
 from archiver.settings import ArchiverSettings
 from archiver.threads import Threads
@@ -83,7 +85,7 @@ class Archiver:
             async with self._resources() as pools, asyncio.TaskGroup() as around:
                 watching = around.create_task(self._watch())
                 await pools.disk.run(self._prepare)
-                async with asyncio.TaskGroup() as tasks:
+                async with self._queries(pools.disk), asyncio.TaskGroup() as tasks:
                     for partition in partitions:
                         tasks.create_task(self._partition(partition, pools))
                 watching.cancel()
@@ -200,6 +202,19 @@ class Archiver:
         self._store.make()
         write_empty_segment(self._store)
         self._store.replace(ARCHIVE_SQL, archive_sql(self._store).encode())
+
+    @contextlib.asynccontextmanager
+    async def _queries(self, disk: Threads) -> AsyncIterator[None]:
+        """Users' SQL, answered meanwhile."""
+        sandbox = Sandbox(self._settings, self._store)
+        queries = Queries(self._bus, self._settings, self._store, sandbox, disk, self._layout.partitions)
+        subscriptions = await queries.serve()
+        try:
+            yield
+        finally:
+            for subscription in subscriptions:
+                await subscription.unsubscribe()
+            await queries.end()
 
     @contextlib.asynccontextmanager
     async def _resources(self) -> AsyncIterator[_Pools]:

@@ -55,3 +55,10 @@ SEARCH_SECONDS = Histogram(
     ["sort"],
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
 )
+SQL_QUERIES = Counter("parley_archive_sql_queries", "SQL queries of users that ended", ["outcome"])
+SQL_RUNNING = Gauge("parley_archive_sql_running", "SQL queries of users that run now")
+SQL_SECONDS = Histogram(
+    "parley_archive_sql_seconds",
+    "Time of a user's SQL query, reading its result included",
+    buckets=(0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 60.0),
+)

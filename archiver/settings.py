@@ -63,6 +63,29 @@ class ArchiverSettings(CommonSettings):
         2.0, gt=0, description="Seconds after which a question to the search index is interrupted."
     )
     search_workers: int = Field(2, ge=1, le=64, description="Questions to search indexes that run at once.")
+    sql_queries_max: int = Field(
+        4, ge=0, description="SQL queries of users that this archiver runs at once; 0: it takes none."
+    )
+    sql_user_queries_max: int = Field(2, ge=1, description="SQL queries of one user that it runs at once.")
+    sql_bytes_max: int = Field(65_536, ge=1, description="Length of a user's SQL query.")
+    sql_memory_bytes: int = Field(
+        2 * 1024**3, ge=512 * 1024**2, description="Address space of the process that runs a user's query."
+    )
+    sql_cpu_s: int = Field(30, ge=1, description="Processor seconds that a user's query may take.")
+    sql_time_s: float = Field(
+        60.0, gt=0, description="Seconds that a user's query may take, reading its result included."
+    )
+    sql_output_bytes: int = Field(
+        256 * 1024**2, ge=1, description="Bytes that the result of a user's query may have."
+    )
+    sql_idle_s: float = Field(
+        10.0, gt=0, description="Seconds after which a query is ended whose result nobody reads."
+    )
+    sql_threads: int = Field(2, ge=1, le=64, description="Threads of a user's query.")
+    sql_unconfined: bool = Field(
+        False,
+        description="Run users' queries also where nothing but DuckDB keeps them from writing the archive.",
+    )
     applied_wait_s: float = Field(
         2.0, gt=0, description="Seconds that a request waits for the log's position that it names."
     )

@@ -23,6 +23,7 @@ from edge.http import problems
 from edge.http.channels import ChannelRoutes
 from edge.http.events import EventRoutes
 from edge.http.search import SearchRoutes
+from edge.http.sql import SqlRoutes
 from edge.node import Node
 from edge.settings import EdgeSettings
 from shared.errors import ParleyError, UpgradeRequired
@@ -47,6 +48,7 @@ def application(node: Node, health: Health) -> Starlette:
         *ChannelRoutes(node).routes,
         *EventRoutes(node).routes,
         *SearchRoutes(node).routes,
+        *SqlRoutes(node).routes,
         Route("/v1/asyncapi.json", _api_file("asyncapi.json")),
         Route("/v1/openapi.json", _api_file("openapi.json")),
         *health.routes,
@@ -103,7 +105,7 @@ def _route(scope: Scope) -> str:
         tail = path.split("/")[4:5]
         known = {"events", "messages", "members"}
         return "/v1/channels/{channel}" + (f"/{tail[0]}" if tail and tail[0] in known else "")
-    return path if path in {"/v1/search", "/healthz", "/readyz", "/metrics"} else "page"
+    return path if path in {"/v1/search", "/v1/sql", "/healthz", "/readyz", "/metrics"} else "page"
 
 
 async def _no_upgrade(_: Request) -> Response:

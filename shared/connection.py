@@ -26,6 +26,9 @@ from shared.settings import CommonSettings
 from shared.subjects import inbox_prefix
 
 ANSWERS_MAX = 100_000
+FAILURES = frozenset({"unavailable", "bad_request", "bad_query", "query_limit", "rate_limited", "too_large"})
+"""Errors whose codes travel in a `Failure`; any other is `internal` there."""
+
 PING_S = 2
 """A connection that is up and says nothing is given up after the third unanswered ping, 6 s at most.
 
@@ -269,9 +272,14 @@ class Connection:
 
 
 def _failure(error: ParleyError) -> bytes:
-    code = error.code if error.code in {"unavailable", "bad_request", "bad_query"} else "internal"
-    place = (error.offset, error.length) if isinstance(error, BadQuery) else None
+    code = error.code if error.code in FAILURES else "internal"
     failure = Failure.model_validate(
-        {"error": code, "message": error.message, "retry_after_ms": error.retry_after_ms, "place": place}
+        {
+            "error": code,
+            "message": error.message,
+            "retry_after_ms": error.retry_after_ms,
+            "limit": error.limit,
+            "place": (error.offset, error.length) if isinstance(error, BadQuery) else None,
+        }
     )
     return failure.model_dump_json().encode()

@@ -112,6 +112,13 @@ class Forbidden(ParleyError):
     http_status = 403
 
 
+class QueryLimit(ParleyError):
+    """The query needs more than it may have; `limit` names the bound: memory, cpu, time, output."""
+
+    code = "query_limit"
+    http_status = 422
+
+
 class NotFound(ParleyError):
     """No such thing, or none that the caller may know of (P21)."""
 

@@ -261,7 +261,10 @@ class ReadableReply(_Record):
 class Failure(_Record):
     """Takes the place of a reply. `place`: offset and length of what is wrong in a query."""
 
-    error: Literal["unavailable", "bad_request", "bad_query", "internal"]
+    error: Literal[
+        "unavailable", "bad_request", "bad_query", "query_limit", "rate_limited", "too_large", "internal"
+    ]
     message: str
     retry_after_ms: int | None = None
+    limit: str | None = None
     place: tuple[int, int] | None = None

@@ -80,7 +80,10 @@ def user_subject(workspace: WorkspaceId, user: UserId, what: str) -> str:
 
 
 def archive_subject(partition: Partition | str, operation: str) -> str:
-    """Requests to the archiver of a partition: `history`, `search`, `ids`, `status` and others."""
+    """Requests to the archiver of a partition: `history`, `search`, `ids`, `status` and others.
+
+    In place of a partition: `sql` (any archiver takes `open`), and what its answer names (`next`, `close`).
+    """
     return f"archive.{partition}.{operation}"
 
 

@@ -16,6 +16,7 @@ from edge.http.channels import LIST_MAX, MEMBERS_MAX, ChannelList, ChannelView, 
 from edge.http.events import PAGE_DEFAULT, PAGE_MAX, PostedMessage
 from edge.http.problems import MEDIA_TYPE, Problem
 from edge.http.search import HITS_DEFAULT, HITS_MAX, QUERY_HELP, SearchPage
+from edge.http.sql import SqlQuery
 from shared.ids import ChannelId, Epoch
 
 
@@ -123,6 +124,13 @@ OPERATIONS = (
             _query("tz", "Whose days the dates mean: an IANA name.", {"type": "string", "default": "UTC"}),
         ),
     ),
+    Operation(
+        "/v1/sql",
+        "Run one SELECT over what the caller may read. What fails while the result is sent breaks it off.",
+        {200: "application/x-ndjson"},
+        body=SqlQuery,
+        method="post",
+    ),
     Operation("/healthz", "Whether the process is alive.", {200: "application/json"}, open=True),
     Operation(
         "/readyz",
@@ -152,7 +160,7 @@ def document() -> Json:
         },
         "paths": paths,
         "components": {
-            "schemas": component_schemas(read=[PostedMessage], written=list(_answers())),
+            "schemas": component_schemas(read=[PostedMessage, SqlQuery], written=list(_answers())),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
         "security": [{"token": []}],

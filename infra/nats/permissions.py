@@ -22,7 +22,7 @@ USERS = (EDGE, SEQUENCER, ARCHIVER, OPERATOR)
 
 # A subject wildcard stands for a whole token, so `STREAM.INFO.LOG_*` cannot be said: reading is allowed on
 # every stream, changing only by name.
-_ASKED_BY_EDGES = ("history", "ids", "count", "status", "search", "texts")
+_ASKED_BY_EDGES = ("history", "ids", "count", "status", "search", "texts", "open", "next", "close")
 _READ = ("$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>")
 
 
@@ -72,11 +72,7 @@ def permissions(partitions: int) -> dict[str, Permissions]:
             subscribe=_inbox(SEQUENCER),
         ),
         ARCHIVER: Permissions(
-            publish=(
-                *_READ,
-                *_follow(partitions),
-                *(f"$JS.API.STREAM.PURGE.{log}" for log in _logs(partitions)),  # at the front, what it holds
-            ),
+            publish=("archive.*.readable", *_READ, *_follow(partitions), *_trim(partitions)),
             subscribe=(*_inbox(ARCHIVER), "archive.*.*"),
             answers=True,
         ),
@@ -100,6 +96,11 @@ def _follow(partitions: int) -> tuple[str, ...]:
         *(f"$JS.API.CONSUMER.{operation}.{log}.>" for log in logs for operation in operations),
         *(f"$JS.ACK.{log}.>" for log in logs),
     )
+
+
+def _trim(partitions: int) -> tuple[str, ...]:
+    """At the front of the logs, what the archive holds."""
+    return tuple(f"$JS.API.STREAM.PURGE.{log}" for log in _logs(partitions))
 
 
 def _replace(partitions: int) -> tuple[str, ...]:

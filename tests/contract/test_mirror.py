@@ -46,6 +46,9 @@ ELSEWHERE = {
     "edge/held.py": "tests/edge/test_audience.py",
     "edge/listing.py": "tests/edge/test_directory.py",
     "edge/roster.py": "tests/edge/test_membership.py",
+    # behind the door of a sandbox, of a route
+    "archiver/sandbox_child.py": "tests/archiver/test_sandbox.py",
+    "edge/sql.py": "tests/edge/http/test_sql.py",
     # a table behind the cache's door
     "archiver/known_ids.py": "tests/archiver/test_cache.py",
     # behind the publisher's door

@@ -7,7 +7,7 @@ import inspect
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from shared import records
+from shared import records, sql_records
 from shared.channel import ChannelState
 from shared.ids import UserId
 
@@ -19,12 +19,14 @@ VALUES: dict[str, object] = {
     "heads": [{"workspace": "w", "channel": "c", "seq": 1, "stream_seq": 1, "state": STATE}], "more": True,
     "ids": [["a", "i"]], "found": [None, {"seq": 1, "stream_seq": 2, "at_us": 3, "fingerprint": "f"}],
     "fingerprint": "f", "upto": 4, "partition": 1, "watermark": 9, "segments": 1, "manifest": 2,
-    "greatest": "i", "error": "unavailable", "message": "later", "epoch": "e1",
+    "greatest": "i", "channels": ["c"], "query": "select 1", "format": "csv", "at": "sql-1", "piece": 3,
+    "error": "unavailable", "message": "later", "epoch": "e1",
 }  # fmt: skip
 MODELS = [
     model
-    for name, model in inspect.getmembers(records, inspect.isclass)
-    if issubclass(model, BaseModel) and model.__module__ == records.__name__ and not name.startswith("_")
+    for module in (records, sql_records)
+    for name, model in inspect.getmembers(module, inspect.isclass)
+    if issubclass(model, BaseModel) and model.__module__ == module.__name__ and not name.startswith("_")
 ]
 
 
