@@ -45,7 +45,7 @@ def _substitutes(record: Mapping[str, object]) -> Iterator[object]:
     if isinstance(comment, dict):
         yield comment.get("comment")
     for file in _files(record):
-        yield file.get("title") or file.get("name") or _UNNAMED.get(str(file.get("mode")), "[file]")
+        yield file.get("title") or file.get("name") or _UNNAMED.get(_plain(file.get("mode")), "[file]")
 
 
 _UNNAMED = {
@@ -75,7 +75,7 @@ def _text_of_blocks(blocks: object) -> str:
 
 
 def _words(node: Mapping[str, object]) -> Iterator[str]:
-    kind, text = str(node.get("type")), node.get("text") or node.get("url")
+    kind, text = _plain(node.get("type")), node.get("text") or node.get("url")
     if kind in _PARAGRAPHS:
         yield "\n"
     if isinstance(text, str):
@@ -89,6 +89,11 @@ BLOCKS_MAX = 10_000
 _NESTED = ("text", "fields", "elements", "title")
 _PARAGRAPHS = frozenset({"section", "header", "context", "rich_text", "rich_text_section", "image"})
 _REFERENCES = {"emoji": ":{}:", "user": "<@{}>", "channel": "<#{}>", "usergroup": "<!subteam^{}>"}
+
+
+def _plain(value: object) -> str:
+    """A string; what is none is not made one, for its form may be too deep for that."""
+    return value if isinstance(value, str) else ""
 
 
 def _files(record: Mapping[str, object]) -> Iterator[Mapping[str, object]]:

@@ -104,5 +104,7 @@ def test_blocks_may_nest_as_deep_as_they_please() -> None:
     for _ in range(4_000):
         nested = {"elements": [nested]}
     assert text_of({"blocks": nested}, Tally()) == "deep"
+    assert text_of({"blocks": [{"type": nested, "text": "flat"}]}, Tally()) == "flat"
+    assert text_of({"files": [{"mode": nested}], "text": nested}, Tally()) == "[file]"
     many = [{"type": "text", "text": "x"}] * 50_000
     assert set(text_of({"blocks": many}, Tally())) == {"x"}
