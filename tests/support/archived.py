@@ -10,7 +10,7 @@ from archiver.parquet import write_empty_segment, write_segment
 from shared import events as e
 from shared.archive_manifest import Manifest, manifest_name, partition_dir
 from shared.archive_rows import Row, row_of
-from shared.archive_store import open_store
+from shared.archive_store import Store, open_store
 from shared.channel import ChannelState, fold
 from shared.events import Recorded
 from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq, channel_id, workspace_id
@@ -33,10 +33,11 @@ def recorded(channel: str, events: Iterable[e.KnownEvent | bytes], at_us: int = 
     return rows
 
 
-def archive_of(folder: Path, *segments: Iterable[Row]) -> str:
+def archive_of(folder: Path | Store, *segments: Iterable[Row]) -> str:
     """An archive of one partition that holds these rows, in as many segments; its location."""
-    folder.mkdir(parents=True, exist_ok=True)
-    store = open_store(str(folder))
+    if isinstance(folder, Path):
+        folder.mkdir(parents=True, exist_ok=True)
+    store = open_store(folder)
     write_empty_segment(store)
     partition = store.within(partition_dir(0))
     partition.make("data", "manifest")

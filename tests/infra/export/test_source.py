@@ -9,10 +9,12 @@ import pytest
 from infra.export.selection import Selection
 from infra.export.source import ExportIncomplete, check, opened
 from shared import events as e
+from shared.archive_store import open_store
 from shared.errors import NotFound, Unavailable
 from shared.ids import ChannelId, Seq, UserId, channel_id, user_id
 from tests.support.archived import WORKSPACE, archive_of, recorded
 from tests.support.events import example
+from tests.support.seaweed import Seaweed
 
 CREATED = example(e.ChannelCreated, author="ada")
 
@@ -64,6 +66,22 @@ def test_what_the_log_knows_more(tmp_path: Path) -> None:
         check(selected("milk"), {}, {})
     with pytest.raises(Unavailable), opened(str(tmp_path / "none"), selected("tea"), tmp_path):
         pass
+
+
+@pytest.mark.faults
+def test_out_of_a_bucket(tmp_path: Path) -> None:
+    """An archive in an object store is exported like one in a directory."""
+    server = Seaweed(tmp_path / "seaweed")
+    server.start()
+    try:
+        store = open_store("s3://archive/exported", server.environ)
+        rows = recorded("tea", [CREATED, *[example(e.MessagePosted, author="ada")] * 999])
+        archive_of(store, rows[:500], rows[500:])
+        with opened(store, selected("tea"), tmp_path) as source:
+            assert source.counts() == {"tea": 1_000}
+            assert [row for found in source.rows() for row in found] == rows
+    finally:
+        server.stop()
 
 
 def test_a_users_part(tmp_path: Path) -> None:
