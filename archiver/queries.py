@@ -89,7 +89,6 @@ class Queries:
         """Begin to take queries. Raises `Unavailable`."""
         if not self._settings.sql_queries_max:
             return []
-        self._sandbox.prepare()
         return [
             await self._serve("sql", "open", self.open, QUEUE),
             await self._serve(self._at, "next", self.next, ""),

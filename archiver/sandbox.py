@@ -1,7 +1,7 @@
 """Processes that run users' SQL: one for each query, started ahead of it, killed when time is up.
 
-A spare one waits with its walls raised and DuckDB loaded, because that takes 0.2 s. What it writes is taken
-piece by piece when somebody asks: it blocks on its pipe until then.
+From the first query on a spare one waits, its walls raised and DuckDB loaded, because that takes 0.2 s. What
+it writes is taken piece by piece when somebody asks: it blocks on its pipe until then.
 """
 
 from __future__ import annotations

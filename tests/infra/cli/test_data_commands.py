@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from tests.support.local_system import LocalSystem
@@ -91,6 +93,31 @@ def test_verify_proves_it_and_sql_reads_it(system: LocalSystem) -> None:
     cut = system.parley("sql", query, "--limit", "1").stdout
     assert "only the first 1 rows" in cut
     assert "nosuch" in refused(system, "sql", "select nosuch from events")
+    command = system.command("-c", "from infra.cli import main; main()", "sql", query, "--format", "arrow")
+    arrow = subprocess.run(command, capture_output=True, check=True).stdout
+    assert pa.ipc.open_stream(arrow).read_all().column("seq").to_pylist() == [2, 4]
+
+
+def test_a_user_asks_in_sql(system: LocalSystem) -> None:
+    """What they may read, in every form but Parquet; what is refused is said, and silence, too."""
+    assert "nothing differs" in system.parley("verify").stdout
+    query = "select channel, seq, author from messages where channel = 'tea' order by seq"
+    rows = lines(system.parley("sql", query, "--as", "eve", "--format", "json").stdout)
+    assert [(row["channel"], row["seq"], row["author"]) for row in rows] == [
+        ("tea", 2, "me"),
+        ("tea", 4, "bob"),
+    ]
+    table = system.parley("sql", query, "--as", "eve").stdout
+    assert "author" in table
+    assert "only the first 1 rows" in system.parley("sql", query, "--as", "eve", "--limit", "1").stdout
+    csv = system.parley("sql", query, "--as", "eve", "--format", "csv").stdout.splitlines()
+    assert csv == ["channel,seq,author", "tea,2,me", "tea,4,bob"]
+    assert "not allowed here" in refused(
+        system, "sql", "select * from read_text('/etc/passwd')", "--as", "eve"
+    )
+    assert "401 unauthorized" in refused(system, "sql", query, "--as", "eve", "--token", "a.b.c")
+    assert "parquet" not in refused(system, "sql", query, "--as", "eve", "--format", "parquet")
+    assert "does not answer" in refused(system, "sql", query, "--as", "eve", "--url", "http://127.0.0.1:9")
 
 
 def test_a_channel_is_exported(system: LocalSystem, tmp_path: Path) -> None:
