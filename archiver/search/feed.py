@@ -25,7 +25,7 @@ from shared.events import Recorded
 from shared.ids import StreamSeq
 from shared.retry import delays
 
-BATCH = 5_000
+BATCH = 20_000
 LINGER_S = 0.2
 """A transaction costs as much as some fifty events: let it hold some, unless somebody searches."""
 

@@ -24,6 +24,9 @@ from shared.ids import ChannelKey, Epoch, Seq, StreamSeq
 FORMAT = 1
 BUSY_TIMEOUT_MS = 10_000
 CACHE_KIB = 16_384
+UNFLUSHED_BYTES = 8 * 1024 * 1024
+"""Of terms that FTS5 gathers before it writes them: more than a batch has."""
+
 
 _SCHEMA = """
 CREATE TABLE position (
@@ -155,6 +158,9 @@ class SearchIndex:
         if not self._writer.execute("SELECT count(*) FROM sqlite_master").get:
             with _transaction(self._writer):
                 self._writer.execute(_SCHEMA)
+                self._writer.execute(
+                    "INSERT INTO words (words, rank) VALUES ('hashsize', ?)", (UNFLUSHED_BYTES,)
+                )
                 self._writer.execute("INSERT INTO position VALUES (?, ?, 0, 0)", (FORMAT, self._epoch))
         self._reader = _connection(self._path)
 

@@ -81,7 +81,7 @@ def plan_of(
     upto: StreamSeq,
 ) -> Plan:
     """How to find what the query means; `numbers` are those of the workspace's channels in the index."""
-    readable = {numbers[channel] for channel in reader.readable if channel in numbers}
+    readable = {number for number in set(map(numbers.get, reader.readable)) if number is not None}
     named = [_named(connection, it, numbers, readable) for it in query.channels]
     plan = Plan(tuple(map(_inside, query.channels, named)))
     chosen = _either(query.channels, named)

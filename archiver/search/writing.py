@@ -55,9 +55,7 @@ def apply(writer: apsw.Connection, numbers: Numbers, events: Iterable[Recorded])
         if recorded.void is None:
             (posted if type(recorded.event) is e.MessagePosted else others).append(recorded)
     later = _later(writer, numbers, others)
-    new = _New()
-    for recorded in posted:
-        _add(new, writer, numbers, recorded, later)
+    new = _new(writer, numbers, posted, later)
     _change_old(writer, later)
     writer.executemany("INSERT INTO words (rowid, text, meta) VALUES (?, ?, ?)", new.words)
     writer.executemany("INSERT INTO docs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", new.docs)
@@ -100,26 +98,30 @@ def _later(writer: apsw.Connection, numbers: Numbers, others: Sequence[Recorded]
     return later
 
 
-def _add(
-    new: _New, writer: apsw.Connection, numbers: Numbers, recorded: Recorded, later: dict[Place, Said]
-) -> None:
-    event, seq, stream_seq = recorded.event, recorded.seq, recorded.stream_seq
-    assert isinstance(event, e.MessagePosted)
-    channel = numbers.channels.get(recorded.key) or _channel(writer, numbers, recorded.key)
-    author = numbers.authors.get(event.author) or _author(writer, numbers, event.author)
-    at_ms = recorded.at_us // 1000
-    happened_ms = None if event.imported is None else _happened_ms(event.imported.at)
-    text: str | None = event.text
-    text_seq, flags = None, 0
-    if later and (said := later.pop((channel, seq), None)) is not None:
-        text, text_seq = said
-        flags = DELETED if text is None else 0
-    if text is not None:
-        new.words.append((stream_seq, indexed(text), _meta(channel, author, event.thread, text)))
-    new.docs.append((stream_seq, channel, seq, author, at_ms, happened_ms, event.thread, text_seq, flags))
-    hour = (at_ms if happened_ms is None else happened_ms) // HOUR_MS
-    lo = new.hours[hour][0] if hour in new.hours else stream_seq
-    new.hours[hour] = lo, stream_seq
+def _new(
+    writer: apsw.Connection, numbers: Numbers, posted: Sequence[Recorded], later: dict[Place, Said]
+) -> _New:
+    """Rows of what was posted. One function for all: two calls a message less are a tenth of its cost."""
+    new = _New()
+    words, docs, hours = new.words, new.docs, new.hours
+    channels, authors = numbers.channels, numbers.authors
+    for key, seq, stream_seq, at_us, event, _ in posted:
+        assert isinstance(event, e.MessagePosted)
+        channel = channels.get(key) or _channel(writer, numbers, key)
+        author = authors.get(event.author) or _author(writer, numbers, event.author)
+        at_ms = at_us // 1000
+        happened_ms = None if event.imported is None else _happened_ms(event.imported.at)
+        text: str | None = event.text
+        text_seq, flags = None, 0
+        if later and (said := later.pop((channel, seq), None)) is not None:
+            text, text_seq = said
+            flags = DELETED if text is None else 0
+        if text is not None:
+            words.append((stream_seq, indexed(text), _meta(channel, author, event.thread, text)))
+        docs.append((stream_seq, channel, seq, author, at_ms, happened_ms, event.thread, text_seq, flags))
+        hour = (at_ms if happened_ms is None else happened_ms) // HOUR_MS
+        hours[hour] = hours[hour][0] if hour in hours else stream_seq, stream_seq
+    return new
 
 
 def _change_old(writer: apsw.Connection, later: dict[Place, Said]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -213,6 +213,30 @@ async def test_who_waits_too_long_is_told_how_far_it_is(tmp_path: Path) -> None:
         await feeding.reaches(kept.applied)
         with pytest.raises(Unavailable, match="brought up to date: 50 %"):
             await feeding.reaches(StreamSeq(2 * kept.applied))
+    kept.archive.close()
+
+
+async def test_segments_that_are_replaced_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half read, a file is gone: it goes on behind what it has, with the files that are there now."""
+    monkeypatch.setattr(feed, "BATCH", 3)
+    kept = Kept(tmp_path)
+    kept.say(*(f"cup {number}" for number in range(12)))
+    kept.commit()
+    gone = 0
+
+    def replaced(*arguments: object) -> Iterator[object]:
+        nonlocal gone
+        batches = backlog.backlog(*arguments)  # type: ignore[arg-type]
+        yield next(batches)
+        if gone < 3:
+            gone += 1
+            raise FileNotFoundError("compacted")
+        yield from batches
+
+    monkeypatch.setattr(feed, "backlog", replaced)
+    async with kept.fed() as (feeding, index):
+        await feeding.reaches(kept.applied)
+        assert (ask(index, "cup").count, gone) == (12, 3)
     kept.archive.close()
 
 
