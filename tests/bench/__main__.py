@@ -33,6 +33,7 @@ Name = Literal[
     "connects",
     "rolling",
     "fan-out",
+    "search",
 ]
 NAMES: tuple[Name, ...] = ("fold", "archive", "path", "late", "idle", "lagging", "storm", "durability")
 """What runs if nothing is named: the others take minutes each."""

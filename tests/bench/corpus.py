@@ -55,7 +55,7 @@ def load(count: int, channels: int) -> Corpus:
     opened: set[ChannelKey] = set()
     members = frozenset(f"u{number:04d}" for number in range(1, 51))
     for number, (key, (author, text)) in enumerate(
-        zip(targets, itertools.islice(_lines(chosen), count), strict=True)
+        zip(targets, itertools.islice(lines(chosen), count), strict=True)
     ):
         at_us = _BEGAN_US + number * 40_000
         event: e.KnownEvent
@@ -74,7 +74,7 @@ def load(count: int, channels: int) -> Corpus:
     return Corpus(found, FILE.exists())
 
 
-def _lines(chosen: random.Random) -> Iterator[tuple[str, str]]:
+def lines(chosen: random.Random) -> Iterator[tuple[str, str]]:
     """Author and text, for ever."""
     while True:
         yield from _from_file() if FILE.exists() else _made_up(chosen)
