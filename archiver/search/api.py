@@ -6,11 +6,13 @@ the log is asked first, then who may read, then the index up to that end.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
+import apsw
 import orjson
 from pydantic import BaseModel, ValidationError
 
@@ -20,7 +22,7 @@ from archiver.core.query import Query, parse
 from archiver.core.snippet import snippet
 from archiver.history import History
 from archiver.read_index import ReadIndex
-from archiver.search.feed import Feed
+from archiver.search.feed import DAMAGE, Feed
 from archiver.search.finder import Finder, Written
 from archiver.search.plan import Reader
 from archiver.threads import Threads
@@ -29,7 +31,11 @@ from shared.ids import ChannelId, Epoch, Seq, StreamSeq, UserId, WorkspaceId
 from shared.records import HistoryRequest
 from shared.search import FoundText, SearchReply, SearchRequest, TextsReply, TextsRequest
 
+TEXTS_AT_ONCE = 4
+"""Of one question: DuckDB has two workers, and others ask, too."""
+
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
 class SearchApi:
@@ -72,7 +78,7 @@ class SearchApi:
         else:
             ask = partial(self._finder.relevant, query, reader, upto, request.limit)
         began_s = time.monotonic()
-        reply = await self._threads.run(ask)
+        reply = await self._asked(ask)
         metrics.SEARCH_SECONDS.labels(request.sort).observe(time.monotonic() - began_s)
         return reply
 
@@ -82,12 +88,13 @@ class SearchApi:
         query = parse(request.query, request.zone)
         _, reader = await self._reader(request.workspace, request.user)
         places = [place for place in request.places if place[0] in reader.readable]
-        written = await self._threads.run(self._finder.written, request.workspace, places)
-        found = [
-            await self._text(request.workspace, place, written[place], query)
-            for place in places
-            if place in written
-        ]
+        written = await self._asked(partial(self._finder.written, request.workspace, places))
+        left = [place for place in places if place in written]
+        found: list[FoundText | None] = []
+        while left:
+            some, left = left[:TEXTS_AT_ONCE], left[TEXTS_AT_ONCE:]
+            asked = (self._text(request.workspace, place, written[place], query) for place in some)
+            found += await asyncio.gather(*asked)
         return TextsReply(texts=tuple(it for it in found if it is not None))
 
     async def _reader(self, workspace: WorkspaceId, user: UserId) -> tuple[StreamSeq, Reader]:
@@ -96,6 +103,15 @@ class SearchApi:
         readable = await self._access.readable(workspace, user)
         await self._feed.reaches(upto)
         return upto, Reader(workspace, user, readable)
+
+    async def _asked(self, ask: Callable[[], T]) -> T:
+        """Raises `Unavailable` if the index cannot answer; one that is damaged is made anew."""
+        try:
+            return await self._threads.run(ask)
+        except apsw.Error as error:
+            if isinstance(error, DAMAGE):
+                self._feed.distrust()
+            raise Unavailable(f"the search index does not answer: {error}", retry_after_ms=2000) from error
 
     async def _text(
         self, workspace: WorkspaceId, place: tuple[ChannelId, Seq], written: Written, query: Query
@@ -108,6 +124,8 @@ class SearchApi:
         if not events or events[0].seq != written.text_seq:
             return None
         text = orjson.loads(events[0].body).get("text")
+        if not isinstance(text, str):  # erased meanwhile
+            return None
         return FoundText(
             channel=channel,
             seq=seq,
@@ -116,7 +134,7 @@ class SearchApi:
             happened_ms=written.happened_ms,
             thread=written.thread,
             edited=written.text_seq != seq,
-            snippet=await self._threads.run(snippet, str(text), query.wanted),
+            snippet=await self._threads.run(snippet, text, query.wanted),
         )
 
     def _parsed(self, model: type[M], body: bytes) -> M:

@@ -33,6 +33,8 @@ PROGRESS_EVERY_S = 10.0
 BEHIND_MIN = 100_000
 """From so many events on it is a rebuild, of which operators hear."""
 
+DAMAGE = (apsw.CorruptError, apsw.NotADBError)
+
 _log = structlog.get_logger()
 _Batches = Iterator[tuple[list[Recorded], At]]
 
@@ -52,6 +54,7 @@ class Feed:
         self._hurried = asyncio.Event()
         self._moved = asyncio.Condition()
         self._waiting = 0
+        self._is_damaged = False
         self._log_end = StreamSeq(0)
         """The log had so many events when it was last asked."""
         self.position = StreamSeq(0)
@@ -64,19 +67,30 @@ class Feed:
         while True:
             began_s = time.monotonic()
             try:
+                if self._is_damaged:
+                    await self._begin_anew()
+                    self._is_damaged = False
                 await self._follow()
-            except (apsw.CorruptError, apsw.NotADBError) as error:
+            except DAMAGE as error:
+                self._is_damaged = True
                 _log.error("search.index_damaged", partition=self._label, error=str(error))
                 metrics.INDEX_FAILURES.labels(self._label).inc()
-                await self._begin_anew()
-            except (FileNotFoundError, duckdb.IOException):
-                continue  # a segment was replaced: the newest manifest says by what
-            except (apsw.Error, OSError) as error:
-                _log.error("search.index_refused", partition=self._label, error=str(error))
+            except (
+                FileNotFoundError,
+                duckdb.IOException,
+            ):  # a segment was replaced: there is a newer manifest
+                _log.info("search.segments_replaced", partition=self._label)
+            except Exception as error:  # noqa: BLE001  # the boundary of a task: an index harms no archive
+                _log.error("search.index_refused", partition=self._label, error=repr(error))
                 metrics.INDEX_FAILURES.labels(self._label).inc()
             if time.monotonic() - began_s > self._wait_s:
                 tries = delays(first_s=0.2, cap_s=5.0)
             await asyncio.sleep(next(tries))
+
+    def distrust(self) -> None:
+        """A question has met damage: begin anew."""
+        self._is_damaged = True
+        self._more.set()
 
     async def reaches(self, stream_seq: StreamSeq) -> None:
         """Wait until the log, which ends there or later, can be found up to there.
@@ -105,7 +119,7 @@ class Feed:
         self._log_end = StreamSeq(0)
         await self._prove(at)
         hot = self._archive.hot
-        while True:
+        while not self._is_damaged:
             if self._archive.manifest.hi > self.position:
                 await self._catch_up()
             elif hot.applied > self.position:

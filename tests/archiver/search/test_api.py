@@ -19,6 +19,7 @@ from shared.settings import CommonSettings
 from shared.subjects import archive_subject, partition_of
 from tests.support.archive import ALICE, archiver_settings, posted, running, status, store
 from tests.support.events import NOW_MS, example
+from tests.support.waiting import eventually
 
 BOB = UserId("bob")
 
@@ -227,3 +228,28 @@ async def test_many_searches_while_much_is_said(bus: Bus, settings: CommonSettin
             assert len(await rooms.search("kettle", limit=200)) >= least
         await talking
         assert len(await rooms.search("kettle", limit=200)) == 150
+
+
+async def test_damage_that_a_question_meets_is_repaired(
+    bus: Bus, settings: CommonSettings, tmp_path: Path
+) -> None:
+    """The question is answered `unavailable`, the next ones right: from an index that was made anew."""
+    rooms = Rooms(bus)
+    keeping = archiver_settings(settings, tmp_path / "archive", flush_events=10)
+    async with running(bus, keeping):
+        await rooms.create("tea")
+        await rooms.say("tea", *(posted(f"kettle {number} {secrets.token_hex(200)}") for number in range(60)))
+        assert len(await rooms.search("kettle", limit=200)) == 60
+    partition = partition_of(rooms.key("tea"), 2)
+    path = tmp_path / "archive" / "cache" / f"p{partition:02d}.search.sqlite"
+    content = bytearray(path.read_bytes())
+    words = content.index(b"kettle")
+    content[words - 40 : words + 3000] = b"\x55" * 3040
+    path.write_bytes(content)
+    async with running(bus, keeping):
+
+        async def whole() -> bool:
+            reply = await rooms.ask(partition, "kettle", limit=200)
+            return b'"hits"' in reply and len(SearchReply.model_validate_json(reply).hits) == 60
+
+        await eventually(whole)
