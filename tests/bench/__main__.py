@@ -34,6 +34,7 @@ Name = Literal[
     "rolling",
     "fan-out",
     "search",
+    "sql",
 ]
 NAMES: tuple[Name, ...] = ("fold", "archive", "path", "late", "idle", "lagging", "storm", "durability")
 """What runs if nothing is named: the others take minutes each."""
