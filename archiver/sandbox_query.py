@@ -15,7 +15,7 @@ import duckdb
 
 from archiver.core.sql import check
 from shared import sql_results
-from shared.archive_views import views
+from shared.archive_views import told, views
 from shared.errors import BadRequest
 from shared.sql_results import Format
 
@@ -29,14 +29,6 @@ _READABLE = (
     "(SELECT * FROM read_parquet(getvariable('archive_files')) WHERE workspace = getvariable('workspace')"
     " AND channel IN (SELECT channel FROM readable))"
 )
-_EVENTS = f"""
-SELECT workspace, channel, seq, CASE WHEN void IS NULL THEN kind ELSE 'void' END AS kind, author, ts,
-    CASE WHEN void IS NULL THEN text END AS text, CASE WHEN void IS NULL THEN ref END AS ref,
-    CASE WHEN void IS NULL THEN thread END AS thread, id, void,
-    CASE WHEN void IS NULL THEN extras END AS extras
-FROM {_READABLE}
-"""  # noqa: S608
-"""As clients see them: of what is void, only that it was there; and no `stream_seq`, which stays inside."""
 
 
 def run(job: Job, sink: Callable[[bytes], object], *, memory_bytes: int, threads: int) -> None:
@@ -88,7 +80,7 @@ def _open(
     connection.execute(
         f"CREATE TEMP TABLE readable AS SELECT unnest({_LIST}) AS channel", [json.dumps(channels)]
     )
-    for name, text in {"events": _EVENTS, **views(_READABLE)}.items():
+    for name, text in {"events": told(_READABLE), **views(_READABLE)}.items():
         if name in used:
             connection.execute(f"CREATE TEMP VIEW {name} AS {text} {BARRIER}")
     connection.execute(f"SET allowed_paths = [{', '.join(map(_quoted, files))}]")

@@ -1,8 +1,8 @@
 """The archive as people ask about it: views as SQL text over the rows of its segments.
 
 `events` is what the logs hold. The other views fold it as `shared.channel` and the clients do: a void event
-changes nothing, the newest edit of a message counts, a deleted message is not there (its events are, until
-they are erased), and neither are reactions to it; who belongs to a channel is who belongs to it after its
+changes nothing, the newest edit of a message counts, a message that was deleted or erased is not there, and
+neither are reactions to it; who belongs to a channel is who belongs to it after its
 last event in the archive. Times are naive UTC: `ts` is when the log took an event, `happened` when it really
 happened, which differs for what was imported.
 """
@@ -23,7 +23,14 @@ _FRAGMENTS = {
     f" coalesce(try_cast(json_extract_string({_BODY}, '$.imported.at') AS TIMESTAMP), ts) END",
 }
 
-_DELETED = "(SELECT workspace, channel, ref FROM {rows} WHERE kind = 'message.deleted' AND void IS NULL)"
+_GONE = (
+    "(SELECT workspace, channel, ref FROM {rows}"
+    " WHERE kind IN ('message.deleted', 'message.erased') AND void IS NULL)"
+)
+_FORGOTTEN = (
+    "(SELECT workspace, channel, {user} AS author, max(seq) AS before FROM {rows}"
+    " WHERE kind = 'user.erased' AND void IS NULL GROUP BY ALL)"
+)
 
 _MESSAGES = f"""
 SELECT posted.workspace, posted.channel, posted.seq, posted.author, posted.ts, posted.happened,
@@ -36,8 +43,11 @@ LEFT JOIN (
     SELECT workspace, channel, ref, arg_max(text, seq) AS text, arg_max(ts, seq) AS ts
     FROM {{rows}} WHERE kind = 'message.edited' AND void IS NULL GROUP BY workspace, channel, ref
 ) AS edits ON edits.channel = posted.channel AND edits.ref = posted.seq AND edits.workspace = posted.workspace
-ANTI JOIN {_DELETED} AS gone
+ANTI JOIN {_GONE} AS gone
     ON gone.channel = posted.channel AND gone.ref = posted.seq AND gone.workspace = posted.workspace
+ANTI JOIN {_FORGOTTEN} AS forgotten ON forgotten.channel = posted.channel
+    AND forgotten.author = posted.author AND forgotten.workspace = posted.workspace
+    AND forgotten.before > posted.seq
 """  # noqa: S608
 
 _REACTIONS = f"""
@@ -47,7 +57,7 @@ FROM (
         arg_max(kind, seq) AS kind, arg_max(ts, seq) AS ts
     FROM {{rows}} WHERE kind IN ('reaction.added', 'reaction.removed') AND void IS NULL GROUP BY ALL
 ) AS given
-ANTI JOIN {_DELETED} AS gone
+ANTI JOIN {_GONE} AS gone
     ON gone.channel = given.channel AND gone.ref = given.message AND gone.workspace = given.workspace
 WHERE given.kind = 'reaction.added'
 """  # noqa: S608
@@ -92,6 +102,35 @@ SELECT workspace, channel, member,
     min(ts) FILTER (change = 'in') AS since
 FROM spells WHERE seq > left_at GROUP BY workspace, channel, member
 """
+
+
+_TOLD = f"""
+SELECT workspace, channel, seq, CASE WHEN void IS NULL THEN kind ELSE 'void' END AS kind, author, ts,
+    CASE WHEN void IS NULL THEN CASE WHEN erased THEN '' ELSE text END END AS text,
+    CASE WHEN void IS NULL THEN ref END AS ref, CASE WHEN void IS NULL THEN thread END AS thread, id, void,
+    CASE WHEN void IS NULL AND NOT erased THEN extras END AS extras
+FROM (
+    SELECT told.*, told.kind IN ('message.posted', 'message.edited')
+        AND (gone.ref IS NOT NULL OR forgotten.author IS NOT NULL) AS erased
+    FROM {{rows}} AS told
+    LEFT JOIN (
+        SELECT workspace, channel, ref, max(seq) AS before FROM {{rows}}
+        WHERE kind = 'message.erased' AND void IS NULL GROUP BY ALL
+    ) AS gone ON gone.workspace = told.workspace AND gone.channel = told.channel AND gone.before > told.seq
+        AND gone.ref = CASE WHEN told.kind = 'message.edited' THEN told.ref ELSE told.seq END
+    LEFT JOIN {_FORGOTTEN} AS forgotten ON forgotten.workspace = told.workspace
+        AND forgotten.channel = told.channel AND forgotten.author = told.author
+        AND forgotten.before > told.seq
+)
+"""  # noqa: S608
+
+
+def told(rows: str) -> str:
+    """The events as clients are told of them: of what is void, only that it was there; no erased text.
+
+    Nor `stream_seq`, which stays inside.
+    """
+    return _TOLD.strip().format(rows=rows, **_FRAGMENTS)
 
 
 def views(rows: str) -> Mapping[str, str]:

@@ -26,6 +26,7 @@ KINDS = (
     [e.MessagePosted] * 6
     + [e.MessageEdited, e.MessageDeleted] * 2
     + [e.ReactionAdded, e.ReactionRemoved] * 2
+    + [e.MessageErased, e.UserErased]
     + [e.MemberJoined, e.MemberLeft, e.MemberInvited, e.MemberRemoved, e.MemberRoleChanged]
     + [
         e.ChannelRenamed,
@@ -46,6 +47,7 @@ class Model:
         self.head = 0
         self.created_by = ""
         self.authors: dict[int, str] = {}
+        self.gone: set[int] = set()
         self.texts: dict[int, str] = {}
         self.reactions: set[tuple[int, str, str]] = set()
 
@@ -60,10 +62,13 @@ class Model:
                 self.texts[self.head], self.authors[self.head] = event.text, event.author
             case e.MessageEdited() if event.ref in self.texts:
                 self.texts[event.ref] = event.text
-            case e.MessageDeleted():
+            case e.UserErased():
+                self.texts = {s: t for s, t in self.texts.items() if self.authors[s] != event.user}
+            case e.MessageDeleted() | e.MessageErased():
                 self.texts.pop(event.ref, None)
+                self.gone.add(event.ref)
                 self.reactions = {one for one in self.reactions if one[0] != event.ref}
-            case e.ReactionAdded() if event.ref in self.texts:
+            case e.ReactionAdded() if event.ref in self.authors and event.ref not in self.gone:
                 self.reactions.add((event.ref, event.author, event.emoji))
             case e.ReactionRemoved():
                 self.reactions.discard((event.ref, event.author, event.emoji))

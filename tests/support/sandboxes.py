@@ -12,7 +12,7 @@ from archiver.settings import ArchiverSettings
 from shared import events as e
 from shared.archive_files import pin
 from shared.archive_store import LocalStore
-from shared.events import KnownEvent
+from shared.events import KnownEvent, encode
 from shared.ids import ChannelId, ChannelKey, Seq, UserId, WorkspaceId
 from tests.support.events import example
 from tests.support.sql_rows import write_archive
@@ -31,12 +31,20 @@ def steal_from(directory: Path) -> Path:
     return directory
 
 
-def _told() -> Iterable[tuple[ChannelKey, KnownEvent]]:
+def _told() -> Iterable[tuple[ChannelKey, KnownEvent | bytes]]:
     yield TEA, example(e.ChannelCreated, name="tea", members=(UserId("bob"),))
     yield TEA, example(e.MessagePosted, text="17")
     yield TEA, example(e.MessagePosted, text="18", author="bob", thread=Seq(2))
     yield TEA, example(e.ReactionAdded, author="bob", ref=Seq(2), emoji="x")
     yield TEA, example(e.MessagePosted, text=SECRET, author="mallory")  # void: no member
+    yield TEA, example(e.MessagePosted, text=SECRET)
+    edit = example(e.MessageEdited, ref=Seq(6), text=SECRET)
+    yield TEA, encode(edit).replace(b":", b": ")  # as another encoder writes it
+    yield TEA, example(e.MessageErased, ref=Seq(6))
+    yield TEA, example(e.MemberJoined, author="cleo")
+    yield TEA, example(e.MessagePosted, text=SECRET, author="cleo")
+    yield TEA, example(e.UserErased, user="cleo")
+    yield TEA, example(e.MessagePosted, text="19", author="cleo")
     for key, kind in ((PRIVATE, "private"), (ELSEWHERE, "public")):
         yield key, example(e.ChannelCreated, author=SECRET, channel_kind=kind, name=SECRET, topic=SECRET)
         yield key, example(e.MessagePosted, author=SECRET, text=SECRET)
