@@ -29,7 +29,10 @@ class Rooms:
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
-        self.workspace = WorkspaceId(f"w{secrets.token_hex(4)}")
+        while True:  # in which the first two channels lie in different partitions
+            self.workspace = WorkspaceId(f"w{secrets.token_hex(4)}")
+            if partition_of(self.key("tea"), 2) != partition_of(self.key("go"), 2):
+                break
 
     def key(self, channel: str) -> ChannelKey:
         """A channel."""
@@ -228,6 +231,24 @@ async def test_many_searches_while_much_is_said(bus: Bus, settings: CommonSettin
             assert len(await rooms.search("kettle", limit=200)) >= least
         await talking
         assert len(await rooms.search("kettle", limit=200)) == 150
+
+
+async def test_archivers_that_divide_the_partitions(
+    bus: Bus, settings: CommonSettings, tmp_path: Path
+) -> None:
+    """Each answers for its own; who takes over finds what the other has put into its index."""
+    rooms = Rooms(bus)
+    halves = [archiver_settings(settings, tmp_path / "archive", archiver_partitions=own) for own in "01"]
+    channels = ("tea", "go", "rust", "news")
+    assert {partition_of(rooms.key(channel), 2) for channel in channels} == {0, 1}
+    async with running(bus, halves[0]), running(bus, halves[1]):
+        for channel in channels:
+            await rooms.create(channel)
+            await rooms.say(channel, posted("kettle"))
+        expected = sorted(f"{channel}/2" for channel in channels)
+        assert await rooms.search("kettle") == expected
+    async with running(bus, archiver_settings(settings, tmp_path / "archive")):
+        assert await rooms.search("kettle") == expected
 
 
 async def test_damage_that_a_question_meets_is_repaired(

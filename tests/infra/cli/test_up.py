@@ -94,7 +94,7 @@ async def test_status_as_json_is_one_object(system: LocalSystem) -> None:
     assert [(log["stream"], log["leader"], log["replicas"]) for log in said["partitions"]] == [
         (f"LOG_{partition}", "nats-1", []) for partition in range(PARTITIONS)
     ]
-    assert {"last", "numbered", "archived", "applied"} <= said["partitions"][0].keys()
+    assert {"last", "numbered", "archived", "applied", "searchable"} <= said["partitions"][0].keys()
 
 
 def test_a_second_up_in_the_same_directory_refuses(system: LocalSystem) -> None:
