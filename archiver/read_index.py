@@ -1,7 +1,8 @@
 """A read index: the end of a log as of now, so that an answer covers whatever was acknowledged before.
 
-The leader of the stream is asked, because only it has every acknowledged message. Whoever comes while a
-question is under way needs a later one, and all who wait for that share it.
+The leader of the stream is asked, because only it has every acknowledged message, and it is believed if a
+majority has just confirmed it: one that was cut off knows nothing of what its successor has. Whoever comes
+while a question is under way needs a later one, and all who wait for that share it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class ReadIndex:
             await asyncio.wait([before])
         self._asking, self._next = self._next, None  # from here on it is too late to share this one
         try:
-            return (await self._bus.ends(self._stream))[1]
+            return await self._bus.confirmed_end(self._stream)
         except BusError as error:
             raise Unavailable(f"{self._stream}: {error.message}", retry_after_ms=1000) from error
         finally:

@@ -31,6 +31,10 @@ _NO_PEERS = 10005
 """Fewer servers than copies: a refusal by its status, but a cluster that still gathers says it too."""
 
 
+HEARD_S = 2.5
+"""The copies of a stream answer their leader once a second."""
+
+
 class BusError(ParleyError):
     """JetStream refused a request; `err_code` is its own number."""
 
@@ -142,6 +146,20 @@ class StreamReads(Connection):
         found = await self._direct(stream, body, timeout_s=2.0)
         return found[0].stream_seq if found else None
 
+    async def confirmed_end(self, stream: str) -> StreamSeq:
+        """The last sequence that the stream had given when this was asked: what was acknowledged is in it.
+
+        A leader that was cut off does not know it for some 10 s, while the others elect another after 4 s at
+        the least. So only one that a majority has answered in `HEARD_S` is believed. Raises `BusError`, or
+        `Unavailable` if there is none.
+        """
+        info = await self.api(f"STREAM.INFO.{stream}", {})
+        if not has_majority(info.get("cluster")):
+            raise Unavailable(f"{stream} has no leader that the others confirm", retry_after_ms=1000)
+        state = info["state"]
+        assert isinstance(state, dict)
+        return StreamSeq(state["last_seq"])
+
     async def read_between(
         self, stream: str, subject: str, after: StreamSeq, upto: StreamSeq
     ) -> list[StoredMessage]:
@@ -208,6 +226,14 @@ class StreamReads(Connection):
             stream_seq=StreamSeq(stored["seq"]),
             at_us=parse_rfc3339(stored["time"]),
         )
+
+
+def has_majority(cluster: object) -> bool:
+    """Whether the leader that says this about its cluster has just heard of a majority of the copies."""
+    replicas = cluster.get("replicas") if isinstance(cluster, dict) else None
+    others = replicas if isinstance(replicas, list) else []
+    heard = [one for one in others if not one.get("offline") and one.get("active", 0) < HEARD_S * 1e9]
+    return 2 * (len(heard) + 1) > len(others) + 1
 
 
 def _chunks(subjects: Sequence[str]) -> Iterator[list[str]]:

@@ -44,13 +44,13 @@ async def test_who_waits_shares_a_question(
     """Of many at once, the first question answers all who came before it was sent, and one more the rest."""
     async with running(bus, archiver_settings(settings, tmp_path / "archive")) as service:
         asked: list[str] = []
-        ends = bus.ends
+        confirmed_end = bus.confirmed_end
 
-        async def counted(stream: str) -> tuple[StreamSeq, StreamSeq]:
+        async def counted(stream: str) -> StreamSeq:
             asked.append(stream)
-            return await ends(stream)
+            return await confirmed_end(stream)
 
-        monkeypatch.setattr(bus, "ends", counted)
+        monkeypatch.setattr(bus, "confirmed_end", counted)
         index = ReadIndex(bus, the_ingest(service.archiver._ingests))
         first = [asyncio.create_task(index.now()) for _ in range(20)]
         await eventually(lambda: bool(asked), every_s=0)
@@ -66,11 +66,11 @@ async def test_a_failed_question_is_asked_again(
     async with running(bus, archiver_settings(settings, tmp_path / "archive")) as service:
         index = ReadIndex(bus, the_ingest(service.archiver._ingests))
 
-        async def refuses(_: str) -> tuple[StreamSeq, StreamSeq]:
+        async def refuses(_: str) -> StreamSeq:
             raise Unavailable("no leader")
 
         with monkeypatch.context() as patched:
-            patched.setattr(bus, "ends", refuses)
+            patched.setattr(bus, "confirmed_end", refuses)
             outcomes = await asyncio.gather(*(index.now() for _ in range(3)), return_exceptions=True)
             assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
         position = await store(bus, TEA, [encode(created())])

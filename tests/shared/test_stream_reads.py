@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from pathlib import Path
 
 import pytest
 
 from shared import stream_reads
 from shared.bus import Bus, BusError, Message
 from shared.errors import Unavailable
-from shared.ids import StreamSeq
+from shared.ids import Partition, StreamSeq
+from shared.stream_reads import has_majority
+from shared.streams import ensure_streams
+from shared.subjects import log_stream
+from tests.support.cluster import operator_settings, servers_of_cluster
 from tests.support.nats import NatsServer
 from tests.support.storing import put
+from tests.support.waiting import eventually
 
 LOG = "LOG_0"
 
@@ -88,3 +95,68 @@ async def test_an_api_that_cannot_is_unavailable(log: Bus, monkeypatch: pytest.M
     with pytest.raises(Unavailable, match="system unavailable"):
         await log.api("NO.LEADER", {})
     assert len(asked) > 1
+
+
+@pytest.mark.parametrize(
+    ("cluster", "is_confirmed"),
+    [
+        (None, True),
+        ({"leader": "a"}, True),
+        ({"leader": "a", "replicas": [{"active": 10**9}, {"active": 60 * 10**9}]}, True),
+        ({"leader": "a", "replicas": [{"active": 3 * 10**9}, {"active": 60 * 10**9}]}, False),
+        ({"leader": "a", "replicas": [{"active": 10**9, "offline": True}, {"active": 60 * 10**9}]}, False),
+        ({"leader": "a", "replicas": [{"active": 10**9}, {"active": 4 * 10**9}] * 2}, True),
+        ({"leader": "a", "replicas": [{"active": 10**9}, *[{"active": 4 * 10**9}] * 3]}, False),
+    ],
+)
+def test_a_leader_needs_a_majority(cluster: object, is_confirmed: bool) -> None:
+    """Alone, with one of two others, with two of four; not with one of four, nor with silent ones."""
+    assert has_majority(cluster) == is_confirmed
+
+
+@pytest.mark.faults
+async def test_a_leader_that_is_cut_off_is_not_believed(tmp_path: Path) -> None:
+    """While it believes to lead it answers, and what it says does not count until the others are back."""
+    cluster = servers_of_cluster(tmp_path)
+    for server in cluster.values():
+        server.start()
+    settings = operator_settings(cluster)
+    stream = log_stream(Partition(0))
+    try:
+        async with Bus.connect(settings, "operator") as bus:
+            await ensure_streams(bus, settings)
+            leader = await eventually(lambda: _leader(bus, stream))
+        alone = settings.model_copy(update={"nats_url": cluster[leader].url})
+        others = [server for name, server in cluster.items() if name != leader]
+        async with Bus.connect(alone, "operator") as bus:
+            await eventually(lambda: _is_believed(bus, stream))
+            for server in others:
+                server.pause()
+            await eventually(lambda: _is_refused(bus, stream), every_s=0.1)
+            for server in others:
+                server.unpause()
+            await eventually(lambda: _is_believed(bus, stream))
+    finally:
+        for server in cluster.values():
+            server.kill()
+
+
+async def _leader(bus: Bus, stream: str) -> str:
+    cluster = (await bus.api(f"STREAM.INFO.{stream}", {}))["cluster"]
+    assert isinstance(cluster, dict)
+    return str(cluster.get("leader") or "")
+
+
+async def _is_believed(bus: Bus, stream: str) -> bool:
+    with contextlib.suppress(Unavailable, BusError):
+        return await bus.confirmed_end(stream) == 0
+    return False
+
+
+async def _is_refused(bus: Bus, stream: str) -> bool:
+    """By what the leader says; later it says nothing."""
+    try:
+        await bus.confirmed_end(stream)
+    except Unavailable as error:
+        return "the others confirm" in error.message
+    return False
