@@ -14,15 +14,16 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from archiver import known_ids, readers
+from archiver import cached_erasures, known_ids, readers
 from archiver.core.hot import NOTHING_YET, ChannelEvents, Head, HotEvent
 from archiver.manifest_store import Fenced
 from shared.archive_store import Reached
 from shared.channel import dump_state, load_state
+from shared.erasure import Erasure
 from shared.ids import ChannelId, ChannelKey, CommandId, Epoch, Seq, StreamSeq, UserId, WorkspaceId
 from shared.records import KnownId
 
-FORMAT = 3
+FORMAT = 4
 BUSY_TIMEOUT_S = 10.0
 HEADS_MAX = 500
 HEADS_BYTES_MAX = 256 * 1024
@@ -39,6 +40,7 @@ CREATE TABLE runs (
     stream_lo INTEGER NOT NULL, stream_hi INTEGER NOT NULL,
     PRIMARY KEY (channel, seq_lo)) WITHOUT ROWID;
 {known_ids.SCHEMA};
+{cached_erasures.SCHEMA};
 {readers.SCHEMA}
 """
 
@@ -165,6 +167,17 @@ class Cache:
             lo, hi = self._reader.execute(query, (number, last, number, first)).fetchone()
         return None if lo is None else (StreamSeq(lo), StreamSeq(hi))
 
+    def erasures(self, after: StreamSeq) -> tuple[list[Erasure], int]:
+        """The erasures behind a position, and when the newest of all was said (microseconds; 0: never)."""
+        with self._read_lock:
+            return cached_erasures.since(self._reader, after), cached_erasures.newest_us(self._reader)
+
+    def forget_bodies(self, names: Iterable[tuple[ChannelKey, UserId, CommandId]]) -> None:
+        """Keep of these ids only where they stand: what they said is erased."""
+        with self._lock, _transaction(self._writer) as writer:
+            for key, author, command in names:
+                known_ids.forget_body(writer, _number(writer, key), author, command)
+
     def record(self, lo: StreamSeq, hi: StreamSeq, channels: Iterable[ChannelEvents]) -> None:
         """Take in what is archived from `lo` to `hi`, a channel's events in order.
 
@@ -231,6 +244,7 @@ def _record_channel(
     )
     known_ids.record(writer, number, events)
     readers.record(writer, number, head, events)
+    cached_erasures.record(writer, number, events)
 
 
 def _number(reader: sqlite3.Connection, key: ChannelKey) -> int:

@@ -1,13 +1,15 @@
-"""Merges a partition's runs whenever there are too many, beside its ingest, and lets go of what was replaced.
+"""Replaces a partition's segments beside its ingest: erases texts, merges runs, lets go of what was replaced.
 
-A merge reads and writes segments that nobody else touches, so it may take as long as it likes; only its last
-step, the manifest in which the merged run stands for its inputs, takes its turn among the commits. A process
-that dies before that step leaves orphans. The inputs stay until no reader of an older manifest can be left.
+What is new is written into segments that nobody else touches, so it may take as long as it likes; only the
+last step, the manifest in which they stand for the old ones, takes its turn among the commits. A process that
+dies before that step leaves orphans. What was replaced stays until no reader of an older manifest can be
+left. All of it is one task, so that nothing is swept that is still to be published.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 
@@ -15,11 +17,15 @@ import structlog
 
 from archiver import metrics
 from archiver.core.compaction import Run, due, runs_of
+from archiver.core.manifest import Grace
 from archiver.merge import Stopped
 from archiver.partition import PartitionArchive
 from archiver.threads import Threads
 from shared.archive_manifest import Segment
+from shared.erasure import Erasure
 from shared.retry import delays
+
+SWEEP_EVERY_S = 60.0
 
 _log = structlog.get_logger()
 
@@ -27,12 +33,14 @@ _log = structlog.get_logger()
 class Compactor:
     """Of one partition. `merges` is shared by all of a process: one merge at a time."""
 
-    def __init__(self, archive: PartitionArchive, *, disk: Threads, merges: Threads) -> None:
+    def __init__(self, archive: PartitionArchive, grace: Grace, *, disk: Threads, merges: Threads) -> None:
         self._archive = archive
+        self._grace = grace
         self._disk = disk
         self._merges = merges
         self._wake = asyncio.Event()
         self._stopped = threading.Event()
+        self._next_sweep_s = 0.0
         self._label = str(archive.partition)
 
     def look(self) -> None:
@@ -49,18 +57,52 @@ class Compactor:
         """Until `stop`. Raises `Fenced` and `BrokenManifest`: the process must end then."""
         waits = delays(first_s=0.5, cap_s=60.0)
         while not self._stopped.is_set():
-            await self._wake.wait()
-            self._wake.clear()
             try:
-                while not self._stopped.is_set() and (runs := due(self._archive.manifest.segments)):
-                    await self._merge(runs)
+                if await self._next():
                     waits = delays(first_s=0.5, cap_s=60.0)
             except Stopped:
                 return
-            except OSError as error:  # the inputs are all there: nothing is lost by waiting
-                _log.error("merge.refused", partition=self._archive.partition, error=str(error))
+            except OSError as error:  # whatever was to be replaced is all there: nothing is lost by waiting
+                _log.error("compaction.refused", partition=self._archive.partition, error=str(error))
                 metrics.MERGE_FAILURES.labels(self._label).inc()
-                asyncio.get_running_loop().call_later(next(waits), self._wake.set)
+                await self._pause(next(waits))
+
+    async def _next(self) -> bool:
+        """Do one of each that is due, so that none waits for ever; without any, wait. Whether one was done."""
+        erasing, runs = bool(self._pending()), due(self._archive.manifest.segments)
+        sweeping = time.monotonic() >= self._next_sweep_s
+        if erasing:
+            await self._erase()
+            runs = due(self._archive.manifest.segments)
+        if runs:
+            await self._merge(runs)
+        if sweeping:
+            await self._sweep()
+        if not (erasing or runs or sweeping):
+            await self._pause(self._next_sweep_s - time.monotonic())
+            return False
+        return True
+
+    def _pending(self) -> list[Erasure]:
+        """The erasures that are in Parquet themselves, and not carried out there."""
+        hi = self._archive.manifest.hi
+        return [erasure for erasure in self._archive.erasures if erasure.stream_seq <= hi]
+
+    async def _erase(self) -> None:
+        erasures = self._pending()
+        found = await self._merges.run(self._archive.erase, erasures)
+        async with self._archive.publishing:
+            erased = erasures[-1].stream_seq
+            self._archive.erased(await self._disk.run(self._archive.publish_erasures, erased, found))
+        metrics.ERASURES.inc(len(erasures))
+        self._next_sweep_s = min(self._next_sweep_s, time.monotonic() + self._grace.erased_us / 1e6)
+        _log.info(
+            "texts.erased",
+            partition=self._archive.partition,
+            erasures=len(erasures),
+            segments=len(found),
+            events=sum(len(emptied.names) for emptied in found.values()),
+        )
 
     async def _merge(self, runs: list[Run]) -> None:
         began_s = time.monotonic()
@@ -73,3 +115,15 @@ class Compactor:
         metrics.MERGED_ROWS.inc(rows)
         metrics.RUNS.labels(self._label).set(len(runs_of(self._archive.manifest.segments)))
         _log.info("runs.merged", partition=self._archive.partition, runs=len(runs), events=rows)
+
+    async def _sweep(self) -> None:
+        async with self._archive.publishing:
+            self._archive.manifest = await self._disk.run(self._archive.sweep, self._grace)
+        self._next_sweep_s = time.monotonic() + SWEEP_EVERY_S
+
+    async def _pause(self, delay_s: float) -> None:
+        """Until something changes, or for so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay_s):
+                await self._wake.wait()
+        self._wake.clear()

@@ -17,8 +17,9 @@ from archiver.duck import Duck, FilesGone, Rows
 from archiver.partition import PartitionArchive
 from archiver.threads import Threads
 from shared.archive_manifest import Manifest
-from shared.archive_rows import ROW_SQL, Row, body_of, body_text
+from shared.archive_rows import ROW_SQL, Row, body_of, body_text, recorded_of
 from shared.errors import Unavailable
+from shared.events import Recorded
 from shared.ids import ChannelKey, Seq, StreamSeq
 from shared.records import HistoryEvent, HistoryPage, HistoryRequest
 
@@ -51,7 +52,7 @@ class History:
         rows: Rows = []
         if span.first <= cold_last:
             rows = await self._cold(_PAGE_SQL, key, span.first, Seq(cold_last), manifest)
-        return await self._lookups.run(_page_of, span, rows, hot)
+        return await self._lookups.run(self._page_of, key, span, rows, hot)
 
     async def count(self, key: ChannelKey, upto: Seq) -> int:
         """How many messages the channel holds up to a seq."""
@@ -98,17 +99,20 @@ class History:
                 gone = error
         raise Unavailable(f"archive files are missing: {gone}", retry_after_ms=1000) from gone
 
+    def _page_of(self, key: ChannelKey, span: Span, rows: Rows, hot: Sequence[HotEvent]) -> HistoryPage:
+        archive, stored = self._archive, [Row._make(row) for row in rows]
+        if any(erasure.key == key for erasure in archive.erasures):
+            cold = [_event(*archive.shown(recorded_of(row), body_of(row))) for row in stored]
+        else:
+            cold = [_from_row(row) for row in stored]
+        return page_of(span, cold + [_event(*archive.shown(one.recorded, one.body)) for one in hot])
+
     def _files(self, manifest: Manifest, key: ChannelKey, first: Seq, last: Seq) -> list[str]:
         stream = self._archive.cache.stream_span(key, first, last)
         assert stream is not None, f"{key} {first}..{last} is archived, but the cache has no run of it"
         segments = covering(manifest, key, (first, last), stream)
         root = self._archive.files.location
         return [f"{root}/{data_name(segment.path)}" for segment in segments]
-
-
-def _page_of(span: Span, rows: Rows, hot: Sequence[HotEvent]) -> HistoryPage:
-    cold = [_from_row(Row._make(row)) for row in rows]
-    return page_of(span, cold + [_from_hot(event) for event in hot])
 
 
 def _from_row(row: Row) -> HistoryEvent:
@@ -121,10 +125,13 @@ def _from_row(row: Row) -> HistoryEvent:
     )
 
 
-def _from_hot(hot: HotEvent) -> HistoryEvent:
-    at = hot.recorded
+def _event(recorded: Recorded, body: bytes) -> HistoryEvent:
     return HistoryEvent(
-        seq=at.seq, stream_seq=at.stream_seq, at_us=at.at_us, body=body_text(hot.body), void=at.void
+        seq=recorded.seq,
+        stream_seq=recorded.stream_seq,
+        at_us=recorded.at_us,
+        body=body_text(body),
+        void=recorded.void,
     )
 
 

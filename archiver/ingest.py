@@ -16,6 +16,7 @@ import structlog
 from archiver import metrics
 from archiver.compactor import Compactor
 from archiver.core.hot import key_of_subject
+from archiver.core.manifest import Grace
 from archiver.partition import PartitionArchive
 from archiver.settings import ArchiverSettings
 from archiver.threads import Threads
@@ -49,7 +50,8 @@ class Ingest:
         merges: Threads,
     ) -> None:
         self.archive = archive
-        self.compactor = Compactor(archive, disk=disk, merges=merges)
+        grace = Grace(int(settings.orphan_grace_s * 1e6), int(settings.erased_grace_s * 1e6))
+        self.compactor = Compactor(archive, grace, disk=disk, merges=merges)
         self._bus = bus
         self._settings = settings
         self._health = health
@@ -166,23 +168,10 @@ class Ingest:
                 future.set_result(None)
 
     async def _commit_when_due(self) -> None:
-        next_sweep_s = 0.0
         while not self._stopping:
             if len(self.archive.hot):
                 await self._commit()
-            if time.monotonic() >= next_sweep_s:
-                next_sweep_s = time.monotonic() + max(60.0, self._settings.orphan_grace_s)
-                await self._sweep()
             await self._due()
-
-    async def _sweep(self) -> None:
-        try:
-            async with self.archive.publishing:
-                self.archive.manifest = await self._disk.run(
-                    self.archive.sweep, self._settings.orphan_grace_s
-                )
-        except OSError as error:  # leftovers take room and do no harm: the next time will do
-            _log.warning("sweep.refused", partition=self.archive.partition, error=str(error))
 
     async def _due(self) -> None:
         while not self._stopping and self._size() < 1:

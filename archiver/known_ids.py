@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 
 from archiver.core.hot import HotEvent
-from shared.fingerprints import fingerprint
+from shared.fingerprints import ERASED, fingerprint
 from shared.ids import ChannelKey, CommandId, Seq, StreamSeq, UserId
 from shared.records import KnownId
 
@@ -49,6 +49,14 @@ def record(writer: sqlite3.Connection, channel: int, events: Sequence[HotEvent])
     writer.executemany(
         "INSERT OR IGNORE INTO ids VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         ((channel, *row) for row in _rows(events)),
+    )
+
+
+def forget_body(writer: sqlite3.Connection, channel: int, author: UserId, command: CommandId) -> None:
+    """Of an id, keep only where it stands."""
+    writer.execute(
+        "UPDATE ids SET fingerprint = ? WHERE channel = ? AND author = ? AND id = ?",
+        (ERASED, channel, author, command),
     )
 
 

@@ -117,8 +117,13 @@ class ManifestStore:
         if max(self._versions()) > manifest.version:
             raise Fenced(f"{self.files.location} has gone beyond version {manifest.version}")
 
-    def sweep(self, manifest: Manifest, now_us: int, grace_s: float) -> list[str]:
-        """Remove orphans older than the grace, and manifests that nobody needs; names the orphans."""
+    def sweep(
+        self, manifest: Manifest, now_us: int, grace_s: float, released: Collection[str] = ()
+    ) -> list[str]:
+        """Remove released segments, orphans older than the grace, and old manifests; what was removed.
+
+        Nobody may be writing segments meanwhile that are still to be published.
+        """
         self.check_ours(manifest)  # or our idea of what is live is old
         oldest_s = now_us / 1e6 - grace_s
         live = {segment.path for segment in manifest.segments} | {gone.path for gone in manifest.retired}
@@ -126,7 +131,9 @@ class ManifestStore:
             f"{folder}/{entry.name}"
             for folder in ("data", "manifest")
             for entry in self.files.entries(folder)
-            if entry.name not in live and _ours(entry.name) and entry.made_s < oldest_s
+            if entry.name not in live
+            and _ours(entry.name)
+            and (entry.made_s < oldest_s or entry.name in released)
         ]
         for name in orphans:
             self.files.remove(name)

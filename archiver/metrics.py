@@ -28,6 +28,7 @@ TRIMMED = Gauge(
     "Newest stream sequence that was trimmed from the log",
     ["partition"],
 )
+ERASURES = Counter("parley_archive_erasures", "Erasures that were carried out in Parquet")
 RUNS = Gauge("parley_archive_runs", "Sorted runs: a page may have to look into each", ["partition"])
 MERGE_SECONDS = Histogram(
     "parley_archive_merge_seconds",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +18,10 @@ import structlog
 from archiver.cache import Cache
 from archiver.core.compaction import Run, runs_of
 from archiver.core.hot import Batch, Hot, key_of_subject
-from archiver.core.manifest import compacted, extended, swept
+from archiver.core.manifest import Grace, compacted, extended, swept
+from archiver.core.manifest import emptied as emptied_manifest
 from archiver.core.segment import SegmentRange
+from archiver.erasing import Emptied, emptied_segment, may_hold
 from archiver.manifest_store import ManifestStore
 from archiver.merge import merge_runs
 from archiver.parquet import stream_rows, write_segment
@@ -30,6 +32,8 @@ from shared.archive_rows import row_of
 from shared.archive_store import Reached, Store
 from shared.bus import StoredMessage
 from shared.clock import now_us
+from shared.erasure import Erasure, emptied, erasure_of
+from shared.events import MessageEdited, Recorded
 from shared.ids import Epoch, Partition, StreamSeq
 
 _log = structlog.get_logger()
@@ -60,6 +64,10 @@ class PartitionArchive:
         self.epoch = epoch
         self.proof_us = 0
         """The time of the newest event in Parquet: the log must hold that one there."""
+        self.erasures: tuple[Erasure, ...] = ()
+        """What the log says is to be erased, and is not yet in Parquet."""
+        self.erased_us = 0
+        """When it last said so."""
         self.publishing = asyncio.Lock()
         """Whoever makes the next version of the manifest holds it until `manifest` is that one."""
         self.manifest: Manifest
@@ -101,16 +109,32 @@ class PartitionArchive:
             _log.info("cache.rebuilding", partition=self.partition, events=behind)
             for run in runs_of(self.manifest.segments):
                 recount(self.files, run, self.cache)
+        pending, self.erased_us = self.cache.erasures(self.manifest.erased)
+        self.erasures = tuple(pending)
 
     def take(self, batch: Iterable[StoredMessage]) -> None:
         """Number and fold the log's next messages; their channels are resident."""
         for stored in batch:
-            self.hot.add(key_of_subject(stored.subject), stored.stream_seq, stored.at_us, stored.body)
+            hot = self.hot.add(key_of_subject(stored.subject), stored.stream_seq, stored.at_us, stored.body)
+            if (erasure := erasure_of(hot.recorded)) is not None:
+                self.erasures = (*self.erasures, erasure)
+                self.erased_us = hot.recorded.at_us
         self.taken()
+
+    def shown(self, recorded: Recorded, body: bytes) -> tuple[Recorded, bytes]:
+        """An event as it may be shown and stored: without its text, if that is to be erased."""
+        event = recorded.event
+        ref = event.ref if isinstance(event, MessageEdited) else None
+        for erasure in self.erasures:
+            if erasure.key == recorded.key and erasure.names(recorded.seq, event.kind, event.author, ref):
+                return emptied(recorded)
+        return recorded, body
 
     def write(self, batch: Batch) -> Manifest:
         """Commit a batch: segment, manifest, cache. Raises OSError (try again), `Fenced` (end)."""
-        rows = [row_of(hot.recorded, hot.body) for _, _, events in batch.channels for hot in events]
+        rows = [
+            row_of(*self.shown(hot.recorded, hot.body)) for _, _, events in batch.channels for hot in events
+        ]
         segment = write_segment(self.files, rows, SegmentRange(batch.lo, batch.hi, 0, 0), self._reached)
         manifest = extended(self.manifest, segment, batch.hi_us, self._writer, now_us())
         self._store.publish(manifest)
@@ -137,20 +161,45 @@ class PartitionArchive:
         self.proof_us = manifest.hi_us
         self.hot.drop(batch)
 
-    def sweep(self, grace_s: float) -> Manifest:
+    def erase(self, erasures: Sequence[Erasure]) -> dict[Segment, Emptied]:
+        """Write what takes the place of the segments that hold such texts. Raises OSError (try again)."""
+        found: dict[Segment, Emptied] = {}
+        for segment in self.manifest.segments:
+            concerned = [erasure for erasure in erasures if may_hold(segment, erasure)]
+            if concerned and (emptied := emptied_segment(self.files, segment, concerned, self._reached)):
+                found[segment] = emptied
+        return found
+
+    def publish_erasures(self, erased: StreamSeq, found: Mapping[Segment, Emptied]) -> Manifest:
+        """Whatever events up to `erased` erase has no text in Parquet any more, nor in the cache."""
+        replaced = {segment: emptied.segment for segment, emptied in found.items()}
+        manifest = emptied_manifest(self.manifest, replaced, erased, self._writer, now_us())
+        self._reached("erasure-written")
+        self.cache.forget_bodies(name for emptied in found.values() for name in emptied.names)
+        self._store.publish(manifest)
+        self._reached("erasure-published")
+        return manifest
+
+    def sweep(self, grace: Grace) -> Manifest:
         """Remove old manifests, orphans, and what was replaced longer ago than any reader reads."""
-        now = now_us()
-        manifest = swept(self.manifest, now - int(grace_s * 1e6), self._writer, now) or self.manifest
-        if manifest is not self.manifest:
+        now, old = now_us(), self.manifest
+        manifest = swept(old, grace, self._writer, now) or old
+        if manifest is not old:
             self._store.publish(manifest)
-        orphans = self._store.sweep(manifest, now, grace_s)
-        if orphans:
-            _log.info("orphans.removed", partition=self.partition, files=len(orphans))
+        released = {gone.path for gone in old.retired} - {gone.path for gone in manifest.retired}
+        removed = self._store.sweep(manifest, now, grace.any_us / 1e6, released)
+        if removed:
+            _log.info("files.removed", partition=self.partition, files=len(removed))
         return manifest
 
     def close(self) -> None:
         """Close the cache."""
         self.cache.close()
+
+    def erased(self, manifest: Manifest) -> None:
+        """Swap to a manifest in which some erasures have been carried out."""
+        self.manifest = manifest
+        self.erasures = tuple(one for one in self.erasures if one.stream_seq > manifest.erased)
 
     def _newest_us(self, manifest: Manifest) -> int:
         """When the event at a manifest's end happened; 0 if it holds none. The first archives did not say."""

@@ -49,6 +49,11 @@ class ArchiverSettings(CommonSettings):
         ge=0,
         description="Age at which a file is removed that no manifest names any more; longer than any query.",
     )
+    erased_grace_s: float = Field(
+        120.0,
+        ge=0,
+        description="The same for a file with erased text: longer than a query of a user may take.",
+    )
     log_keep_s: float = Field(
         172_800.0,
         ge=2 * DUPLICATE_WINDOW_S,

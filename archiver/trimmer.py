@@ -44,19 +44,24 @@ class Trimmer:
 
     async def trim(self) -> StreamSeq:
         """Remove what may go now; the last sequence that has. Raises `Unavailable` and `BusError`."""
-        first, _ = await self._bus.ends(self._stream)
-        upto = await self._upto()
-        if upto < first or not await self._is_archived_log():
-            return StreamSeq(first - 1)
+        window = await self._bus.window(self._stream)
+        upto = await self._upto(self._keep_now_s(window.duplicates_s))
+        if upto < max(window.first, 1) or not await self._is_archived_log():
+            return StreamSeq(window.first - 1)
         await self._bus.api(f"STREAM.PURGE.{self._stream}", {"seq": upto + 1})
         metrics.TRIMMED.labels(str(self._archive.partition)).set(upto)
-        _log.info("log.trimmed", partition=self._archive.partition, events=upto + 1 - max(first, 1))
+        _log.info("log.trimmed", partition=self._archive.partition, events=upto + 1 - max(window.first, 1))
         return upto
 
-    async def _upto(self) -> StreamSeq:
+    def _keep_now_s(self, window_s: float) -> float:
+        """For as long as an erased text may be in the log's files, no longer than deduplication needs."""
+        since_s = now_us() / 1e6 - self._archive.erased_us / 1e6
+        return min(self._keep_s, 2 * window_s) if since_s < self._keep_s else self._keep_s
+
+    async def _upto(self, keep_s: float) -> StreamSeq:
         """The last sequence that nobody needs in the log."""
         known = min(self._archive.manifest.hi, await self._checkpointed())
-        since_us = now_us() - int(self._keep_s * 1e6)
+        since_us = now_us() - int(keep_s * 1e6)
         young = await self._bus.first_since(self._stream, since_us)
         return StreamSeq(known if young is None else min(known, young - 1))
 

@@ -56,6 +56,8 @@ class Retired(_Value):
 
     path: str
     at_us: int
+    erased: bool = False
+    """It holds text that was erased: it goes as soon as no query can be reading it."""
 
 
 class Manifest(_Value):
@@ -71,6 +73,8 @@ class Manifest(_Value):
     hi: StreamSeq
     hi_us: int = 0
     """When the event at `hi` happened: the log must hold that one there."""
+    erased: StreamSeq = StreamSeq(0)
+    """Whatever events up to there erase has no text in `segments`."""
     segments: tuple[Segment, ...] = ()
     retired: tuple[Retired, ...] = ()
 

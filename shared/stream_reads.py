@@ -10,6 +10,7 @@ import base64
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import nats.errors
 import orjson
@@ -33,6 +34,13 @@ _NO_PEERS = 10005
 
 HEARD_S = 2.5
 """The copies of a stream answer their leader once a second."""
+
+
+class Window(NamedTuple):
+    """The first sequence that a stream holds, or will hold, and for how long it remembers message ids."""
+
+    first: StreamSeq
+    duplicates_s: float
 
 
 class BusError(ParleyError):
@@ -159,6 +167,14 @@ class StreamReads(Connection):
         state = info["state"]
         assert isinstance(state, dict)
         return StreamSeq(state["last_seq"])
+
+    async def window(self, stream: str) -> Window:
+        """What the stream holds and remembers. Raises `Unavailable` or `BusError`."""
+        info = await self.api(f"STREAM.INFO.{stream}", {})
+        state, config = info["state"], info["config"]
+        assert isinstance(state, dict)
+        assert isinstance(config, dict)
+        return Window(StreamSeq(state["first_seq"]), config["duplicate_window"] / 1e9)
 
     async def read_between(
         self, stream: str, subject: str, after: StreamSeq, upto: StreamSeq

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
+from typing import NamedTuple
 
 from shared.archive_manifest import Manifest, Retired, RowKey, Segment
 from shared.errors import ParleyError
@@ -61,9 +62,35 @@ def compacted(
     return following
 
 
-def swept(manifest: Manifest, before_us: int, writer: str, now_us: int) -> Manifest | None:
-    """The next version, without what was retired before then; None if nothing was."""
-    kept = tuple(gone for gone in manifest.retired if gone.at_us >= before_us)
+def emptied(
+    manifest: Manifest, replaced: Mapping[Segment, Segment], erased: StreamSeq, writer: str, now_us: int
+) -> Manifest:
+    """The next version, in which segments without erased texts stand for those with them."""
+    if not replaced.keys() <= set(manifest.segments):
+        raise BrokenManifest("what was emptied is not live any more")
+    segments = tuple(replaced.get(segment, segment) for segment in manifest.segments)
+    gone = [Retired(path=segment.path, at_us=now_us, erased=True) for segment in replaced]
+    following = _next(manifest, writer, now_us).model_copy(
+        update={"segments": segments, "retired": (*manifest.retired, *gone), "erased": erased}
+    )
+    check(following)
+    return following
+
+
+class Grace(NamedTuple):
+    """For how many microseconds a retired segment stays: longer than any query; with erased text, shorter."""
+
+    any_us: int
+    erased_us: int
+
+
+def swept(manifest: Manifest, grace: Grace, writer: str, now_us: int) -> Manifest | None:
+    """The next version, without what was retired before the grace; None if nothing was."""
+    kept = tuple(
+        gone
+        for gone in manifest.retired
+        if now_us - gone.at_us <= (grace.erased_us if gone.erased else grace.any_us)
+    )
     if len(kept) == len(manifest.retired):
         return None
     return _next(manifest, writer, now_us).model_copy(update={"retired": kept})

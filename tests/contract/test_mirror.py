@@ -17,6 +17,7 @@ _UP = "tests/infra/cli/test_up.py"
 _FAULTS = "tests/system/test_faults.py"
 
 ELSEWHERE = {
+    "archiver/cached_erasures.py": "tests/archiver/test_erasing.py",
     "archiver/recount.py": "tests/archiver/test_cache.py",
     "shared/archive_s3.py": "tests/shared/test_archive_store.py",
     # described by documents that must be current

@@ -8,13 +8,14 @@ from typing import cast
 
 from archiver.core.compaction import due
 from archiver.core.hot import NOTHING_YET, ChannelEvents, Head, HotEvent, key_of_subject
-from archiver.core.manifest import check, covering
+from archiver.core.manifest import Grace, check, covering
 from archiver.core.page import page_of, span_of
 from archiver.manifest_store import Fenced
 from archiver.partition import PartitionArchive
 from shared.archive_files import newest_manifest
 from shared.archive_manifest import Manifest, partition_dir
 from shared.archive_rows import Row, body_of
+from shared.erasure import Erasure
 from shared.errors import Unavailable
 from shared.events import Recorded, decode
 from shared.ids import ChannelKey, CommandId, Epoch, Seq, StreamSeq, UserId
@@ -69,6 +70,9 @@ class Cache:
         self._disk.changes("the cache")
         self._disk.books.append(self.book.with_events(hi, channels))
 
+    def erasures(self, _: StreamSeq) -> tuple[list[Erasure], int]:
+        return [], 0
+
     def join_runs(self, lo: StreamSeq, hi: StreamSeq) -> None:
         self._disk.changes("the cache")
         self._disk.books.append(self.book.with_joined_runs(lo, hi))
@@ -120,7 +124,8 @@ class Archiver:
 
     def sweep(self, grace_s: float) -> None:
         """Remove what nobody reads any more."""
-        self.archive.manifest = self.archive.sweep(grace_s)
+        grace_us = int(grace_s * 1e6)
+        self.archive.manifest = self.archive.sweep(Grace(grace_us, grace_us))
 
     def page(self, key: ChannelKey, after: Seq, limit: int) -> tuple[list[Recorded], bool]:
         """As `archiver.history` answers, from hot events and from the files that the manifest names."""
