@@ -22,7 +22,7 @@ from archiver.merge import Stopped
 from archiver.partition import PartitionArchive
 from archiver.threads import Threads
 from shared.archive_manifest import Segment
-from shared.erasure import Erasure
+from shared.erasure import Erasures
 from shared.retry import delays
 
 SWEEP_EVERY_S = 60.0
@@ -68,7 +68,7 @@ class Compactor:
                 await self._pause(next(waits))
 
     async def _next(self) -> bool:
-        """Do one of each that is due, so that none waits for ever; without any, wait. Whether one was done."""
+        """Do one of each that is due, so that none waits for ever, or wait; whether one was done."""
         erasing, runs = bool(self._pending()), due(self._archive.manifest.segments)
         sweeping = time.monotonic() >= self._next_sweep_s
         if erasing:
@@ -83,16 +83,16 @@ class Compactor:
             return False
         return True
 
-    def _pending(self) -> list[Erasure]:
+    def _pending(self) -> Erasures:
         """The erasures that are in Parquet themselves, and not carried out there."""
         hi = self._archive.manifest.hi
-        return [erasure for erasure in self._archive.erasures if erasure.stream_seq <= hi]
+        return Erasures(erasure for erasure in self._archive.erasures if erasure.stream_seq <= hi)
 
     async def _erase(self) -> None:
         erasures = self._pending()
         found = await self._merges.run(self._archive.erase, erasures)
         async with self._archive.publishing:
-            erased = erasures[-1].stream_seq
+            erased = max(erasure.stream_seq for erasure in erasures)
             self._archive.erased(await self._disk.run(self._archive.publish_erasures, erased, found))
         metrics.ERASURES.inc(len(erasures))
         self._next_sweep_s = min(self._next_sweep_s, time.monotonic() + self._grace.erased_us / 1e6)

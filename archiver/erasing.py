@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -13,8 +13,8 @@ from archiver.parquet import open_segment, write_table
 from shared.archive_manifest import RowKey, Segment
 from shared.archive_rows import Row, recorded_of, row_of
 from shared.archive_store import Reached, Store
-from shared.erasure import SAID, Erasure, emptied
-from shared.ids import ChannelKey, CommandId, UserId
+from shared.erasure import Erasure, Erasures, emptied
+from shared.ids import ChannelId, ChannelKey, CommandId, UserId, WorkspaceId
 
 Name = tuple[ChannelKey, UserId, CommandId]
 """By which a command is known."""
@@ -34,19 +34,16 @@ def may_hold(segment: Segment, erasure: Erasure) -> bool:
 
 
 def emptied_segment(
-    partition: Store, segment: Segment, erasures: Sequence[Erasure], reached: Reached
+    partition: Store, segment: Segment, erasures: Erasures, reached: Reached
 ) -> Emptied | None:
     """Write a segment again without the texts that are erased; None if it holds none. Raises OSError."""
     table = open_segment(partition, segment).read()
-    named = pa.nulls(0, pa.bool_())
-    for erasure in erasures:
-        mask = _named(table, erasure)
-        named = mask if len(named) == 0 else pc.or_(named, mask)
-    rows = [row for row in rows_of(table.filter(named)) if _has_text(row)]
+    rows = [row for row in _candidates(table, erasures) if _is_named(row, erasures) and _has_text(row)]
     if not rows:
         return None
-    left = [row_of(*emptied(recorded_of(row))) for row in rows_of(table.filter(named))]
-    whole = pa.concat_tables([table.filter(pc.invert(named)).cast(table_of([]).schema), table_of(left)])
+    named = pc.is_in(table["stream_seq"], pa.array([row.stream_seq for row in rows], pa.int64()))
+    left = table_of([row_of(*emptied(recorded_of(row))) for row in rows])
+    whole = pa.concat_tables([table.filter(pc.invert(named)).cast(left.schema), left])
     ordered = whole.sort_by([(name, "ascending") for name in RowKey._fields])
     where = SegmentRange(segment.lo, segment.hi, segment.level, segment.part)
     written = write_table(partition, ordered, where, reached)
@@ -54,23 +51,21 @@ def emptied_segment(
     return Emptied(written, [_name(row) for row in rows])
 
 
-def _named(table: pa.Table, erasure: Erasure) -> pa.ChunkedArray:
-    """Row by row what `Erasure.names` says."""
-    named = pc.and_(
-        pc.and_(
-            pc.equal(table["workspace"], erasure.key.workspace),
-            pc.equal(table["channel"], erasure.key.channel),
-        ),
-        pc.less(table["seq"], erasure.before),
-    )
-    if erasure.ref is not None:
-        edit = pc.and_(
-            pc.equal(table["kind"], "message.edited"),
-            pc.fill_null(pc.equal(table["ref"], erasure.ref), False),
-        )
-        return pc.and_(named, pc.or_(pc.equal(table["seq"], erasure.ref), edit))
-    said = pc.is_in(table["kind"], pa.array(sorted(SAID)))
-    return pc.and_(named, pc.and_(said, pc.equal(table["author"], erasure.user)))
+def _candidates(table: pa.Table, erasures: Erasures) -> Iterator[Row]:
+    """The rows of the channels that have something to do with what is named there."""
+    for key in {erasure.key: None for erasure in erasures}:
+        refs, users = (list(named) for named in erasures.named(key))
+        here = pc.and_(pc.equal(table["workspace"], key.workspace), pc.equal(table["channel"], key.channel))
+        of_channel = table.filter(here)
+        numbers = pa.array(refs, pa.int64())
+        about = pc.or_(pc.is_in(of_channel["seq"], numbers), pc.is_in(of_channel["ref"], numbers))
+        by = pc.is_in(of_channel["author"], pa.array(users, pa.string()))
+        yield from rows_of(of_channel.filter(pc.or_(about, by)))
+
+
+def _is_named(row: Row, erasures: Erasures) -> bool:
+    key = ChannelKey(WorkspaceId(row.workspace), ChannelId(row.channel))
+    return erasures.name(key, row.seq, row.kind, row.author, row.ref)
 
 
 def _has_text(row: Row) -> bool:

@@ -101,7 +101,7 @@ class History:
 
     def _page_of(self, key: ChannelKey, span: Span, rows: Rows, hot: Sequence[HotEvent]) -> HistoryPage:
         archive, stored = self._archive, [Row._make(row) for row in rows]
-        if any(erasure.key == key for erasure in archive.erasures):
+        if key in archive.erasures:
             cold = [_event(*archive.shown(recorded_of(row), body_of(row))) for row in stored]
         else:
             cold = [_from_row(row) for row in stored]

@@ -32,7 +32,7 @@ from shared.archive_rows import row_of
 from shared.archive_store import Reached, Store
 from shared.bus import StoredMessage
 from shared.clock import now_us
-from shared.erasure import Erasure, emptied, erasure_of
+from shared.erasure import Erasures, emptied, erasure_of
 from shared.events import MessageEdited, Recorded
 from shared.ids import Epoch, Partition, StreamSeq
 
@@ -64,7 +64,7 @@ class PartitionArchive:
         self.epoch = epoch
         self.proof_us = 0
         """The time of the newest event in Parquet: the log must hold that one there."""
-        self.erasures: tuple[Erasure, ...] = ()
+        self.erasures = Erasures()
         """What the log says is to be erased, and is not yet in Parquet."""
         self.erased_us = 0
         """When it last said so."""
@@ -110,14 +110,14 @@ class PartitionArchive:
             for run in runs_of(self.manifest.segments):
                 recount(self.files, run, self.cache)
         pending, self.erased_us = self.cache.erasures(self.manifest.erased)
-        self.erasures = tuple(pending)
+        self.erasures = Erasures(pending)
 
     def take(self, batch: Iterable[StoredMessage]) -> None:
         """Number and fold the log's next messages; their channels are resident."""
         for stored in batch:
             hot = self.hot.add(key_of_subject(stored.subject), stored.stream_seq, stored.at_us, stored.body)
             if (erasure := erasure_of(hot.recorded)) is not None:
-                self.erasures = (*self.erasures, erasure)
+                self.erasures.add(erasure)
                 self.erased_us = hot.recorded.at_us
         self.taken()
 
@@ -125,10 +125,8 @@ class PartitionArchive:
         """An event as it may be shown and stored: without its text, if that is to be erased."""
         event = recorded.event
         ref = event.ref if isinstance(event, MessageEdited) else None
-        for erasure in self.erasures:
-            if erasure.key == recorded.key and erasure.names(recorded.seq, event.kind, event.author, ref):
-                return emptied(recorded)
-        return recorded, body
+        is_named = self.erasures.name(recorded.key, recorded.seq, event.kind, event.author, ref)
+        return emptied(recorded) if is_named else (recorded, body)
 
     def write(self, batch: Batch) -> Manifest:
         """Commit a batch: segment, manifest, cache. Raises OSError (try again), `Fenced` (end)."""
@@ -161,11 +159,11 @@ class PartitionArchive:
         self.proof_us = manifest.hi_us
         self.hot.drop(batch)
 
-    def erase(self, erasures: Sequence[Erasure]) -> dict[Segment, Emptied]:
+    def erase(self, erasures: Erasures) -> dict[Segment, Emptied]:
         """Write what takes the place of the segments that hold such texts. Raises OSError (try again)."""
         found: dict[Segment, Emptied] = {}
         for segment in self.manifest.segments:
-            concerned = [erasure for erasure in erasures if may_hold(segment, erasure)]
+            concerned = Erasures(erasure for erasure in erasures if may_hold(segment, erasure))
             if concerned and (emptied := emptied_segment(self.files, segment, concerned, self._reached)):
                 found[segment] = emptied
         return found
@@ -199,7 +197,7 @@ class PartitionArchive:
     def erased(self, manifest: Manifest) -> None:
         """Swap to a manifest in which some erasures have been carried out."""
         self.manifest = manifest
-        self.erasures = tuple(one for one in self.erasures if one.stream_seq > manifest.erased)
+        self.erasures = Erasures(one for one in self.erasures if one.stream_seq > manifest.erased)
 
     def _newest_us(self, manifest: Manifest) -> int:
         """When the event at a manifest's end happened; 0 if it holds none. The first archives did not say."""

@@ -7,6 +7,7 @@ membership, not whether an id is known.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from shared.events import (
@@ -40,6 +41,48 @@ class Erasure(NamedTuple):
         if self.ref is not None:
             return seq == self.ref or (kind == "message.edited" and ref == self.ref)
         return kind in SAID and author == self.user
+
+
+class Erasures:
+    """Erasures of many channels, so that asking about an event costs the same however many there are.
+
+    Changed by one thread; others may ask meanwhile.
+    """
+
+    def __init__(self, erasures: Iterable[Erasure] = ()) -> None:
+        self._all: list[Erasure] = []
+        self._refs: dict[ChannelKey, dict[int, Seq]] = {}
+        self._users: dict[ChannelKey, dict[str, Seq]] = {}
+        for erasure in erasures:
+            self.add(erasure)
+
+    def __iter__(self) -> Iterator[Erasure]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __contains__(self, key: ChannelKey) -> bool:
+        return key in self._refs or key in self._users
+
+    def add(self, erasure: Erasure) -> None:
+        """One more; it is later in the log than all that were added."""
+        self._all.append(erasure)
+        if erasure.ref is not None:
+            self._refs.setdefault(erasure.key, {})[erasure.ref] = erasure.before
+        if erasure.user is not None:
+            self._users.setdefault(erasure.key, {})[erasure.user] = erasure.before
+
+    def named(self, key: ChannelKey) -> tuple[Mapping[int, Seq], Mapping[str, Seq]]:
+        """The messages and the users of a channel that are named, each with the seq below which it is."""
+        return self._refs.get(key, {}), self._users.get(key, {})
+
+    def name(self, key: ChannelKey, seq: int, kind: str, author: str, ref: int | None) -> bool:
+        """Whether an event loses its text by any of them."""
+        refs, users = self.named(key)
+        if seq < refs.get(seq, 0) or (kind in SAID and seq < users.get(author, 0)):
+            return True
+        return kind == "message.edited" and ref is not None and seq < refs.get(ref, 0)
 
 
 def erasure_of(recorded: Recorded) -> Erasure | None:

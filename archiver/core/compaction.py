@@ -10,7 +10,7 @@ and there are 6.6 runs on average; merging the newest ones by a ratio of sizes, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from archiver.core.manifest import ranges
@@ -20,6 +20,9 @@ from shared.ids import StreamSeq
 RUNS_MAX = 8
 RUN_ROWS_MAX = 64_000_000
 """A run that has so many events is left alone for good: merging it would take minutes for one part in ten."""
+
+GROUP_MAX = 64
+"""Runs that are merged at once: of thousands, as an interrupted archiver may find them, some after some."""
 
 PART_ROWS = 1_000_000
 """A merged run is cut by key into parts of so many rows, some 40 MB."""
@@ -49,23 +52,24 @@ def runs_of(segments: Iterable[Segment]) -> list[Run]:
 def due(segments: Iterable[Segment]) -> list[Run]:
     """The neighbours to merge, oldest first; none if there are few enough."""
     runs = runs_of(segments)
-    movable = [run for run in runs if run.rows < RUN_ROWS_MAX]
-    if len(movable) <= RUNS_MAX:
+    sizes = [run.rows for run in runs]
+    if sum(size < RUN_ROWS_MAX for size in sizes) <= RUNS_MAX:
         return []
-    groups = [
-        runs[first:end]
-        for first in range(len(runs) - 1)
-        for end in range(first + 2, len(runs) + 1)
-        if all(run.rows < RUN_ROWS_MAX for run in runs[first:end])
-    ]
-    return min(groups, key=_cost, default=[])
+    first, end = min(_groups(sizes), default=(0.0, 0, 0, 0))[2:]
+    return runs[first:end]
+
+
+def _groups(sizes: Sequence[int]) -> Iterator[tuple[float, int, int, int]]:
+    """Neighbours that may be merged: by how much the largest outgrows the rest, their size, first and end."""
+    for first, size in enumerate(sizes):
+        total = largest = size
+        for end in range(first + 1, min(first + GROUP_MAX, len(sizes))):
+            if max(largest, sizes[end]) >= RUN_ROWS_MAX:
+                break
+            total, largest = total + sizes[end], max(largest, sizes[end])
+            yield largest / (total - largest), total, first, end + 1
 
 
 def level_of(rows: int) -> int:
     """The level of a merged run of so many events."""
     return 1 + sum(rows >= bound for bound in LEVEL_ROWS)
-
-
-def _cost(group: Sequence[Run]) -> tuple[float, int]:
-    total, largest = sum(run.rows for run in group), max(run.rows for run in group)
-    return largest / (total - largest), total

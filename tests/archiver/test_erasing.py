@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from shared.archive_manifest import Segment
 from shared.archive_rows import recorded_of
 from shared.archive_store import Reached, Store
 from shared.bus import Bus
-from shared.erasure import Erasure
+from shared.erasure import Erasures
 from shared.events import decode, encode
 from shared.ids import ChannelKey, CommandId, Seq, StreamSeq, UserId
 from shared.records import HistoryEvent, HistoryPage, HistoryRequest, IdsReply, IdsRequest
@@ -233,9 +233,7 @@ async def test_a_disk_that_refuses_is_asked_again(
     """Until it is done, the manifest says that it is not."""
     refusals = 2
 
-    def refusing(
-        files: Store, segment: Segment, erasures: Sequence[Erasure], reached: Reached
-    ) -> Emptied | None:
+    def refusing(files: Store, segment: Segment, erasures: Erasures, reached: Reached) -> Emptied | None:
         nonlocal refusals
         if refusals:
             refusals -= 1

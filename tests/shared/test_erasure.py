@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from shared import events as e
 from shared.archive_rows import body_of, recorded_of, row_of
 from shared.channel import fold
-from shared.erasure import Erasure, emptied, erasure_of
+from shared.erasure import Erasure, Erasures, emptied, erasure_of
 from shared.events import Recorded, decode, encode
 from shared.fingerprints import fingerprint, says
 from shared.ids import Seq, StreamSeq, UserId
@@ -63,6 +64,28 @@ def test_what_is_named(
     assert other == Erasure(TEA, StreamSeq(27), Seq(9), user=ANN)
     assert one.names(seq, kind, author, ref) is by_ref
     assert other.names(seq, kind, author, ref) is by_user
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.sampled_from(["ref", "user"]), st.integers(1, 9)), max_size=6),
+    st.integers(1, 9),
+    st.sampled_from(["message.posted", "message.edited", "reaction.added", "unreadable"]),
+    st.sampled_from(["u1", "u2"]),
+    st.integers(1, 9),
+)
+def test_many_name_what_any_of_them_names(
+    said: list[tuple[int, str, int]], seq: int, kind: str, author: str, ref: int
+) -> None:
+    """Looking it up says the same as asking one after another."""
+    one_by_one = [
+        Erasure(TEA, StreamSeq(before), Seq(before), ref=Seq(what))
+        if how == "ref"
+        else Erasure(TEA, StreamSeq(before), Seq(before), user=UserId(f"u{what % 3}"))
+        for before, how, what in sorted(said)
+    ]
+    named = Erasures(one_by_one).name(TEA, seq, kind, author, ref)
+    assert named == any(erasure.names(seq, kind, author, ref) for erasure in one_by_one)
+    assert not Erasures(one_by_one).name(key_of("go"), seq, kind, author, ref)
 
 
 def test_a_void_erasure_erases_nothing() -> None:

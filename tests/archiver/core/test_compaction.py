@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.core.compaction import RUN_ROWS_MAX, RUNS_MAX, due, level_of, runs_of
+from archiver.core.compaction import GROUP_MAX, RUN_ROWS_MAX, RUNS_MAX, due, level_of, runs_of
 from shared.archive_manifest import RowKey, Segment
 from shared.ids import StreamSeq
 
@@ -89,6 +89,20 @@ def test_a_run_that_is_large_enough_is_never_written_again() -> None:
         assert chosen
         assert all(run.lo > large.hi for run in chosen)
     assert due([old, large, *young[:-2]]) == []
+
+
+def test_thousands_of_runs_are_merged_some_after_some() -> None:
+    """As an archive has them that was never merged: each takes a bounded number, until there are few."""
+    segments = [segment(number, number) for number in range(1, 2_001)]
+    merges = 0
+    while runs := due(segments):
+        assert len(runs) <= GROUP_MAX
+        merged = segment(runs[0].lo, runs[-1].hi, 1)
+        inside = {run.parts[0] for run in runs}
+        segments = sorted([one for one in segments if one not in inside] + [merged], key=lambda s: s.lo)
+        merges += 1
+    assert len(segments) <= RUNS_MAX
+    assert merges < 100
 
 
 def test_parts_of_a_range_are_one_run() -> None:
