@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from archiver.core.sql import check
+from archiver.core.sql_channels import channels_named
 from shared import sql_results
 from shared.archive_views import told, views
 from shared.errors import BadRequest
@@ -39,8 +40,10 @@ def run(job: Job, sink: Callable[[bytes], object], *, memory_bytes: int, threads
     connection = _connected(memory_bytes, threads)
     tree = connection.execute("SELECT json_serialize_sql(?)", [select]).fetchone()
     assert tree is not None
-    used = check(json.loads(tree[0]))
-    _open(connection, job["workspace"], job["channels"], job["files"], used)
+    parsed = json.loads(tree[0])
+    used, named = check(parsed), channels_named(parsed)
+    channels = [channel for channel in job["channels"] if named is None or channel in named]
+    _open(connection, job["workspace"], channels, job["files"], used)
     form: Format = job["format"]  # type: ignore[assignment]  # checked where it came in
     sql_results.stream(connection, select, form, sink)
 
@@ -49,7 +52,7 @@ def _connected(memory_bytes: int, threads: int) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
         config={
             "threads": threads,
-            "memory_limit": f"{memory_bytes // 2}B",
+            "memory_limit": f"{memory_bytes * 5 // 8}B",
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "allow_community_extensions": False,

@@ -39,11 +39,11 @@ def check(tree: Tree) -> frozenset[str]:
     statements = tree.get("statements")
     if not isinstance(statements, list) or len(statements) != 1:
         raise BadRequest("one SELECT is allowed")
-    nodes = list(_nodes(statements[0]))
-    defined = {name.lower() for node in nodes for name in _defined(node)}
-    for node in nodes:
+    found = list(nodes(statements[0]))
+    defined = {name.lower() for node in found for name in _defined(node)}
+    for node in found:
         _check_node(node, defined)
-    return frozenset(str(node.get("table_name")).lower() for node in nodes) & frozenset(VIEWS)
+    return frozenset(str(node.get("table_name")).lower() for node in found) & frozenset(VIEWS)
 
 
 def _check_node(node: Tree, defined: set[str]) -> None:
@@ -93,7 +93,7 @@ def _defined(node: Tree) -> Iterator[str]:
         yield name
 
 
-def _nodes(value: object) -> Iterator[Tree]:
+def nodes(value: object) -> Iterator[Tree]:
     """Every object of the tree; values of constants are data and not looked into."""
     waiting = [value]
     while waiting:

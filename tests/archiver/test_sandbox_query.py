@@ -204,3 +204,12 @@ def test_many_channels(archive: Path) -> None:
         pieces: list[bytes] = []
         run({**job, "channels": channels}, pieces.append, memory_bytes=2 * 1024**3, threads=2)
         assert b"".join(pieces) == expected
+
+
+def test_naming_a_channel_changes_no_answer(archive: Path) -> None:
+    """Whether the list is narrowed to what a query names, or not, it finds the same."""
+    for view in VIEWS:
+        for condition in ("channel = 'tea'", "channel IN ('tea', 'p_SECRET')", "channel = 'p_SECRET'"):
+            for shown in ("*", "* REPLACE (workspace AS channel)"):
+                query = f"SELECT {shown} FROM {view} WHERE {condition}"
+                assert ask(archive, f"{query} ORDER BY ALL") == ask(archive, f"{query} OR false ORDER BY ALL")

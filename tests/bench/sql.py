@@ -28,6 +28,7 @@ from archiver.settings import ArchiverSettings
 from shared.archive_files import open_archive, pin
 from shared.archive_manifest import Manifest, RowKey, Segment, manifest_name
 from shared.archive_store import LocalStore
+from shared.errors import QueryLimit
 from shared.ids import Epoch, Partition, StreamSeq
 from tests.bench.measure import median
 from tests.bench.report import Figure
@@ -75,9 +76,7 @@ async def measure(repetitions: int) -> list[Figure]:
             for query in QUERIES
         ]
         async with _sandbox(directory) as sandbox:
-            users = [
-                [await _asked(sandbox, directory, query) for _ in range(repetitions)] for query in QUERIES
-            ]
+            users = [await _repeated(sandbox, directory, query, repetitions) for query in QUERIES]
             warm = [await _asked(sandbox, directory, "SELECT 1") for _ in range(repetitions)]
         cold = []
         for _ in range(repetitions):
@@ -103,14 +102,18 @@ async def measure(repetitions: int) -> list[Figure]:
         )
 
     files, process = "DuckDB on the files", "Python with DuckDB"
-    return [
+    found = [
         figure("count by day, events, operator", operator[0], plain, files, COUNT_S_MAX),
         figure("count by day, messages folded, operator", operator[1], plain, files),
-        figure("count by day, events, user of half the channels", median(users[0]), plain, files),
-        figure("count by day, messages folded, user of half the channels", median(users[1]), plain, files),
         figure("SELECT 1 in a sandbox, cold", median(cold), reference, process, START_S_MAX),
         figure("SELECT 1 in a sandbox, from the spare", median(warm), reference, process, START_S_MAX),
     ]
+    for what, taken in zip(("events", "messages folded"), users, strict=True):
+        if taken:  # else it needs more than a user may have
+            found.append(
+                figure(f"count by day, {what}, user of half the channels", median(taken), plain, files)
+            )
+    return found
 
 
 QUERIES = (BY_DAY.format("events"), FOLDED_BY_DAY)
@@ -187,6 +190,14 @@ async def _sandbox(directory: Path) -> AsyncIterator[Sandbox]:
         yield sandbox
     finally:
         await sandbox.close()
+
+
+async def _repeated(sandbox: Sandbox, directory: Path, query: str, repetitions: int) -> list[float]:
+    try:
+        return [await _asked(sandbox, directory, query) for _ in range(repetitions)]
+    except QueryLimit as error:
+        print(f"{query}: {error.message}", file=sys.stderr)
+        return []
 
 
 async def _asked(sandbox: Sandbox, directory: Path, query: str, *, spare: bool = True) -> float:
