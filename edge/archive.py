@@ -46,6 +46,7 @@ class Archive:
         *,
         before: Seq | None = None,
         after: Seq | None = None,
+        around: Seq | None = None,
         limit: int,
         applied: StreamSeq,
     ) -> tuple[list[Recorded], bool]:
@@ -58,6 +59,7 @@ class Archive:
             channel=key.channel,
             before=before,
             after=after,
+            around=around,
             limit=limit,
             applied=applied,
             epoch=self._epoch(key),

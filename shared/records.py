@@ -115,6 +115,8 @@ class Typing(_Record):
 class HistoryRequest(_Record):
     """A page of a channel's events: the `limit` newest below `before`, or the oldest above `after`.
 
+    Or those `around` a seq: half of them before it, and more from the other side where a log ends.
+
     `applied` is a position that the answer must cover: the archiver waits until it has it. An archive of
     another epoch than the one that is asked about does not answer.
     """
@@ -123,6 +125,7 @@ class HistoryRequest(_Record):
     channel: ChannelId
     before: Seq | None = None
     after: Seq | None = None
+    around: Seq | None = None
     limit: int = 50
     applied: StreamSeq = StreamSeq(0)
     epoch: Epoch = Epoch("")

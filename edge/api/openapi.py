@@ -12,8 +12,9 @@ from edge.api.schemas import Json, component_schemas
 from edge.core import frames as f
 from edge.core.fields import INTEGER_MAX
 from edge.core.server_frames import Ack, EventFrame
+from edge.http.asked import PAGE_DEFAULT, PAGE_MAX
 from edge.http.channels import LIST_MAX, MEMBERS_MAX, ChannelList, ChannelView, MemberList
-from edge.http.events import PAGE_DEFAULT, PAGE_MAX, PostedMessage
+from edge.http.events import PostedMessage
 from edge.http.problems import MEDIA_TYPE, Problem
 from edge.http.search import HITS_DEFAULT, HITS_MAX, QUERY_HELP, SearchPage
 from edge.http.sql import SqlQuery
@@ -21,11 +22,16 @@ from shared.ids import ChannelId, Epoch
 
 
 class EventPage(BaseModel):
-    """Events of a channel in ascending order, each the same bytes as on the WebSocket (P20)."""
+    """Events of a channel in ascending order, each the same bytes as on the WebSocket (P20).
+
+    `more`: there is more in the direction that was asked for; the other two say it for each.
+    """
 
     channel: ChannelId
     epoch: Epoch
     more: bool
+    more_before: bool
+    more_after: bool
     events: list[EventFrame]
 
 
@@ -66,6 +72,12 @@ _KEY: Json = {
     "description": "The command's id: a UUIDv7 that every retry repeats (P12).",
     "schema": {"type": "string", "format": "uuid"},
 }
+_PAGE = (
+    _query("before", "Only those with a lower number.", _SEQ),
+    _query("after", "Only those with a higher number; not together with before.", _SEQ),
+    _query("around", "Half of them before this number; not together with before or after.", _SEQ),
+    _limit(PAGE_DEFAULT, PAGE_MAX),
+)
 
 OPERATIONS = (
     Operation(
@@ -87,14 +99,9 @@ OPERATIONS = (
     ),
     Operation(
         "/v1/channels/{channel}/events",
-        "Events before or after a number; without either the newest.",
+        "Events before, after or around a number; without any of these the newest.",
         {200: EventPage},
-        (
-            _CHANNEL,
-            _query("before", "Only events with a lower number.", _SEQ),
-            _query("after", "Only events with a higher number; not together with before.", _SEQ),
-            _limit(PAGE_DEFAULT, PAGE_MAX),
-        ),
+        (_CHANNEL, *_PAGE),
     ),
     Operation(
         "/v1/channels/{channel}/messages",

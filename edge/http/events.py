@@ -10,16 +10,15 @@ from starlette.routing import Route
 
 from edge.core import codec
 from edge.core import frames as f
-from edge.core.fields import INTEGER_MAX
 from edge.feed import Feed
-from edge.http.caller import number, principal, visible_feed
+from edge.http.asked import Asked, asked_of
+from edge.http.caller import principal, visible_feed
 from edge.node import Node
 from shared.errors import BadRequest, TooLarge
 from shared.events import wire
 from shared.ids import Seq
+from shared.paging import around
 
-PAGE_DEFAULT = 50
-PAGE_MAX = 200
 JSON = "application/json"
 
 
@@ -44,18 +43,15 @@ class EventRoutes:
         ]
 
     async def page(self, request: Request) -> Response:
-        """`limit` events before or after a seq, ascending; without either the newest."""
+        """`limit` events before, after or around a seq, ascending; without any of them the newest."""
         caller = principal(self._node, request)
-        limit = number(request, "limit", default=PAGE_DEFAULT, least=1, most=PAGE_MAX)
-        before = number(request, "before", default=None, least=1, most=INTEGER_MAX)
-        after = number(request, "after", default=None, least=0, most=INTEGER_MAX)
-        if before is not None and after is not None:
-            raise BadRequest("give before or after, not both")
+        asked = asked_of(request)
         feed = await visible_feed(self._node, request, caller)
-        assert limit is not None
-        bodies, more = await self._bodies(feed, before, after, limit)
-        head = orjson.dumps({"channel": feed.key.channel, "epoch": feed.epoch, "more": more})
-        return Response(head[:-1] + b',"events":[' + b",".join(bodies) + b"]}", media_type=JSON)
+        low, high = _span(asked, feed.head)
+        first, bodies = await self._bodies(feed, asked, low, high) if low <= high else (low, [])
+        head = {"channel": feed.key.channel, "epoch": feed.epoch}
+        answer = orjson.dumps(head | asked.more(first > 1, first + len(bodies) - 1 < feed.head))
+        return Response(answer[:-1] + b',"events":[' + b",".join(bodies) + b"]}", media_type=JSON)
 
     async def post(self, request: Request) -> Response:
         """Send a message; the answer is the `ack` of the WebSocket."""
@@ -81,27 +77,29 @@ class EventRoutes:
                 raise TooLarge(f"the body has more than {limit} bytes", limit="frame_bytes")
         return body
 
-    async def _bodies(
-        self, feed: Feed, before: int | None, after: int | None, limit: int
-    ) -> tuple[list[bytes], bool]:
-        """The page, encoded as for everybody (P20): from the ring if that holds it, else from the archive."""
-        head = feed.head
-        if after is not None:
-            low, high = after + 1, min(after + limit, head)
-        else:
-            high = min((before or head + 1) - 1, head)
-            low = max(1, high - limit + 1)
-        if low > high:
-            return [], False
+    async def _bodies(self, feed: Feed, asked: Asked, low: int, high: int) -> tuple[int, list[bytes]]:
+        """The page, encoded as for everybody (P20), and its first seq: from the ring if that holds it,
+        else from the archive, which may cut it.
+        """
         if low >= feed.ring.floor:
             entries = [feed.ring.get(Seq(seq)) for seq in range(low, high + 1)]
-            more = high < head if after is not None else low > 1
-            return [entry.body for entry in entries if entry is not None], more
-        found, more = await self._node.archive.history(
+            return low, [entry.body for entry in entries if entry is not None]
+        found, _ = await self._node.archive.history(
             feed.key,
-            before=None if after is not None else Seq(high + 1),
-            after=Seq(after) if after is not None else None,
-            limit=limit,
+            before=Seq(high + 1),
+            after=Seq(low - 1) if asked.before is None else None,
+            around=None if asked.around is None else Seq(asked.around),
+            limit=asked.limit,
             applied=feed.stream_seq,
         )
-        return [wire(recorded) for recorded in found], more
+        return found[0].seq if found else low, [wire(recorded) for recorded in found]
+
+
+def _span(asked: Asked, head: Seq) -> tuple[int, int]:
+    """The first and the last seq of a page; nothing is on it if the last is lower."""
+    if asked.around is not None:
+        return around(min(asked.around, head), asked.limit, 1, head)
+    if asked.after is not None:
+        return asked.after + 1, min(asked.after + asked.limit, head)
+    high = head if asked.before is None else min(asked.before - 1, head)
+    return max(1, high - asked.limit + 1), high

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import httpx
@@ -35,35 +36,53 @@ def history(
     after: Annotated[
         int | None, Parameter(validator=FROM_0, help="The oldest events above this number.")
     ] = None,
+    around: Annotated[
+        int | None, Parameter(validator=FROM_1, help="This event with those before and after it.")
+    ] = None,
     limit: Annotated[int, Parameter(validator=FROM_1, help="So many events at most.")] = 50,
     json: Annotated[bool, Parameter(help="One JSON object a line.")] = False,
 ) -> None:
     """Print the events of CHANNEL, oldest first; by default the newest ones."""
     console = Console(soft_wrap=True, highlight=False)
-    for event in fetch(access, channel, before=before, after=after, limit=limit):
+    query = {"before": before, "after": after, "around": around}
+    given = {name: seq for name, seq in query.items() if seq is not None}
+    for event in fetch(access, channel, given, limit):
         if json:
             print(orjson.dumps(event).decode())
         else:
             console.print(line(event))
 
 
-def fetch(
-    access: Access, channel: str, *, before: int | None, after: int | None, limit: int
-) -> list[EventFrame]:
-    """The events in ascending order, over as many pages as it takes."""
-    found: list[EventFrame] = []
+def fetch(access: Access, channel: str, given: Mapping[str, int], limit: int) -> list[EventFrame]:
+    """The events before, after or around a number in ascending order, over as many pages as it takes."""
     headers = {"Authorization": f"Bearer {access.bearer()}"}
     with httpx.Client(base_url=access.pages(), headers=headers, timeout=30) as http:
-        while len(found) < limit:
-            query = {"before": before, "after": after, "limit": min(_PAGE_MAX, limit - len(found))}
-            events, more = _page(http, channel, {name: v for name, v in query.items() if v is not None})
-            found = found + events if after is not None else events + found
-            if not more or not events:
-                break
-            if after is not None:
-                after = events[-1]["seq"]
-            else:
-                before = events[0]["seq"]
+        if "around" not in given:
+            return _run(http, channel, given, limit)
+        found, _ = _page(http, channel, {**given, "limit": min(_PAGE_MAX, limit)})
+        if not found or len(found) == limit:
+            return found
+        left = limit - len(found)
+        older = _run(http, channel, {"before": found[0]["seq"]}, left - left // 2)
+        newer = _run(http, channel, {"after": found[-1]["seq"]}, left - len(older))
+        return older + found + newer
+
+
+def _run(http: httpx.Client, channel: str, given: Mapping[str, int], limit: int) -> list[EventFrame]:
+    """Pages in one direction."""
+    found: list[EventFrame] = []
+    where = dict(given)
+    more = True
+    while more and len(found) < limit:
+        events, more = _page(http, channel, {**where, "limit": min(_PAGE_MAX, limit - len(found))})
+        if not events:
+            break
+        if "after" in given:
+            found = found + events
+            where["after"] = events[-1]["seq"]
+        else:
+            found = events + found
+            where["before"] = events[0]["seq"]
     return found
 
 

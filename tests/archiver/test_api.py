@@ -131,6 +131,11 @@ async def test_pages_equal_the_log(
             expected = wanted[-limit:] if after is None else wanted[:limit]
             found = await page(fresh_bus, key, last, before=before, after=after, limit=limit)
             check_page(found, logged, key, expected, len(wanted) > limit)
+            middle = rng.randint(1, head)
+            found = await page(fresh_bus, key, last, around=middle, limit=limit)
+            first = max(1, min(middle - limit // 2, head - limit + 1))
+            expected = list(range(first, min(head, first + limit - 1) + 1))
+            check_page(found, logged, key, expected, len(expected) < head)
 
 
 async def test_unknown_channels_are_empty(

@@ -14,7 +14,7 @@ from tests.support.archive import WORKSPACE, key_of
 EDGE = st.none() | st.integers(-2, 60)
 
 
-def request(before: int | None, after: int | None, limit: int) -> HistoryRequest:
+def request(before: int | None, after: int | None, limit: int, around: int | None = None) -> HistoryRequest:
     """A request about some channel."""
     return HistoryRequest.model_validate(
         {
@@ -22,6 +22,7 @@ def request(before: int | None, after: int | None, limit: int) -> HistoryRequest
             "channel": key_of("a").channel,
             "before": before,
             "after": after,
+            "around": around,
             "limit": limit,
         }
     )
@@ -47,6 +48,35 @@ def test_spans_are_the_slices_asked_for(before: int | None, after: int | None, l
         page = page_of(span, events(span.first, span.last))
         assert [event.seq for event in page.events] == expected
         assert page.more == (len(wanted) > len(expected))
+
+
+@given(EDGE, EDGE, st.integers(-2, 60), st.integers(1, 70), st.integers(0, 50))
+def test_pages_around_a_seq(
+    before: int | None, after: int | None, around: int, limit: int, head: int
+) -> None:
+    """As many as fit between the bounds, half of them before it unless one of the sides ends."""
+    lowest, highest = max(1, (after or 0) + 1), min(head, head if before is None else before - 1)
+    span = span_of(request(before, after, limit, around), Seq(head))
+    assert span.empty == (lowest > highest)
+    if not span.empty:
+        assert lowest <= span.first <= span.pivot <= span.last <= highest
+        assert span.last - span.first + 1 == min(limit, highest - lowest + 1)
+        if lowest <= around <= highest:
+            assert span.pivot == around
+        sides = span.pivot - span.first, span.last - span.pivot + 1
+        if span.first > lowest and span.last < highest:
+            assert sides == (limit // 2, limit - limit // 2)
+        page = page_of(span, events(span.first, span.last))
+        assert [event.seq for event in page.events] == list(range(span.first, span.last + 1))
+        assert page.more == (span.first > lowest or span.last < highest)
+
+
+def test_bytes_cut_a_page_around_its_seq() -> None:
+    """Too large a page keeps what it is about, and its neighbours."""
+    span = span_of(request(None, None, 100, 40), Seq(100))
+    page = page_of(span, events(1, 100, PAGE_BYTES_MAX // 10))
+    assert [event.seq for event in page.events] == list(range(36, 45))
+    assert page.more
 
 
 def test_limits_are_bounded() -> None:

@@ -45,6 +45,11 @@ def seqs(page: dict[str, Any]) -> list[int]:
         ("?after=4", [5, 6], False),
         ("?after=6", [], False),
         ("?after=1000", [], False),
+        ("?around=3&limit=2", [2, 3], True),
+        ("?around=3&limit=3", [2, 3, 4], True),
+        ("?around=1&limit=3", [1, 2, 3], True),
+        ("?around=1000&limit=3", [4, 5, 6], True),
+        ("?around=2", [1, 2, 3, 4, 5, 6], False),
     ],
 )
 async def test_pages_go_by_seq(stack: Stack, query: str, numbers: list[int], more: bool) -> None:
@@ -55,6 +60,8 @@ async def test_pages_go_by_seq(stack: Stack, query: str, numbers: list[int], mor
             await filled(stack, channel, "http-ann", 5)
         page = (await client.get(f"/v1/channels/{channel}/events{query}")).json()
     assert (seqs(page), page["more"]) == (numbers, more)
+    if numbers:
+        assert (page["more_before"], page["more_after"]) == (numbers[0] > 1, numbers[-1] < 6)
 
 
 async def test_a_page_has_the_events_of_the_socket(stack: Stack) -> None:
@@ -71,7 +78,8 @@ async def test_a_page_has_the_events_of_the_socket(stack: Stack) -> None:
 @pytest.mark.parametrize(
     "query",
     ["?limit=0", "?limit=201", "?limit=x", "?limit=-1", "?limit=٣", "?before=0", "?after=-1",
-     "?before=9007199254740992", "?before=1&after=1", "?limit=1e3", "?before=99999999999999999999"],
+     "?before=9007199254740992", "?before=1&after=1", "?around=0", "?around=2&after=1",
+     "?limit=1e3", "?before=99999999999999999999"],
 )  # fmt: skip
 async def test_a_bad_query_is_named(stack: Stack, query: str) -> None:
     """400 with the parameter's name, before anything is looked up."""

@@ -52,6 +52,8 @@ def test_history_and_tail_show_the_same(system: LocalSystem) -> None:
     assert newest == past[-1:]
     middle = lines(system.parley("history", "tea", "--after", "1", "--limit", "2", "--json").stdout)
     assert middle == past[1:3]
+    near = lines(system.parley("history", "tea", "--around", "3", "--limit", "2", "--json").stdout)
+    assert near == past[1:3]
     shown = system.parley("history", "tea").stdout.splitlines()
     assert shown[-1].endswith("tea #4 bob [b]yes[/b]")
 
@@ -75,7 +77,7 @@ def test_what_the_server_refuses_is_said(system: LocalSystem) -> None:
     assert "forbidden" in refused(system, "send", "tea", "hi", "--user", "eve")
     assert "conflict" in refused(system, "send", "tea", "hi", "--create", "--user", "eve")
     assert "404" in refused(system, "history", "p_000000000000000000000000")
-    assert "not both" in refused(system, "history", "tea", "--before", "3", "--after", "1")
+    assert "give one of" in refused(system, "history", "tea", "--before", "3", "--after", "1")
     assert "unauthorized" in refused(system, "send", "tea", "hi", "--token", "a.b.c")
     past = lines(system.parley("history", "tea", "--json").stdout)
     assert len(past) == 4
