@@ -100,12 +100,12 @@ class Commands:
         if feed is None:
             return None
         seq = actions.target_of(command)
-        target = self._targets.at_hand(feed, seq) if seq is not None else None
+        target = self._targets.at_hand(feed, seq, of_text=_is_edit(command)) if seq is not None else None
         if seq is not None and target is None:
             return None
         try:
             prepared = Prepared(feed.key, actions.event_of(command, principal, feed.state, target), feed)
-        except (Forbidden, NotFound):
+        except (Conflict, Forbidden, NotFound):
             return None  # perhaps the retry of one that was recorded
         self._take_token(prepared, principal)
         return prepared
@@ -159,8 +159,8 @@ class Commands:
         return feed
 
     def _take_token(self, prepared: Prepared, principal: Principal) -> None:
-        """Raises `RateLimited`; what is recorded already costs nothing, and imports are paced otherwise."""
-        if prepared.known is None and not principal.may_import:
+        """Raises `RateLimited`; what is recorded already costs nothing, and operators are paced otherwise."""
+        if prepared.known is None and not (principal.may_import or principal.may_erase):
             now_s = asyncio.get_running_loop().time()
             self._channels.of(prepared.key, now_s).take(now_s)
 
@@ -168,11 +168,13 @@ class Commands:
         try:
             actions.visible(feed.state, principal, command)
             seq = actions.target_of(command)
-            target = await self._targets.find(feed, seq) if seq is not None else None
+            target = (
+                await self._targets.find(feed, seq, of_text=_is_edit(command)) if seq is not None else None
+            )
             if seq is not None and target is None:
                 raise actions.no_message(seq)
             event = actions.event_of(command, principal, feed.state, target)
-        except (Forbidden, NotFound):
+        except (Conflict, Forbidden, NotFound):
             known = await self._recorded_before(feed, principal, command)
             if known is None:
                 raise
@@ -239,5 +241,9 @@ class Commands:
 def _draft(command: f.InChannel, principal: Principal) -> e.KnownEvent:
     """What the command would record; its target's author is no part of what is compared."""
     who = actions.actor(command, principal)
-    target = actions.Target(command.ref, who.author) if isinstance(command, f.OnTarget) else None
-    return actions.draft(command, who, target)
+    seq = actions.target_of(command)
+    return actions.draft(command, who, None if seq is None else actions.Target(seq, who.author))
+
+
+def _is_edit(command: f.InChannel) -> bool:
+    return isinstance(command, f.Edit)

@@ -126,9 +126,9 @@ class Dialogue:
                 self._lanes.put(frame.channel, frame)
 
     def _take_token(self) -> None:
-        """Raises `RateLimited`; imports are paced by the commands in flight alone."""
+        """Raises `RateLimited`; imports and erasures are paced by the commands in flight alone."""
         principal = self.principal
-        if principal.may_import:
+        if principal.may_import or principal.may_erase:
             return
         now_s = self._loop.time()
         if self._bucket is None:

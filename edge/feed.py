@@ -23,6 +23,7 @@ from edge.trimmed import Log, behind, head_of, trimmed_upto
 from shared import telemetry
 from shared.bus import Bus, BusError, Message, StoredMessage, Subscription, stored_from_headers
 from shared.channel import ChannelState, fold
+from shared.erasure import erasure_of
 from shared.errors import LogRegressed, NotFound, OutcomeUnknown, Unavailable
 from shared.events import Event, KnownEvent, Recorded, decode, wire
 from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq
@@ -59,6 +60,8 @@ class Feed:
         self._log = Log(key, partition, epoch)
         self.head = Seq(0)
         self.stream_seq = StreamSeq(0)
+        self.erased_by = Seq(0)
+        """Nothing behind this number has erased anything, as far as the feed has come."""
         self.audience = Audience()
         self.closed = False
         self._bus = bus
@@ -115,6 +118,7 @@ class Feed:
 
     def _start_from(self, checkpoint: Checkpoint) -> None:
         self.head, self.stream_seq = checkpoint.seq, checkpoint.stream_seq
+        self.erased_by = self.head
         self._state = checkpoint.state
         self.ring = self._new_ring(self.head)
 
@@ -253,6 +257,9 @@ class Feed:
         recorded = Recorded(self.key, self.head, stream_seq, at_us, event, void)
         entry = Entry(recorded, wire(recorded), self.messages)
         self.ring.append(entry)
+        if (erasure := erasure_of(recorded)) is not None:
+            self.ring.erase(erasure)
+            self.erased_by = self.head
         self.audience.tell(entry)
         for future in self._settling.get(stream_seq, ()):
             if not future.done():

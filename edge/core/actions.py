@@ -2,7 +2,7 @@
 
 Pure: the channel's state, the caller and the target come in as values. The verdict on authorisation is the
 fold's own (`shared.channel.judge`); what is added here is what the log does not decide: who may know that a
-channel exists, limits on texts, targets that are no messages, and the scope for imports.
+channel exists, limits on texts, targets that are no messages or were erased, and scopes.
 
 To somebody who is no member, a private or direct channel is exactly what a channel that does not exist is:
 every refusal about either is `absent()`, the same error with the same words.
@@ -18,7 +18,7 @@ from edge.core.principal import Principal
 from shared import events as e
 from shared.channel import ChannelState, judge, readable_by
 from shared.clock import parse_rfc3339, rfc3339
-from shared.errors import BadRequest, Forbidden, InvalidId, NotFound, TooLarge
+from shared.errors import BadRequest, Conflict, Forbidden, InvalidId, NotFound, TooLarge
 from shared.ids import (
     DIRECT_PREFIX,
     PRIVATE_PREFIX,
@@ -35,10 +35,11 @@ DIRECT_MEMBERS_MAX = 20
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The message that a command refers to: its number and who wrote it."""
+    """The message that a command refers to: its number, who wrote it, and whether its text was erased."""
 
     seq: Seq
     author: UserId
+    erased: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ def visible(
 ) -> ChannelState:
     """The state, if the caller may know that the channel exists; raises `absent()` if not."""
     importing = command is not None and command.imported is not None and principal.may_import
-    if state is None or not (importing or readable_by(state, principal.user)):
+    erasing = isinstance(command, f.Erase) and principal.may_erase
+    if state is None or not (importing or erasing or readable_by(state, principal.user)):
         raise absent()
     return state
 
@@ -95,7 +97,7 @@ def target_of(command: f.InChannel) -> Seq | None:
     match command:
         case f.Send():
             return command.thread
-        case f.OnTarget():
+        case f.OnTarget() | f.Erase():
             return command.ref
     return None
 
@@ -111,16 +113,20 @@ def check_text(command: f.Writing, text_bytes_max: int) -> None:
 def event_of(
     command: f.InChannel, principal: Principal, state: ChannelState | None, target: Target | None
 ) -> e.KnownEvent:
-    """The event to record, allowed in `state`. Raises `NotFound` or `Forbidden`; see `actor` for imports.
+    """The event to record, allowed in `state`. Raises `NotFound`, `Forbidden`, `Conflict`; see `actor`.
 
     `target` is the message at `target_of(command)`.
     """
     who = actor(command, principal)
     seen = visible(state, principal, command)
+    if isinstance(command, f.Erase) and not principal.may_erase:
+        raise Forbidden("erase needs a token with the scope erase")
     event = draft(command, who, target)
     void = judge(seen, event)
     if void is not None:
         raise Forbidden(void)
+    if isinstance(command, f.Edit) and target is not None and target.erased:
+        raise Conflict("the message was erased: it can have no text any more")
     return event
 
 
@@ -141,11 +147,24 @@ def draft(command: f.InChannel, who: Actor, target: Target | None) -> e.KnownEve
             return e.MemberRoleChanged(**_head(command, who), user=command.user, role=command.role)
         case f.UpdateChannel():
             return _update(command, who)
+        case f.Erase():
+            return _erasure(command, who, target)
         case f.OnTarget():
-            if target is None:
-                raise no_message(command.ref)
-            return _on_target(command, who, target)
+            return _on_target(command, who, _message(command.ref, target))
     raise AssertionError(f"no event for {type(command).__name__}")
+
+
+def _erasure(command: f.Erase, who: Actor, target: Target | None) -> e.KnownEvent:
+    if command.ref is not None:
+        return e.MessageErased(**_head(command, who), ref=_message(command.ref, target).seq)
+    assert command.user is not None, "a frame names exactly one of both"
+    return e.UserErased(**_head(command, who), user=command.user)
+
+
+def _message(ref: Seq, target: Target | None) -> Target:
+    if target is None:
+        raise no_message(ref)
+    return target
 
 
 def creation_of(command: f.CreateChannel, principal: Principal) -> tuple[ChannelId, e.ChannelCreated]:

@@ -232,6 +232,23 @@ class UpdateChannel(InChannel):
         return self
 
 
+class Erase(InChannel):
+    """Take the text of a message, or of all that a user has said so far, out for good.
+
+    Needs the scope `erase`, no membership; exactly one of `ref` and `user`. The numbers stay.
+    """
+
+    type: Literal["erase"]
+    ref: Position | None = None
+    user: User | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Erase:
+        if (self.ref is None) == (self.user is None):
+            raise ValueError("exactly one of ref, user is needed")
+        return self
+
+
 class TypingCommand(_Frame):
     """The user is typing; never answered, forgotten after six seconds (P16)."""
 
@@ -264,6 +281,7 @@ WritingCommand = (
     | SetRole
     | Pin
     | Unpin
+    | Erase
 )
 ClientFrame = Annotated[
     Hello | Refresh | Pong | Probe | Resume | WritingCommand | TypingCommand | ReadCommand,

@@ -9,6 +9,9 @@ from shared.ids import UserId, WorkspaceId
 IMPORT = "import"
 """The scope that lets a token record events of other authors and times, in any channel of its workspace."""
 
+ERASE = "erase"
+"""The scope that lets a token erase messages for good, in any channel of its workspace."""
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -23,3 +26,8 @@ class Principal:
     def may_import(self) -> bool:
         """Whether commands may carry `imported`."""
         return IMPORT in self.scopes
+
+    @property
+    def may_erase(self) -> bool:
+        """Whether the command `erase` is theirs to give."""
+        return ERASE in self.scopes

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from shared.events import Recorded
+from shared.erasure import Erasure, emptied
+from shared.events import MessageEdited, Recorded, wire
 from shared.ids import Seq, StreamSeq
 
 ENTRY_BYTES = 1700
@@ -77,6 +78,19 @@ class Ring:
         for _ in range(2):
             if self._budget.is_exceeded and len(self._entries) > ENTRIES_MIN:
                 self._evict()
+
+    def erase(self, erasure: Erasure) -> None:
+        """Leave of what an erasure names what is left of it: also who has yet to send it gets no more."""
+        for entry in self._entries:
+            recorded = entry.recorded
+            event = recorded.event
+            ref = event.ref if isinstance(event, MessageEdited) else None
+            if erasure.names(entry.seq, event.kind, event.author, ref):
+                entry.recorded = emptied(recorded)[0]
+                body = wire(entry.recorded)
+                self._bytes += len(body) - len(entry.body)
+                self._budget.held_bytes += len(body) - len(entry.body)
+                entry.body = body
 
     def clear(self) -> None:
         """Hold nothing any more; the head stays."""

@@ -74,6 +74,20 @@ class Commands(abc.ABC):
         """Unpin a message."""
         return await self.command("unpin", channel, ref=ref)
 
+    async def erase(
+        self,
+        channel: str,
+        *,
+        ref: int | None = None,
+        user: str | None = None,
+        id: CommandId | None = None,  # noqa: A002
+    ) -> Ack:
+        """Take the text of a message, or of all that a user has said so far, out for good.
+
+        Exactly one of `ref` and `user`. Needs the scope `erase`, no membership.
+        """
+        return await self.command("erase", channel, id=id, ref=ref, user=user)
+
     async def join(self, channel: str) -> Ack:
         """Join a public channel."""
         return await self.command("join", channel)

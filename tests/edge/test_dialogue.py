@@ -9,6 +9,7 @@ import time
 import pytest
 
 from shared.ids import new_command_id
+from tests.support.http import fetch
 from tests.support.peer import Peer, new_id, token
 from tests.support.stack import Stack
 
@@ -245,3 +246,50 @@ async def test_imported_needs_the_scope(stack: Stack) -> None:
     assert event["imported"]["at"].startswith("2004-11-15T12:18:00")
     assert event["ts"] > "2026"
     assert json.dumps(event)
+
+
+async def test_erasing(stack: Stack) -> None:
+    """It needs the scope and no membership; what it names has no text any more, live, replayed or paged."""
+    async with (
+        Peer.opened(stack.url, "ers-ann") as ann,
+        Peer.opened(stack.address(1), "ers-op", scope="erase") as operator,
+        Peer.opened(stack.address(1), "ers-eve") as eve,
+    ):
+        channel = (await ann.do("create_channel", kind="private", name="e"))["channel"]
+        one, two = [(await ann.do("send", channel=channel, text=f"Xsecret {n}"))["seq"] for n in range(2)]
+        await ann.do("edit", channel=channel, ref=one, text="Xsecret edited")
+        assert (await ann.ask("erase", channel=channel, ref=one))["code"] == "forbidden"
+        hidden = await eve.ask("erase", channel=channel, ref=one)
+        absent = await eve.ask("erase", channel="p_nowhere", ref=one)
+        assert hidden | {"id": 0} == absent | {"id": 0}
+        for fields in ({}, {"ref": 1, "user": "ers-ann"}):
+            assert (await operator.ask("erase", channel=channel, **fields))["code"] == "bad_request"
+        for ref in (1, 99):
+            assert (await operator.ask("erase", channel=channel, ref=ref))["code"] == "not_found"
+        await ann.do("update_channel", channel=channel, archived=True)
+        command = {"type": "erase", "id": new_id(), "channel": channel, "ref": one}
+        await operator.send(command)
+        seq = (await operator.answer(str(command["id"])))["seq"]
+        assert (await ann.event(channel, seq))["kind"] == "message.erased"
+        await operator.send(command)
+        again = await operator.answer(str(command["id"]))
+        assert (again["seq"], again["duplicate"]) == (seq, True)
+        await ann.do("update_channel", channel=channel, archived=False)
+        assert (await ann.ask("edit", channel=channel, ref=one, text="back"))["code"] == "conflict"
+        await ann.do("edit", channel=channel, ref=two, text="kept")
+        await ann.do("react", channel=channel, ref=one, emoji="👍")
+        last = (await operator.do("erase", channel=channel, user="ers-ann"))["seq"]
+        await ann.event(channel, last)
+        assert (await ann.ask("edit", channel=channel, ref=two, text="back"))["code"] == "conflict"
+        last = (await ann.do("delete", channel=channel, ref=one))["seq"]
+    for index in range(2):
+        path = f"/v1/channels/{channel}/events"
+        page = (await asyncio.to_thread(fetch, stack.address(index), "ers-ann", path)).json
+        async with Peer.opened(stack.address(index), "ers-ann") as back:
+            await back.send({"type": "resume", "cursors": {channel: {"epoch": page["epoch"], "seq": 0}}})
+            await back.take("resumed", channel=channel)
+            replayed = [one for one in back.frames if one["type"] == "event"]
+        for told in (page["events"], replayed):
+            assert [one["seq"] for one in told] == list(range(1, last + 1))
+            assert "Xsecret" not in json.dumps(told)
+            assert [one["erased"] for one in told if one.get("text") == ""] == [True] * 4

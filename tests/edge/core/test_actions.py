@@ -10,10 +10,10 @@ import pytest
 from edge.core import actions
 from edge.core import frames as f
 from edge.core.actions import Target
-from edge.core.principal import IMPORT, Principal
+from edge.core.principal import ERASE, IMPORT, Principal
 from shared import events as e
 from shared.channel import ChannelState, judge
-from shared.errors import BadRequest, Forbidden, NotFound, ParleyError, TooLarge
+from shared.errors import BadRequest, Conflict, Forbidden, NotFound, ParleyError, TooLarge
 from shared.ids import Seq, UserId, WorkspaceId, new_command_id
 
 ID = new_command_id(1_790_000_000_000)
@@ -43,6 +43,8 @@ COMMANDS: dict[str, f.InChannel] = {
     "topic": f.UpdateChannel(**IN_CHANNEL, type="update_channel", topic=""),
     "archive": f.UpdateChannel(**IN_CHANNEL, type="update_channel", archived=True),
     "unarchive": f.UpdateChannel(**IN_CHANNEL, type="update_channel", archived=False),
+    "erase": f.Erase(**IN_CHANNEL, type="erase", ref=3),
+    "erase user": f.Erase(**IN_CHANNEL, type="erase", user=ANN),
 }
 KIND_OF_EVENT = {
     "send": "message.posted",
@@ -64,6 +66,8 @@ KIND_OF_EVENT = {
     "topic": "channel.topic_set",
     "archive": "channel.archived",
     "unarchive": "channel.unarchived",
+    "erase": "message.erased",
+    "erase user": "user.erased",
 }
 ON_MESSAGES = {"edit", "delete", "react", "unreact", "pin", "unpin"}
 ANY_MEMBER = {"send", "reply", "react", "unreact", "pin", "unpin", "leave", "invite", "rename", "topic"}
@@ -166,7 +170,7 @@ def test_target_that_is_no_message(name: str) -> None:
 def test_target_of() -> None:
     """Commands about a message and replies have a target, nothing else has."""
     found = {name for name, command in COMMANDS.items() if actions.target_of(command) == 3}
-    assert found == ON_MESSAGES | {"reply"}
+    assert found == ON_MESSAGES | {"reply", "erase"}
     assert all(actions.target_of(COMMANDS[name]) is None for name in COMMANDS.keys() - found)
 
 
@@ -240,3 +244,46 @@ def test_import_needs_a_time(at: str) -> None:
     """A time that is no RFC 3339 is refused."""
     with pytest.raises(BadRequest, match="RFC 3339"):
         actions.event_of(imported(at), bob(IMPORT), channel("public", None), None)
+
+
+@pytest.mark.parametrize("name", ["erase", "erase user"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_erasing_needs_the_scope_and_nothing_else(name: str, kind: e.ChannelKind) -> None:
+    """With it, no membership, in archived channels too; members without it, admins included, are refused."""
+    state = channel(kind, None, archived=True)
+    event = actions.event_of(COMMANDS[name], bob(ERASE), state, HERS)
+    assert (event.kind, event.author) == (KIND_OF_EVENT[name], BOB)
+    assert judge(state, event) is None
+    with pytest.raises(Forbidden, match="scope erase"):
+        actions.event_of(COMMANDS[name], bob(IMPORT), channel(kind, "admin"), HERS)
+    with pytest.raises(NotFound):
+        actions.event_of(COMMANDS[name], bob(ERASE), None, HERS)
+
+
+def test_the_scope_opens_no_channel() -> None:
+    """It is for erasing: everything else its holder does is an ordinary user's."""
+    for name in COMMANDS.keys() - {"erase", "erase user"}:
+        with pytest.raises(NotFound):
+            actions.event_of(COMMANDS[name], bob(ERASE), channel("private", None), HIS)
+
+
+def test_what_is_no_message_cannot_be_erased() -> None:
+    """An unknown number is named."""
+    with pytest.raises(NotFound, match="number 3"):
+        actions.event_of(COMMANDS["erase"], bob(ERASE), channel("public", None), None)
+
+
+def test_an_erased_message_takes_no_text() -> None:
+    """Not from its author, not from an import; what says nothing goes on."""
+    gone, state = Target(Seq(3), BOB, erased=True), channel("public", "admin")
+    importing = f.Edit(
+        **ON_TARGET,
+        type="edit",
+        text="t",
+        imported=f.ImportedFrom(at="2015-01-02T03:04:05Z", author=BOB),
+    )
+    for edit in (COMMANDS["edit"], importing):
+        with pytest.raises(Conflict, match="erased"):
+            actions.event_of(edit, bob(IMPORT), state, gone)
+    for name in ("delete", "react", "unreact", "pin", "unpin", "reply"):
+        assert actions.event_of(COMMANDS[name], bob(), state, gone).kind == KIND_OF_EVENT[name]

@@ -16,8 +16,17 @@ def test_import_needs_its_scope(scopes: set[str], may: bool) -> None:
     assert Principal(UserId("ann"), WorkspaceId("w"), frozenset(scopes)).may_import is may
 
 
+@pytest.mark.parametrize(
+    ("scopes", "may"), [(set(), False), ({"erase"}, True), ({"import"}, False), ({"erased"}, False)]
+)
+def test_erasing_needs_its_scope(scopes: set[str], may: bool) -> None:
+    """Exactly the scope `erase` lets a token take texts out."""
+    assert Principal(UserId("ann"), WorkspaceId("w"), frozenset(scopes)).may_erase is may
+
+
 def test_nothing_is_allowed_by_default() -> None:
     """A token without scopes is an ordinary user's, and one without an end has none."""
     ordinary = Principal(UserId("ann"), WorkspaceId("w"))
     assert not ordinary.may_import
+    assert not ordinary.may_erase
     assert ordinary.expires_s is None

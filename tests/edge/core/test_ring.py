@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.core.ring import ENTRIES_MIN, ENTRY_BYTES, Budget, Entry, Ring
-from shared.events import Recorded, Unreadable
-from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, WorkspaceId
+from shared.erasure import Erasure
+from shared.events import MessageEdited, MessagePosted, Recorded, Unreadable, wire
+from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, UserId, WorkspaceId, new_command_id
 
 KEY = ChannelKey(WorkspaceId("w"), ChannelId("c"))
 
@@ -82,3 +83,33 @@ def test_a_ring_keeps_a_few_whatever_the_budget() -> None:
     for seq in range(1, 200):
         ring.append(entry(seq))
     assert ring.floor == 199 - ENTRIES_MIN + 1
+
+
+def said(seq: int, author: str, *, ref: int | None = None) -> Entry:
+    """A message of somebody, or a later text of one."""
+    who = {"id": new_command_id(1_790_000_000_000), "author": UserId(author), "text": "Xsecret"}
+    event = (
+        MessagePosted(**who) if ref is None else MessageEdited(**who, ref=Seq(ref), ref_author=UserId(author))
+    )
+    recorded = Recorded(KEY, Seq(seq), StreamSeq(seq), 0, event)
+    return Entry(recorded, wire(recorded), seq)
+
+
+def test_what_an_erasure_names_loses_its_text() -> None:
+    """The message and its edits, or all of a user; who holds an entry holds an emptied one."""
+    for erasure, named in (
+        (Erasure(KEY, StreamSeq(9), Seq(9), ref=Seq(2)), {2, 4}),
+        (Erasure(KEY, StreamSeq(9), Seq(5), user=UserId("bob")), {3}),
+    ):
+        budget = Budget(10**6)
+        ring = Ring(Seq(0), entries_max=10, bytes_max=10**6, budget=budget)
+        held = [said(1, "ann"), said(2, "ann"), said(3, "bob"), said(4, "ann", ref=2), said(5, "bob")]
+        for one in held:
+            ring.append(one)
+        ring.erase(erasure)
+        assert {one.seq for one in held if b"Xsecret" not in one.body} == named
+        assert all(b'"erased":true' in one.body for one in held if one.seq in named)
+        assert all("Xsecret" not in str(one.recorded) for one in held if one.seq in named)
+        assert budget.held_bytes == sum(len(one.body) + ENTRY_BYTES for one in held)
+        ring.clear()
+        assert budget.held_bytes == 0
