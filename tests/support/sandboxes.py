@@ -68,7 +68,7 @@ def job_for(directory: Path, query: str, form: str = "json") -> Job:
 @contextlib.asynccontextmanager
 async def sandbox(directory: Path, **settings: object) -> AsyncIterator[Sandbox]:
     """A sandbox over an archive."""
-    wanted = {"archive": str(directory), "sql_cpu_s": 2, **settings}
+    wanted = {"archive": str(directory), **settings}
     opened = Sandbox(ArchiverSettings.model_validate(wanted), LocalStore(directory))
     try:
         yield opened

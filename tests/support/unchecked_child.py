@@ -1,6 +1,7 @@
 """A sandbox without its first walls: `python -m tests.support.unchecked_child` runs whatever it is asked.
 
-In the format `json` any SQL on the connection of a user's query, with DuckDB's settings locked; in `csv` any
+The query is a JSON list of attempts; what became of each is the result: `"done"`, or the error. In the format
+`json` any SQL on the connection of a user's query, with DuckDB's settings locked; in `csv` any
 SQL on a DuckDB with its usual settings; in `arrow` any Python. So each test says which wall holds.
 """
 
@@ -19,15 +20,28 @@ from archiver.sandbox_child import Job
 def run(job: Job, sink: Callable[[bytes], object], *, memory_bytes: int, threads: int) -> None:
     """In place of `sandbox_query.run`."""
     if job["format"] == "arrow":
-        said: list[object] = []
-        exec(job["query"], {"said": said})
-        sink(json.dumps(said).encode())
-        return
-    connection = duckdb.connect()
-    if job["format"] == "json":
+        attempt: Callable[[str], object] = _execute
+    elif job["format"] == "csv":
+        attempt = duckdb.connect().execute
+    else:
         connection = sandbox_query._connected(memory_bytes, threads)
         sandbox_query._open(connection, job["workspace"], job["channels"], job["files"], VIEWS)
-    sink(json.dumps(connection.execute(job["query"]).fetchall(), default=str).encode())
+        attempt = connection.execute
+    sink(json.dumps([_outcome(attempt, text) for text in json.loads(job["query"])]).encode())
+
+
+def _execute(code: str) -> None:
+    exec(code, {})
+
+
+def _outcome(attempt: Callable[[str], object], text: str) -> str:
+    try:
+        found = attempt(text)
+        if isinstance(found, duckdb.DuckDBPyConnection):
+            found.fetchall()
+    except (duckdb.Error, OSError) as error:
+        return repr(error)
+    return "done"
 
 
 if __name__ == "__main__":
