@@ -47,6 +47,11 @@ INDEX_SECONDS = Histogram(
     "Time to take a batch of events into the search index",
     buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
 )
+INDEX_PURGE_SECONDS = Histogram(
+    "parley_archive_index_purge_seconds",
+    "Time to write a search index anew without what was erased",
+    buckets=(0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0),
+)
 INDEX_FAILURES = Counter(
     "parley_archive_index_failures", "Batches that the search index refused", ["partition"]
 )

@@ -30,6 +30,8 @@ _KINDS = frozenset(
         "message.posted",
         "message.edited",
         "message.deleted",
+        "message.erased",
+        "user.erased",
         "reaction.added",
         "reaction.removed",
         "channel.created",

@@ -8,6 +8,7 @@ says `unavailable` meanwhile.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterator
 
@@ -30,6 +31,10 @@ LINGER_S = 0.2
 """A transaction costs as much as some fifty events: let it hold some, unless somebody searches."""
 
 PROGRESS_EVERY_S = 10.0
+PURGE_REST_S = 1.0
+PURGE_REST_FACTOR = 20
+"""What is erased together is purged together: after a purge of a second there is none for so many."""
+
 BEHIND_MIN = 100_000
 """From so many events on it is a rebuild, of which operators hear."""
 
@@ -55,6 +60,7 @@ class Feed:
         self._moved = asyncio.Condition()
         self._waiting = 0
         self._is_damaged = False
+        self._next_purge_s = 0.0
         self._log_end = StreamSeq(0)
         """The log had so many events when it was last asked."""
         self.position = StreamSeq(0)
@@ -120,6 +126,8 @@ class Feed:
         await self._prove(at)
         hot = self._archive.hot
         while not self._is_damaged:
+            if self._index.is_purge_due and time.monotonic() >= self._next_purge_s:
+                await self._purge()
             if self._archive.manifest.hi > self.position:
                 await self._catch_up()
             elif hot.applied > self.position:
@@ -129,7 +137,24 @@ class Feed:
                     await self._record(found, At(found[-1].stream_seq, found[-1].at_us))
             else:
                 self._more.clear()
-                await self._more.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._until_purge_s()):
+                        await self._more.wait()
+
+    def _until_purge_s(self) -> float | None:
+        return max(0.0, self._next_purge_s - time.monotonic()) if self._index.is_purge_due else None
+
+    async def _purge(self) -> None:
+        """Nothing is taken in meanwhile; what is there can be found."""
+        began_s = time.monotonic()
+        try:
+            await self._threads.run(self._index.purge)
+        except apsw.BusyError as error:
+            _log.warning("search.purge_refused", partition=self._label, error=str(error))
+        took_s = time.monotonic() - began_s
+        metrics.INDEX_PURGE_SECONDS.observe(took_s)
+        self._next_purge_s = time.monotonic() + max(PURGE_REST_S, PURGE_REST_FACTOR * took_s)
+        _log.info("search.purged", partition=self._label, s=round(took_s, 2), due=self._index.is_purge_due)
 
     async def _prove(self, at: At) -> None:
         """What the index has beyond Parquet must be what the log has there: it may have lost its end."""

@@ -3,6 +3,10 @@
 A message is found by its `stream_seq`; its text is not in here, only its terms. The position is written in
 the transaction that brings what it covers, and compared there: of two archivers one is told that it was late,
 and goes on from where the other has got to; both would have written the same.
+
+What is erased is found no more from its transaction on. Its terms stay somewhere in the file, because FTS5
+keeps those of deleted rows until they are merged away: `purge` rewrites the file. That it is due is written
+in the same transaction.
 """
 
 from __future__ import annotations
@@ -10,18 +14,18 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import apsw
 
-from archiver.search.writing import DELETED, Numbers, apply
+from archiver.search.writing import Numbers, apply
 from shared.archive_store import Reached
 from shared.events import Recorded
-from shared.ids import ChannelKey, Epoch, Seq, StreamSeq
+from shared.ids import Epoch, StreamSeq
 
-FORMAT = 1
+FORMAT = 2
 BUSY_TIMEOUT_MS = 10_000
 CACHE_KIB = 16_384
 UNFLUSHED_BYTES = 8 * 1024 * 1024
@@ -30,7 +34,8 @@ UNFLUSHED_BYTES = 8 * 1024 * 1024
 
 _SCHEMA = """
 CREATE TABLE position (
-    format INTEGER NOT NULL, epoch TEXT NOT NULL, stream_seq INTEGER NOT NULL, at_us INTEGER NOT NULL);
+    format INTEGER NOT NULL, epoch TEXT NOT NULL, stream_seq INTEGER NOT NULL, at_us INTEGER NOT NULL,
+    erased INTEGER NOT NULL DEFAULT 0, purged INTEGER NOT NULL DEFAULT 0);
 CREATE VIRTUAL TABLE words USING fts5(
     text, meta, content='', contentless_delete=1, tokenize='ascii');
 CREATE TABLE docs (
@@ -49,6 +54,9 @@ CREATE TABLE authors (no INTEGER PRIMARY KEY, author TEXT NOT NULL UNIQUE, folde
 CREATE INDEX authors_folded ON authors (folded);
 CREATE TABLE hours (hour INTEGER PRIMARY KEY, lo INTEGER NOT NULL, hi INTEGER NOT NULL);
 """
+
+
+_BEGINNING = "INSERT INTO position (format, epoch, stream_seq, at_us) VALUES (?, ?, 0, 0)"
 
 
 class At(NamedTuple):
@@ -70,6 +78,8 @@ class SearchIndex:
         self._read_lock = threading.Lock()
         self.generation = 0
         """Counts the files: what was learnt of one says nothing of the next. Read it while `reading`."""
+        self.is_purge_due = False
+        """Whether terms of erased messages may still be in the file."""
         self._writer: apsw.Connection
         self._reader: apsw.Connection
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,32 +112,40 @@ class SearchIndex:
                 self._numbers = Numbers()
                 return False
             try:
-                apply(writer, self._numbers, events)
+                erased = apply(writer, self._numbers, events)
             except BaseException:
                 self._numbers = Numbers()  # those of the transaction are not valid
                 raise
+            if erased:
+                writer.execute("UPDATE position SET erased = erased + ?", (erased,))
             self._reached("search-recording")
         self._reached("search-recorded")
+        self.is_purge_due |= erased > 0
         return True
 
-    def erase(self, key: ChannelKey, seqs: Sequence[Seq]) -> int:
-        """Remove messages so that no byte of them stays in the file; returns how many were there.
+    def purge(self) -> None:
+        """If it is due, rewrite the file, so that no byte of what was erased is left of it.
 
-        Rewrites the whole file, because FTS5 keeps the terms of deleted rows until they are merged away.
+        Takes as long as the file is large; readers wait only at its end. Raises `apsw.BusyError` if somebody
+        else's reader stands in the way: then it is still due.
         """
-        with self._lock, self._read_lock:
-            with _transaction(self._writer) as writer:
-                found = [row for seq in seqs for row in writer.execute(_DOC, (*key, seq))]
-                writer.executemany("DELETE FROM words WHERE rowid = ?", [(doc,) for doc, _ in found])
-                writer.executemany("DELETE FROM reactions WHERE doc = ?", [(doc,) for doc, _ in found])
-                writer.executemany(
-                    "UPDATE docs SET flags = ? WHERE stream_seq = ?", [(DELETED, doc) for doc, _ in found]
-                )
-            # Also those that were deleted before: their terms may still be in the file.
+        with self._lock:
+            erased = _unpurged(self._writer)
+            if erased is None:
+                self.is_purge_due = False
+                return
             self._writer.execute("INSERT INTO words(words) VALUES ('optimize')")
+            self._reached("search-optimized")
             self._writer.execute("VACUUM")
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            return len(found)
+            self._reached("search-vacuumed")
+            with self._read_lock:
+                busy = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]
+            if busy:
+                raise apsw.BusyError("the write-ahead log is being read")
+            self._reached("search-purging")
+            # What another archiver has erased meanwhile is due again.
+            self._writer.execute("UPDATE position SET purged = max(purged, ?)", (erased,))
+            self.is_purge_due = _unpurged(self._writer) is not None
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[apsw.Connection]:
@@ -152,6 +170,7 @@ class SearchIndex:
                 self._connect()
             self._numbers = Numbers()
             self.generation += 1
+            self.is_purge_due = _unpurged(self._writer) is not None
 
     def _connect(self) -> None:
         self._writer = _connection(self._path)
@@ -161,7 +180,10 @@ class SearchIndex:
                 self._writer.execute(
                     "INSERT INTO words (words, rank) VALUES ('hashsize', ?)", (UNFLUSHED_BYTES,)
                 )
-                self._writer.execute("INSERT INTO position VALUES (?, ?, 0, 0)", (FORMAT, self._epoch))
+                self._writer.execute(
+                    "INSERT INTO position (format, epoch, stream_seq, at_us) VALUES (?, ?, 0, 0)",
+                    (FORMAT, self._epoch),
+                )
         self._reader = _connection(self._path)
 
     def _usable(self) -> bool:
@@ -176,10 +198,10 @@ class SearchIndex:
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
 
 
-_DOC = """
-SELECT stream_seq, flags FROM docs
-WHERE channel = (SELECT no FROM channels WHERE workspace = ? AND channel = ?) AND seq = ?
-"""
+def _unpurged(connection: apsw.Connection) -> int | None:
+    """How many messages were erased in all, if the file was not rewritten since."""
+    found: int | None = connection.execute("SELECT max(erased) FROM position WHERE erased > purged").get
+    return found
 
 
 def _at(connection: apsw.Connection) -> At:

@@ -2,8 +2,8 @@
 
 Later texts are gathered first, so that a message is written once, however often it was edited within the run;
 then all is written in the order of the log, because FTS5 flushes whenever it has to go back. A message is
-found by its place in the log for ever: an edit replaces its terms there, a deletion leaves a row without
-terms, by which cursors and late reactions find the place.
+found by its place in the log for ever: an edit replaces its terms there, a deletion or an erasure leaves a
+row without terms, by which cursors and late reactions find the place.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from shared.ids import ChannelKey, UserId
 
 DELETED = 1
 REACTED = 2
+ERASED = 4
+"""And deleted: whether its terms had to be removed from the file is known, and need not be done again."""
+
 HOUR_MS = 3_600_000
 NUMBERS_KEPT = 50_000
 """Channels, and authors, whose number the writer remembers."""
@@ -45,18 +48,28 @@ class Said(NamedTuple):
 
     text: str | None
     seq: int
+    erased: bool = False
 
 
-def apply(writer: apsw.Connection, numbers: Numbers, events: Iterable[Recorded]) -> None:
-    """Write what the events change; void ones change nothing."""
+Forgotten = dict[tuple[int, int], int]
+"""By channel and author: below which seq all that they have said is erased."""
+
+
+def apply(writer: apsw.Connection, numbers: Numbers, events: Iterable[Recorded]) -> int:
+    """Write what the events change; void ones change nothing.
+
+    How many messages that were written before are erased: their terms are still somewhere in the file.
+    """
     posted: list[Recorded] = []
     others: list[Recorded] = []
     for recorded in events:
         if recorded.void is None:
             (posted if type(recorded.event) is e.MessagePosted else others).append(recorded)
     later = _later(writer, numbers, others)
-    new = _new(writer, numbers, posted, later)
-    _change_old(writer, later)
+    forgotten = _forgotten(writer, numbers, others)
+    new = _new(writer, numbers, posted, later, forgotten)
+    _change_old(writer, {place: said for place, said in later.items() if not said.erased})
+    erased = _erase(writer, [place for place, said in later.items() if said.erased], forgotten)
     writer.executemany("INSERT INTO words (rowid, text, meta) VALUES (?, ?, ?)", new.words)
     writer.executemany("INSERT INTO docs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", new.docs)
     writer.executemany(_INSERT_HOURS, [(hour, lo, hi) for hour, (lo, hi) in new.hours.items()])
@@ -67,6 +80,7 @@ def apply(writer: apsw.Connection, numbers: Numbers, events: Iterable[Recorded])
             case e.ChannelCreated() | e.ChannelRenamed() as named:
                 row = folded_name(named.name), _channel(writer, numbers, recorded.key)
                 writer.execute("INSERT OR IGNORE INTO names VALUES (?, ?)", row)
+    return erased
 
 
 _INSERT_HOURS = (
@@ -85,21 +99,37 @@ class _New:
 
 
 def _later(writer: apsw.Connection, numbers: Numbers, others: Sequence[Recorded]) -> dict[Place, Said]:
-    """What edits and deletions make of messages: the last edit counts (P22), a deleted one stays deleted."""
+    """What the others make of messages: the last edit counts (P22), what is deleted or erased stays so."""
     later: dict[Place, Said] = {}
     for recorded in others:
         event = recorded.event
-        if not isinstance(event, e.MessageEdited | e.MessageDeleted) or event.ref >= recorded.seq:
+        if not isinstance(event, _CHANGES) or event.ref >= recorded.seq:
             continue
         place = _channel(writer, numbers, recorded.key), event.ref
-        text = event.text if isinstance(event, e.MessageEdited) else None
-        if place not in later or later[place].text is not None:
-            later[place] = Said(text, recorded.seq)
+        erased = isinstance(event, e.MessageErased) or (isinstance(event, e.MessageEdited) and event.erased)
+        text = event.text if isinstance(event, e.MessageEdited) and not erased else None
+        if erased or place not in later or later[place].text is not None:
+            later[place] = Said(text, recorded.seq, bool(erased))
     return later
 
 
+_CHANGES = e.MessageEdited | e.MessageDeleted | e.MessageErased
+
+
+def _forgotten(writer: apsw.Connection, numbers: Numbers, others: Sequence[Recorded]) -> Forgotten:
+    return {
+        (_channel(writer, numbers, it.key), _author(writer, numbers, it.event.user)): it.seq
+        for it in others
+        if isinstance(it.event, e.UserErased)
+    }
+
+
 def _new(
-    writer: apsw.Connection, numbers: Numbers, posted: Sequence[Recorded], later: dict[Place, Said]
+    writer: apsw.Connection,
+    numbers: Numbers,
+    posted: Sequence[Recorded],
+    later: dict[Place, Said],
+    forgotten: Forgotten,
 ) -> _New:
     """Rows of what was posted. One function for all: two calls a message less are a tenth of its cost."""
     new = _New()
@@ -114,8 +144,10 @@ def _new(
         text: str | None = event.text
         text_seq, flags = None, 0
         if later and (said := later.pop((channel, seq), None)) is not None:
-            text, text_seq = said
-            flags = DELETED if text is None else 0
+            text, text_seq, is_erased = said
+            flags = 0 if text is not None else DELETED | ERASED if is_erased else DELETED
+        if event.erased or (forgotten and seq < forgotten.get((channel, author), 0)):
+            text, flags = None, DELETED | ERASED
         if text is not None:
             words.append((stream_seq, indexed(text), _meta(channel, author, event.thread, text)))
         docs.append((stream_seq, channel, seq, author, at_ms, happened_ms, event.thread, text_seq, flags))
@@ -143,6 +175,27 @@ def _change_old(writer: apsw.Connection, later: dict[Place, Said]) -> None:
 
 _OLD = f"""
 SELECT stream_seq, author, thread FROM docs WHERE channel = ? AND seq = ? AND NOT flags & {DELETED}
+"""  # noqa: S608
+
+
+def _erase(writer: apsw.Connection, places: Sequence[Place], forgotten: Forgotten) -> int:
+    """Take the terms of messages from before the run out; how many had not been erased already."""
+    found = [doc for place in places for (doc,) in writer.execute(_UNERASED, place)]
+    found += [
+        doc
+        for (channel, author), before in forgotten.items()
+        for (doc,) in writer.execute(_UNERASED_OF, (channel, before, author))
+    ]
+    for doc in sorted(found):
+        writer.execute("DELETE FROM words WHERE rowid = ?", (doc,))
+        writer.execute("DELETE FROM reactions WHERE doc = ?", (doc,))
+        writer.execute("UPDATE docs SET flags = ? WHERE stream_seq = ?", (DELETED | ERASED, doc))
+    return len(found)
+
+
+_UNERASED = f"SELECT stream_seq FROM docs WHERE channel = ? AND seq = ? AND NOT flags & {ERASED}"  # noqa: S608
+_UNERASED_OF = f"""
+SELECT stream_seq FROM docs WHERE channel = ? AND seq < ? AND author = ? AND NOT flags & {ERASED}
 """  # noqa: S608
 
 

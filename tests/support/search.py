@@ -54,6 +54,14 @@ class Log:
         event = e.MessageDeleted(id=posted("").id, author=ALICE, ref=Seq(ref), ref_author=ALICE)
         return self.write(channel, event)
 
+    def erase(self, channel: str, ref: int | None = None, *, user: str = "alice") -> Seq:
+        """A message, or all of a user, loses its text."""
+        head = {"id": posted("").id, "author": UserId("operator")}
+        event = (
+            e.UserErased(**head, user=UserId(user)) if ref is None else e.MessageErased(**head, ref=Seq(ref))
+        )
+        return self.write(channel, event)
+
     def react(
         self, channel: str, ref: int, emoji: str = "👍", *, author: str = "bob", back: bool = False
     ) -> Seq:

@@ -18,11 +18,12 @@ from archiver.threads import Threads
 from shared.archive_store import open_store
 from shared.envelope import StoredMessage
 from shared.errors import Unavailable
-from shared.events import encode
-from shared.ids import Epoch, Partition, StreamSeq
+from shared.events import UserErased, encode
+from shared.ids import Epoch, Partition, StreamSeq, UserId
 from shared.subjects import channel_subject
 from tests.support.archive import created, key_of, posted
 from tests.support.search import EPOCH, ask, found
+from tests.support.traces import traces
 from tests.support.waiting import eventually
 
 TEA, GO = key_of("tea"), key_of("go")
@@ -259,3 +260,48 @@ async def test_a_disk_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         await eventually(lambda: feeding.position == kept.applied)
         assert (found(index, "cup"), refusals) == (["tea/2"], 4)
     kept.archive.close()
+
+
+async def test_what_is_erased_leaves_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From memory and from Parquet, soon after the event; many together are one rewriting of the file."""
+    monkeypatch.setattr(feed, "PURGE_REST_S", 0.05)
+    kept = Kept(tmp_path)
+    purges: list[float] = []
+    async with kept.fed() as (feeding, index):
+        purge = index.purge
+        monkeypatch.setattr(index, "purge", lambda: (purges.append(1.0), purge()))
+        kept.say(*(f"Xsecret{number}" for number in range(40)))
+        kept.commit()
+        await feeding.reaches(kept.applied)
+        assert traces(kept.path.parent, ["xsecret"]) != []
+        for key in (TEA, GO):
+            kept.take(channel_subject(Partition(0), key), encode(erasing("alice")), 1)
+        kept.say("still here")
+        await feeding.reaches(kept.applied)
+        assert found(index, "from:alice") == ["tea/23"]
+        await eventually(lambda: traces(kept.path.parent, ["xsecret"]) == [], within_s=60)
+        assert 1 <= len(purges) <= 3
+    kept.archive.close()
+
+
+async def test_what_could_not_be_rewritten_is_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stopped between the erasure and the rewriting."""
+    kept = Kept(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(SearchIndex, "purge", lambda _: None)
+        async with kept.fed() as (feeding, _):
+            kept.say("Xsecret")
+            await feeding.reaches(kept.applied)
+            kept.take(channel_subject(Partition(0), TEA), encode(erasing("alice")), 1)
+            await feeding.reaches(kept.applied)
+    assert traces(kept.path.parent, ["xsecret"]) != []
+    async with kept.fed():
+        await eventually(lambda: traces(kept.path.parent, ["xsecret"]) == [], within_s=60)
+    kept.archive.close()
+
+
+def erasing(user: str) -> UserErased:
+    """All that somebody has said is erased."""
+    return UserErased(id=posted("").id, author=UserId("operator"), user=UserId(user))

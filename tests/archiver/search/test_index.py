@@ -10,10 +10,15 @@ from pathlib import Path
 import apsw
 import pytest
 
+from archiver.search import index as search_index
 from archiver.search.index import At, SearchIndex
-from shared.ids import Epoch, Seq, StreamSeq
-from tests.support.archive import key_of
+from shared import events as e
+from shared.ids import Epoch, StreamSeq
+from tests.support.archive import ALICE, posted
 from tests.support.search import EPOCH, Log, found, indexed, record
+from tests.support.traces import traces
+
+WHO = {"id": posted("").id, "author": ALICE}
 
 
 @pytest.fixture
@@ -165,23 +170,124 @@ def test_death_while_it_is_written(tmp_path: Path, log: Log, point: str) -> None
     whole.close()
 
 
-def test_erased_messages_leave_no_bytes(tmp_path: Path, log: Log) -> None:
-    """Neither words nor reactions of theirs are in any file of the index, also of those deleted before."""
-    for text in ("xylophone zebrafish", "ocarina", "xylophone again"):
-        log.say("tea", text)
+WORDS = ["Xylophone", "zebrafish", "Xagain", "ocarina", "vuvuzela", "theremin", "🦓"]
+
+
+@pytest.fixture
+def erased(log: Log) -> Log:
+    """Messages that were said, edited, deleted, reacted to, and then erased."""
+    first = log.say("tea", "Xylophone zebrafish")
+    log.delete("tea", first)
+    log.erase("tea", first)
+    log.say("tea", "ocarina", "bob")
+    log.say("tea", "Xagain", "bob")
     last = log.say("go", "vuvuzela")
     log.react("go", last, "🦓")
-    log.edit("tea", 28, "theremin")
-    index = indexed(tmp_path, log, 5)
-    words = ("xylophone", "zebrafish", "vuvuzela", "ocarina", "theremin", "🦓")
-    seqs = [it.seq for it in log.events if it.key == key_of("tea")][-5:]
-    log.delete("tea", seqs[0])
-    record(index, log)
-    assert index.erase(key_of("tea"), seqs) >= 3
-    assert index.erase(key_of("go"), [last]) == 1
-    content = b"".join(path.read_bytes() for path in tmp_path.glob("p00.search.sqlite*"))
-    assert not [word for word in words if word.encode() in content]
-    assert found(index, "vuvuzela") == []
+    log.edit("go", last, "theremin")
+    log.erase("go", last)
+    log.erase("tea", user="bob")
+    return log
+
+
+def unpurged(index: SearchIndex) -> bool:
+    """Whether it says that bytes may be left."""
+    return index.is_purge_due
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_erased_messages_leave_no_bytes(tmp_path: Path, erased: Log, size: int) -> None:
+    """Neither words nor reactions are in any file of the index, also of those that were deleted before."""
+    index = indexed(tmp_path, erased, size)
+    assert [found(index, word) for word in WORDS[:-1]] == [[]] * 6
+    assert found(index, "has:reaction in:go") == ["go/2"]
+    if size < 1000:
+        assert traces(tmp_path, [word.lower() for word in WORDS]) != []
+        assert unpurged(index)
+    index.purge()
+    assert not unpurged(index)
+    assert traces(tmp_path, WORDS + [word.lower() for word in WORDS]) == []
     assert found(index, "mug") == ["tea/3"]
-    assert index.erase(key_of("none"), [Seq(1)]) == 0
+    index.close()
+
+
+def test_what_was_never_written_needs_no_purge(tmp_path: Path) -> None:
+    """A rebuild from emptied segments writes nothing of what is erased, and the file not twice."""
+    log = Log()
+    gone = posted("", ALICE).model_copy(update={"erased": True})
+    ref = log.write("tea", gone)
+    log.write("tea", e.MessageEdited(**WHO, ref=ref, ref_author=ALICE, text="", erased=True))
+    log.erase("tea", ref)
+    log.erase("tea")
+    log.say("tea", "here")
+    index = indexed(tmp_path, log, 2)
+    assert not unpurged(index)
+    assert found(index, "from:alice") == ["tea/6"]
+    index.close()
+
+
+def test_an_erased_message_is_not_found_by_later_texts(tmp_path: Path) -> None:
+    """Neither an edit nor a reaction that was on its way brings it back."""
+    for size in (1, 100):
+        log = Log()
+        one, two = log.say("tea", "one"), log.say("tea", "two")
+        log.erase("tea", one)
+        log.erase("tea")
+        for ref in (one, two):
+            log.edit("tea", ref, "risen")
+            log.react("tea", ref)
+        log.say("tea", "three")
+        index = indexed(tmp_path / str(size), log, size)
+        assert found(index, "risen") == []
+        assert found(index, "from:alice") == ["tea/10"]
+        assert found(index, "has:reaction") == []
+        index.close()
+
+
+POINTS = ["search-recording", "search-recorded", "search-optimized", "search-vacuumed", "search-purging"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_death_before_the_bytes_are_gone(tmp_path: Path, erased: Log, point: str) -> None:
+    """Whatever line it dies on, the next start knows that the file is still to be written anew."""
+    path = tmp_path / "p00.search.sqlite"
+    for nth in (1, 2):
+        pid = os.fork()
+        if pid == 0:
+            passed = 0
+
+            def reached(name: str, nth: int = nth) -> None:
+                nonlocal passed
+                passed += name == point
+                if passed == nth:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            dying = SearchIndex(path, EPOCH, reached)
+            record(dying, erased, 30)
+            dying.purge()
+            os._exit(0)
+        os.waitpid(pid, 0)
+    index = SearchIndex(path, EPOCH)
+    record(index, erased, 30)
+    index.purge()
+    assert traces(tmp_path, WORDS + [word.lower() for word in WORDS]) == []
+    assert found(index, "mug") == ["tea/3"]
+    index.close()
+
+
+def test_a_reader_in_the_way_is_waited_for(
+    tmp_path: Path, erased: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process that reads keeps the log of writes alive: it stays due until that is gone."""
+    monkeypatch.setattr(search_index, "BUSY_TIMEOUT_MS", 0)
+    index = indexed(tmp_path, erased, 3)
+    other = apsw.Connection(str(tmp_path / "p00.search.sqlite"))
+    other.execute("BEGIN")
+    other.execute("SELECT count(*) FROM docs").fetchall()
+    with pytest.raises(apsw.BusyError):
+        index.purge()
+    assert unpurged(index)
+    other.close()
+    index.purge()
+    assert not unpurged(index)
+    assert traces(tmp_path, WORDS + [word.lower() for word in WORDS]) == []
     index.close()

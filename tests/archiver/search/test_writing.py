@@ -77,7 +77,7 @@ def test_reactions(tmp_path: Path, size: int) -> None:
 def happen(log: Log, rng: random.Random) -> None:
     """One event of any sort, about any message."""
     channel, ref = rng.choice(["tea", "go"]), rng.randint(1, 40)
-    match rng.randrange(5):
+    match rng.randrange(6):
         case 0:
             log.say(channel, rng.choice(["red fox", "blue fox", "red hen", "東京 fox"]))
         case 1:
@@ -88,6 +88,10 @@ def happen(log: Log, rng: random.Random) -> None:
             log.delete(channel, ref)
         case 4:
             log.react(channel, ref, back=rng.random() < 0.3)
+        case 5:
+            log.erase(channel, ref)
+            if rng.random() < 0.1:
+                log.erase(channel)
 
 
 def test_the_size_of_batches_does_not_matter(tmp_path: Path) -> None:
