@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from archiver.app import Archiver
 from archiver.core.hot import NOTHING_YET, Hot, key_of_subject
 from archiver.settings import ArchiverSettings
 from shared import events as e
-from shared.archive_store import Reached
+from shared.archive_store import Archive, Reached
 from shared.bus import Bus
 from shared.channel import ChannelState, fold
 from shared.errors import Unavailable
@@ -93,9 +92,9 @@ def hot_of(hi: int, logs: Mapping[ChannelKey, list[bytes]]) -> Hot:
     return hot
 
 
-def archiver_settings(settings: CommonSettings, directory: Path, **fields: object) -> ArchiverSettings:
-    """The tests' settings with an archive in `directory`."""
-    wanted = {**settings.model_dump(), "archive": str(directory), "applied_wait_s": 5.0, **fields}
+def archiver_settings(settings: CommonSettings, archive: Archive, **fields: object) -> ArchiverSettings:
+    """The tests' settings with an archive there."""
+    wanted = {**settings.model_dump(), "archive": str(archive), "applied_wait_s": 5.0, **fields}
     return ArchiverSettings.model_validate(wanted)
 
 

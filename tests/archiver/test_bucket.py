@@ -1,0 +1,117 @@
+"""The archive in a bucket of a real server: pages, commits, merges and fencing as in a directory."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from archiver import compactor
+from archiver.core.compaction import RUNS_MAX, runs_of
+from archiver.manifest_store import Fenced, ManifestStore
+from shared.archive_files import newest_manifest, open_archive, pin, scan
+from shared.archive_store import open_store
+from shared.bus import Bus
+from shared.events import encode
+from shared.ids import Partition
+from shared.records import HistoryPage, HistoryRequest
+from shared.settings import CommonSettings
+from shared.subjects import archive_subject, partition_of
+from tests.support.archive import (
+    archiver_settings,
+    created,
+    key_of,
+    posted,
+    read_logs,
+    running,
+    status,
+    store,
+)
+from tests.support.seaweed import Seaweed
+from tests.support.waiting import eventually
+
+TEA = key_of("tea")
+ROUNDS, FLUSH = 12, 5
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An address in a real server, whose key everybody here has."""
+    server = Seaweed(tmp_path / "seaweed")
+    server.start()
+    for name, value in server.environ.items():
+        monkeypatch.setenv(name, value)
+    yield f"s3://archive/{secrets.token_hex(4)}"
+    server.stop()
+
+
+async def committed(bus: Bus) -> None:
+    """Wait until everything in the logs is in Parquet."""
+
+    async def all_of_it() -> bool:
+        total = (await read_logs(bus)).total
+        found = [await status(bus, number) for number in range(2)]
+        return sum(one.watermark for one in found if one) == total
+
+    await eventually(all_of_it, within_s=60)
+
+
+async def page(bus: Bus) -> list[int]:
+    """All of the channel."""
+    request = HistoryRequest(workspace=TEA.workspace, channel=TEA.channel, limit=500)
+    subject = archive_subject(partition_of(TEA, 2), "history")
+    reply = await bus.request(subject, request.model_dump_json().encode(), timeout_s=60)
+    return [event.seq for event in HistoryPage.model_validate_json(reply).events]
+
+
+async def test_an_archive_in_a_bucket(
+    fresh_bus: Bus,
+    fresh_settings: CommonSettings,
+    bucket: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Written, read, merged, swept, found again after a restart without its cache; a second writer fences."""
+    monkeypatch.setattr(compactor, "SWEEP_EVERY_S", 0.2)
+    settings = archiver_settings(
+        fresh_settings,
+        bucket,
+        archive_cache=str(tmp_path / "cache"),
+        flush_events=FLUSH,
+        orphan_grace_s=0.0,
+        query_timeout_s=30.0,
+    )
+    everything = list(range(1, ROUNDS * FLUSH + 2))
+    async with running(fresh_bus, settings):
+        await store(fresh_bus, TEA, [encode(created())])
+        for _ in range(ROUNDS):
+            await store(fresh_bus, TEA, [encode(posted("hi")) for _ in range(FLUSH)])
+            await committed(fresh_bus)
+        assert await page(fresh_bus) == everything
+        partition = open_store(bucket).within(f"p{partition_of(TEA, 2):02d}")
+
+        def is_swept() -> bool:
+            manifest = newest_manifest(partition)
+            assert manifest is not None
+            live = {segment.path for segment in manifest.segments}
+            return len(runs_of(manifest.segments)) <= RUNS_MAX and set(partition.names("data")) == live
+
+        await eventually(is_swept, within_s=60)
+    assert not (tmp_path / "s3:").exists()
+    assert [row.seq for row in scan(bucket)] == everything
+    for path in (tmp_path / "cache").iterdir():
+        path.unlink()
+    async with running(fresh_bus, settings):
+        assert await page(fresh_bus) == everything
+        with open_archive(pin(bucket)) as db:
+            assert db.sql("SELECT count(*), max(seq) FROM events").fetchone() == (len(everything),) * 2
+    before = newest_manifest(partition)
+    assert before is not None
+    early = ManifestStore(open_store(bucket), Partition(before.partition), lambda _: None)
+    late = ManifestStore(open_store(bucket), Partition(before.partition), lambda _: None)
+    first = early.open(before.partition, before.epoch, [], "early", 1)
+    late.open(before.partition, before.epoch, [], "late", 2)
+    with pytest.raises(Fenced):
+        early.publish(first.model_copy(update={"version": first.version + 1}))
