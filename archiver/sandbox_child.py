@@ -1,12 +1,13 @@
 """`python -m archiver.sandbox_child`: one process for one query of one user. It answers on standard output.
 
-First the walls, then imports, then one line on standard input: the job. What is written is frames: a letter,
-four bytes of length, a body. `R`: ready for a job; `D`: a piece of the result; `E`: an error as JSON; `Z`:
-the result is whole.
+First the walls, then imports, then one line on standard input, the job, and the last wall. What is written is
+frames: a letter, four bytes of length, a body. `R`: ready for a job; `D`: a piece of the result; `E`: an
+error as JSON; `Z`: the result is whole.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -19,6 +20,9 @@ from shared.errors import BadRequest, Misconfigured, ParleyError
 PIECE_BYTES = 192 * 1024
 """A piece of a result: it travels in one NATS message."""
 
+
+NEEDED = ("archiver.sandbox_query", "datetime", "decimal", "uuid")
+"""Our own, and what DuckDB imports when it meets its first value of Python's."""
 
 DUCKDB_READS = (Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
 """How much memory there is; it aborts where it finds these and cannot read them."""
@@ -100,27 +104,31 @@ def main() -> None:
         output.ready()
         line = sys.stdin.buffer.readline()
         if line:
-            answer(setup, json.loads(line), output)
+            job: Job = json.loads(line)
+            close_off(setup, job)
+            answer(setup, job, output)
     except Misconfigured as error:
         output.error("unavailable", error.message)
     end()
 
 
 def raise_walls(setup: Setup) -> None:
-    """Everything that this process may not do, it cannot do afterwards. Raises `Misconfigured`, OSError."""
+    """It can write nothing and call nobody afterwards, nor take too much. Raises `Misconfigured`, OSError."""
     archive = Path(setup["archive"])
     walls.limit(memory_bytes=setup["memory_bytes"], cpu_s=setup["cpu_s"])
     confined = walls.confine([Path("/")])  # nothing can be written from here on, by no thread
     is_nobody = walls.become_nobody(archive / "schema.parquet")
     walls.die_with(setup["parent"])
     walls.require_walls(confined=confined, is_nobody=is_nobody, unconfined_allowed=setup["unconfined"])
-    import pyarrow  # noqa: PLC0415  # loaded while files can be read
+    for module in NEEDED:
+        importlib.import_module(module)  # while files can be read
 
-    import archiver.sandbox_query  # noqa: PLC0415
 
-    assert pyarrow
-    assert archiver.sandbox_query
-    walls.confine([archive, *filter(Path.exists, DUCKDB_READS)])
+def close_off(setup: Setup, job: Job) -> None:
+    """Nothing but the archive can be read from here on; the query has not been looked at yet."""
+    if job["format"] == "arrow":
+        importlib.import_module("pyarrow")  # a third of a start, which other formats are spared
+    walls.confine([Path(setup["archive"]), *filter(Path.exists, DUCKDB_READS)])
 
 
 def answer(setup: Setup, job: Job, output: Output) -> None:
