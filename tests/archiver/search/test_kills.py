@@ -11,6 +11,7 @@ import pytest
 from archiver.search.index import SearchIndex
 from shared.archive_files import pin
 from shared.bus import Bus
+from shared.erasure import Erasures, erasure_of
 from shared.events import MessagePosted, encode
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
@@ -62,13 +63,15 @@ async def _indexed(bus: Bus) -> bool:
 
 
 async def _indexes_are_the_log(bus: Bus, directory: Path) -> None:
-    """Each message that is not void, once; its words find it."""
+    """Each message that is not void and not erased, once; its words find it."""
     logged = await read_logs(bus)
+    all_ = sorted((it for events in logged.events.values() for it in events), key=lambda it: it.stream_seq)
+    erasures = Erasures(erasure for it in all_ if (erasure := erasure_of(it)) is not None)
     said = {
         (it.key.channel, it.seq): it.event.text
-        for events in logged.events.values()
-        for it in events
+        for it in all_
         if it.void is None and isinstance(it.event, MessagePosted)
+        if not erasures.name(it.key, it.seq, it.event.kind, it.event.author, None)
     }
     places = []
     found: set[tuple[str, int]] = set()
@@ -76,7 +79,7 @@ async def _indexes_are_the_log(bus: Bus, directory: Path) -> None:
         index = SearchIndex(directory / "cache" / f"p{manifest.partition:02d}.search.sqlite", manifest.epoch)
         assert index.at().stream_seq == manifest.hi
         with index.reading() as reader:
-            sql = "SELECT c.channel, seq FROM docs JOIN channels c ON c.no = docs.channel"
+            sql = "SELECT c.channel, seq FROM docs JOIN channels c ON c.no = docs.channel WHERE NOT flags & 1"
             places += reader.execute(sql).fetchall()
         found |= {(hit.channel, hit.seq) for hit in ask(index, "☕", limit=1_000_000).hits}
         index.close()
