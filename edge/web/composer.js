@@ -35,6 +35,7 @@ export class Composer {
     const writable = Boolean(channel?.member && !channel.info.archived);
     this.form.hidden = !writable;
     this.bytesMax = limits?.text_bytes ?? Infinity;
+    if (this.#target?.edit && channel?.log.message(this.#target.seq)?.erased) this.#aim(null);
     if (id === this.#channel) return;
     this.#drafts.set(this.#channel, this.#target?.edit ? "" : this.text.value);
     this.#channel = id;

@@ -3,16 +3,18 @@
 // Loaded is everything from `low` to `high`, except for named gaps. Live events come at the end, history
 // at the beginning, so an edit may be known before its message. The fold does not depend on the order of
 // arrival: per message the edit with the highest seq wins, per reaction and pin the last word, and a
-// deletion is for ever (P22).
+// deletion is for ever (P22). What was erased is forgotten here, too: no text of it stays in memory.
 
 /** Events whose own line is worth reading; edits, reactions and pins show on their message. */
-const NOTED = /^(channel|member)\.|^void$/;
+const NOTED = /^(channel|member)\.|^void$|^user\.erased$/;
 
 /** Counts every change of any message, so that no two states of a row have one version. */
 let changes = 0;
 
 export class ChannelLog {
   #messages = new Map();
+  /** User → below which number all that they said is erased. */
+  #forgotten = new Map();
 
   constructor(head) {
     this.restart(head);
@@ -25,6 +27,7 @@ export class ChannelLog {
     this.events = [];
     this.gaps = [];
     this.#messages.clear();
+    this.#forgotten.clear();
   }
 
   /** The message at `seq` if it is loaded. */
@@ -97,10 +100,20 @@ export class ChannelLog {
   #fold(event) {
     const { kind, seq } = event;
     if (kind === "message.posted") {
-      this.#touch(seq).posted = event;
+      const message = this.#touch(seq);
+      message.posted = event;
+      if (event.erased || message.erased || seq < (this.#forgotten.get(event.author) ?? 0)) this.#empty(message);
     } else if (kind === "message.edited") {
       const message = this.#touch(event.ref);
-      if (seq > message.edited) Object.assign(message, { edited: seq, text: event.text });
+      if (event.erased || message.erased) this.#empty(message);
+      else if (seq > message.edited) Object.assign(message, { edited: seq, text: event.text });
+    } else if (kind === "message.erased") {
+      this.#empty(this.#touch(event.ref), seq);
+    } else if (kind === "user.erased") {
+      this.#forgotten.set(event.user, seq);
+      for (const message of this.#messages.values()) {
+        if (message.posted?.author === event.user && message.seq < seq) this.#empty(this.#touch(message.seq), seq);
+      }
     } else if (kind === "message.deleted") {
       this.#touch(event.ref).deleted = event;
     } else if (kind === "reaction.added" || kind === "reaction.removed") {
@@ -111,10 +124,18 @@ export class ChannelLog {
     }
   }
 
+  /** Leave the number, the author and the time. `by`: the event that says so, if it is known. */
+  #empty(message, by = 0) {
+    Object.assign(message, { erased: true, erasedBy: message.erasedBy || by, edited: 0, text: "" });
+    for (const event of this.events) {
+      if (event === message.posted || (event.kind === "message.edited" && event.ref === message.seq)) Object.assign(event, { text: "", erased: true });
+    }
+  }
+
   #touch(seq) {
     let message = this.#messages.get(seq);
     if (!message) {
-      message = { seq, posted: null, edited: 0, text: "", deleted: null, reactions: new Map(), pin: new Map(), version: 0 };
+      message = { seq, posted: null, edited: 0, text: "", deleted: null, erased: false, erasedBy: 0, reactions: new Map(), pin: new Map(), version: 0 };
       this.#messages.set(seq, message);
     }
     message.version = changes += 1;

@@ -75,7 +75,7 @@ async function create() {
 
 function lastOwn(channel) {
   const rows = channel?.log.rows() ?? [];
-  return rows.findLast(({ message }) => message && !message.deleted && message.posted.author === client.user)?.message ?? null;
+  return rows.findLast(({ message }) => message && !message.deleted && !message.erased && message.posted.author === client.user)?.message ?? null;
 }
 
 // ---------------------------------------------------------------- showing

@@ -20,8 +20,8 @@ export function dayOf(event) {
 /** A message with its number. `context`: {user, member, follows, answered}. */
 export function messageRow(message, context) {
   const { posted, seq } = message;
-  const body = message.deleted
-    ? h("p", { class: "text tombstone" }, `deleted by ${message.deleted.author}, #${message.deleted.seq}`)
+  const body = message.erased || message.deleted
+    ? h("p", { class: "text tombstone" }, tombstone(message))
     : h("p", { class: "text" }, ...linked(textOf(message)), message.edited ? h("span", { class: "edited" }, ` (edited, #${message.edited})`) : null);
   return h(
     "li",
@@ -35,10 +35,15 @@ export function messageRow(message, context) {
       body,
       message.deleted ? null : reactions(message, context),
     ),
-    context.member && !message.deleted
+    context.member && !message.deleted && !message.erased
       ? h("button", { type: "button", class: "more", "data-focus": "more", "aria-label": `Actions for #${seq}` }, "⋯")
       : null,
   );
+}
+
+function tombstone({ erased, erasedBy, deleted }) {
+  if (erased) return erasedBy ? `erased, #${erasedBy}` : "erased";
+  return `deleted by ${deleted.author}, #${deleted.seq}`;
 }
 
 /** A message that is on its way, or was refused. */
@@ -110,7 +115,7 @@ function time(event) {
 }
 
 function answered(thread, message) {
-  const text = message && !message.deleted ? `${message.posted.author}: ${textOf(message)}` : "an earlier message";
+  const text = message && !message.deleted && !message.erased ? `${message.posted.author}: ${textOf(message)}` : "an earlier message";
   return h("p", { class: "answers" }, "answers ", h("a", { href: `#m${thread}`, "data-action": "goto", "data-seq": thread }, `#${thread} ${text}`));
 }
 
@@ -165,6 +170,7 @@ function told(event) {
     "member.invited": () => `${author} added ${user}`,
     "member.removed": () => `${author} removed ${user}`,
     "member.role_changed": () => `${author} made ${user} ${event.role === "admin" ? "an admin" : "a member"}`,
+    "user.erased": () => `what ${user} had said here was erased`,
     void: () => `an event${author ? ` of ${author}` : ""} had no effect: it was not allowed here`,
   };
   return telling[event.kind]?.() ?? event.kind;

@@ -75,6 +75,35 @@ async def test_edits_reactions_and_deletions_fold_in_any_order(page: Page, edge:
     await expect(page.locator("#m2 .text")).to_have_text("deleted by bob, #56")
 
 
+async def test_what_is_erased_is_gone(page: Page, edge: ScriptedEdge) -> None:
+    """A tombstone with the number, in answers and edits too; no text is left, whatever is drawn or begun."""
+    session = await opened(page, edge)
+    who = {"id": new_command_id(BORN_MS), "author": UserId("ana")}
+    root = e.MessagePosted(**who, text="Xsecret root")
+    answer = e.MessagePosted(**who, text="an answer", thread=Seq(4))
+    edit = e.MessageEdited(**who, ref=Seq(4), ref_author=UserId("ana"), text="Xsecret edit")
+    other = e.MessagePosted(id=who["id"], author=UserId("bob"), text="Xsecret of bob")
+    await session.send(event(4, root), event(5, answer), event(6, edit), event(7, other))
+    await expect(page.locator("#m5 .answers")).to_contain_text("Xsecret edit")
+    await page.locator("#m4").hover()
+    await page.get_by_label("Edit #4").click()
+    await expect(page.locator("#text")).to_have_value("Xsecret edit")
+    erasing = {"id": who["id"], "author": UserId("operator")}
+    await session.send(event(8, e.MessageErased(**erasing, ref=Seq(4))))
+    await expect(page.locator("#m4 .text")).to_have_text("erased, #8")
+    await expect(page.locator("#m5 .answers")).to_contain_text("an earlier message")
+    await expect(page.locator("#text")).to_have_value("")
+    await session.send(event(9, e.UserErased(**erasing, user=UserId("bob"))))
+    await expect(page.locator("#m7 .text")).to_have_text("erased, #9")
+    await expect(page.locator('[data-seq="9"]')).to_contain_text("what bob had said here was erased")
+    left = e.MessagePosted(**who, text="", erased=True)
+    await session.send(event(10, edit.model_copy(update={"text": "Xsecret late"})), event(11, left))
+    await expect(page.locator("#m11 .text")).to_have_text("erased")
+    await expect(page.locator("#m4 .text")).to_have_text("erased, #8")
+    assert "Xsecret" not in await page.content()
+    assert await numbers(page) == [1, 2, 3, 4, 5, 7, 9, 11]
+
+
 async def test_actions_of_a_message_are_commands(page: Page, edge: ScriptedEdge) -> None:
     """Reacting, editing and deleting name the message's number."""
     session = await opened(page, edge)
