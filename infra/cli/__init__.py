@@ -33,6 +33,7 @@ _COMMANDS = (
     "infra.cli.verify:verify",
     "infra.cli.replay:replay",
     "infra.cli.export:export",
+    "infra.cli.erase:erase",
 )
 _IMPORTS = ("infra.cli.import_slack:slack",)
 

@@ -1,4 +1,4 @@
-"""`parley verify`: proves that clients, log, archive and checkpoints hold the same."""
+"""`parley verify`: proves that all hold the same, or that nobody holds what is erased."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from infra.cli.options import DATA_DEFAULT, WORKSPACE_DEFAULT, DataOption, WorkspaceOption, data_directory
+from infra.erasure.proof import ErasedReport, check_erased
 from infra.proof.check import Note, Report, check
 from shared.bus import Bus
 from shared.client import Verifier
@@ -20,19 +22,30 @@ from shared.ids import workspace_id
 
 
 async def verify(
-    dumps: Annotated[list[Path] | None, Parameter(help="Dumps of client verifiers.")] = None,
+    given: Annotated[
+        list[str] | None,
+        Parameter(help="Dumps of client verifiers; with --erased: texts that no file may hold."),
+    ] = None,
     /,
     *,
+    erased: Annotated[
+        bool, Parameter(negative=(), help="Prove that nothing is left of what is erased.")
+    ] = False,
     wait: Annotated[float, Parameter(help="Seconds that archiver and sequencer have to catch up.")] = 60.0,
     workspace: WorkspaceOption = WORKSPACE_DEFAULT,
     data: DataOption = DATA_DEFAULT,
 ) -> None:
     """Read every log from its beginning and compare it with the archive, the checkpoints and the clients.
 
-    Ends with exit code 1 if anything differs, and names it.
+    With --erased instead: look for texts of what is erased in every file of the archive and in the logs, and
+    for the texts that are given in every byte below the data directory. Ends with exit code 1 if anything
+    differs, or is found, and names it.
     """
     console = Console()
-    verifiers = [_loaded(path) for path in dumps or ()]
+    if erased:
+        await _verify_erased(console, data, given or (), wait)
+        return
+    verifiers = [_loaded(Path(path)) for path in given or ()]
     with console.status("") as status:
         report = await run_check(
             data, workspace, verifiers, wait_s=wait, note=lambda what: status.update(f"{what} …")
@@ -40,6 +53,37 @@ async def verify(
     show(console, report)
     if not report.clean:
         sys.exit(1)
+
+
+async def _verify_erased(console: Console, data: Path, texts: Sequence[str], wait_s: float) -> None:
+    if not all(texts):
+        raise BadRequest("--erased: an empty text is everywhere")
+    directory = data_directory(data)
+    settings = directory.operator_settings()
+    with console.status("") as status:
+        async with Bus.connect(settings, "verify") as bus:
+            report = await check_erased(
+                bus,
+                directory.archive,
+                directory.path,
+                settings.partitions,
+                texts,
+                wait_s=wait_s,
+                note=lambda what: status.update(f"{what} …"),
+            )
+    show_erased(console, report)
+    if not report.clean:
+        sys.exit(1)
+
+
+def show_erased(console: Console, report: ErasedReport) -> None:
+    """How much is erased, then every trace by name."""
+    console.print(f"{report.erasures:,} erasures name {report.events:,} events", highlight=False)
+    for what in report.found:
+        console.print(f"[red]✗[/] {escape(what)}", highlight=False, soft_wrap=True)
+    if report.count > len(report.found):
+        console.print(f"… and {report.count - len(report.found)} more")
+    console.print("[green]✓ nothing is left of them[/]" if report.clean else f"[red]{report.count} traces[/]")
 
 
 def _loaded(path: Path) -> Verifier:

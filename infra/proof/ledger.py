@@ -2,6 +2,8 @@
 
 Pure. The log is numbered and folded here once more, by nothing but the shared vocabulary, so that the
 sequencer, the edges and the archiver are checked by somebody who shares no code path with them.
+
+Of what an event erases, each source may still have the text or not: what is left is compared.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shared.channel import ChannelState, fold
-from shared.client import digest
-from shared.events import Recorded, decode, wire
+from shared.client import ERASED, digest
+from shared.erasure import SAID, Erasure, erasure_of
+from shared.events import MessageEdited, Recorded, decode, wire
 from shared.ids import ChannelKey, Epoch, Seq, StreamSeq
 from shared.records import Checkpoint
 
@@ -39,6 +42,11 @@ class Account:
 
     wire: array[int] = field(default_factory=lambda: array("Q"))
     stored: array[int] = field(default_factory=lambda: array("Q"))
+    _left: array[int] = field(default_factory=lambda: array("Q"))
+    """What would be compared of each if it were erased."""
+    _authors: array[int] = field(default_factory=lambda: array("Q"))
+    """Who has said it; 0 if it says nothing."""
+    _edits: dict[int, list[int]] = field(default_factory=dict)
     stream_seq: StreamSeq = _NOWHERE
     state: ChannelState | None = None
 
@@ -49,9 +57,26 @@ class Account:
 
     def enter(self, recorded: Recorded, body: bytes) -> None:
         """The next event."""
+        event = recorded.event
         self.wire.append(digest(wire(recorded)))
         self.stored.append(_stored_digest(recorded, body))
+        self._left.append(_stored_digest(recorded, f"{event.kind} {event.author} {event.id}".encode()))
+        self._authors.append(digest(event.author.encode()) if event.kind in SAID else 0)
         self.stream_seq = recorded.stream_seq
+        if isinstance(event, MessageEdited):
+            self._edits.setdefault(event.ref, []).append(recorded.seq)
+        if (erasure := erasure_of(recorded)) is not None:
+            self._erase(erasure)
+
+    def _erase(self, erasure: Erasure) -> None:
+        if erasure.ref is not None:
+            named = [seq for seq in (erasure.ref, *self._edits.get(erasure.ref, ())) if seq < erasure.before]
+        else:
+            author = digest(str(erasure.user).encode())
+            named = [seq for seq, other in enumerate(self._authors, 1) if other == author]
+        for seq in named:
+            self.wire[seq - 1] = ERASED
+            self.stored[seq - 1] = self._left[seq - 1]
 
 
 Ledger = dict[ChannelKey, Account]

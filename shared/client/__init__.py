@@ -19,9 +19,10 @@ from shared.client.updates import (
     Typing,
     Update,
 )
-from shared.client.verifier import Fault, Verifier, digest
+from shared.client.verifier import ERASED, Fault, Verifier, digest
 
 __all__ = [
+    "ERASED",
     "Ack",
     "ChannelEvent",
     "Client",

@@ -20,6 +20,9 @@ FAULTS_MAX = 1000
 """Faults that are kept in words; all are counted."""
 
 UNSEEN = 0
+ERASED = 0
+"""In a reference: the event was erased, so whether one has seen the text or what is left of it is right."""
+
 _MAGIC = b"parley-verifier-1\n"
 
 Reference = Mapping[str, Sequence[int]]
@@ -101,7 +104,7 @@ class Verifier:
             for index, (mine, theirs) in enumerate(
                 zip(seen.digests, stored[seen.start : seen.last], strict=False), seen.start + 1
             ):
-                if mine != theirs:
+                if mine == UNSEEN or theirs not in {mine, ERASED}:
                     what = "never seen by the client" if mine == UNSEEN else "differs from what is stored"
                     yield Fault(channel, what, index, index)
 

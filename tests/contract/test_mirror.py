@@ -14,6 +14,7 @@ _DOCS = "tests/contract/test_docs.py"
 _PUBLISHER = "tests/edge/test_publisher.py"
 _COMMANDS = "tests/infra/cli/test_data_commands.py"
 _UP = "tests/infra/cli/test_up.py"
+_ERASE = "tests/infra/cli/test_erase.py"
 _FAULTS = "tests/system/test_faults.py"
 
 ELSEWHERE = {
@@ -85,6 +86,10 @@ ELSEWHERE = {
     "infra/cli/tail.py": _COMMANDS,
     "infra/cli/token.py": _UP,
     "infra/cli/verify.py": _COMMANDS,
+    "infra/erasure/orders.py": _ERASE,
+    "infra/erasure/pinned.py": _ERASE,
+    "infra/erasure/proof.py": _ERASE,
+    "infra/erasure/run.py": _ERASE,
     "infra/cli/options.py": "tests/infra/cli/test_access.py",
     "infra/cli/bench.py": "tests/infra/cli/test_bad_input.py",
     "infra/cli/quiet.py": "tests/infra/cli/test_bad_input.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import replace
 
 import pytest
@@ -18,12 +19,16 @@ from infra.proof.ledger import (
     lost,
 )
 from shared.channel import fold
-from shared.events import Recorded, decode, encode
-from shared.ids import ChannelKey, Epoch, Seq, StreamSeq
+from shared.client import Verifier, digest
+from shared.client.verifier import UNSEEN, Seen
+from shared.erasure import emptied
+from shared.events import KnownEvent, MessageEdited, MessageErased, Recorded, UserErased, decode, encode, wire
+from shared.ids import ChannelKey, Epoch, Seq, StreamSeq, UserId
 from shared.records import Checkpoint
-from tests.support.archive import created, key_of, posted
+from tests.support.archive import ALICE, created, key_of, posted
 
 KEY = key_of("tea")
+BOB = UserId("bob")
 BODIES = [encode(created()), *(encode(posted(f"cup {n}")) for n in range(4)), b"no event"]
 
 
@@ -149,3 +154,40 @@ def test_what_was_lost_is_named() -> None:
     assert many.what.startswith("12 events lost with epoch e1: seqs 1-12; ids i1, ")
     assert many.what.endswith("i10 and 2 more")
     assert lost(KEY, Epoch("e1"), [(Seq(9), "x")]).what == "1 event lost with epoch e1: seqs 9; ids x"
+
+
+@pytest.mark.parametrize("is_user", [False, True])
+def test_what_is_erased_may_be_there_or_not(is_user: bool) -> None:
+    """Log with the text, archive without: no difference, if the rest is the same; and clients are right."""
+    head = {"id": posted("").id, "author": BOB}
+    erasing: KnownEvent = UserErased(**head, user=ALICE) if is_user else MessageErased(**head, ref=Seq(2))
+    edit = MessageEdited(id=posted("").id, author=ALICE, ref=Seq(2), ref_author=ALICE, text="cup edited")
+    bodies = [
+        encode(created()),
+        encode(posted("cup")),
+        encode(edit),
+        encode(posted("kept", BOB)),
+        encode(erasing),
+    ]
+    ledger: Ledger = {}
+    events: list[Recorded] = []
+    state = None
+    for seq, body in enumerate(bodies, 1):
+        enter_log(ledger, KEY, StreamSeq(seq), 7, body)
+        state, void = fold(state, decode(body))
+        events.append(Recorded(KEY, Seq(seq), StreamSeq(seq), 7, decode(body), void))
+    left = [
+        emptied(one) if one.seq in {2, 3} else (one, body) for one, body in zip(events, bodies, strict=True)
+    ]
+    archive, wrong = archived(left)
+    assert (wrong, list(compare_archive(ledger, archive))) == ([], [])
+    moved = [(one._replace(at_us=8) if one.seq == 2 else one, body) for one, body in left]
+    assert [it.seq for it in compare_archive(ledger, archived(moved)[0])] == [2]
+    changed = [emptied(one) if one.seq == 4 else (one, body) for one, body in left]
+    assert [it.seq for it in compare_archive(ledger, archived(changed)[0])] == [4]
+    for seen in (events, [one for one, _ in left]):
+        client = Verifier("ann")
+        client.channels[KEY.channel] = Seen(0, array("Q", [digest(wire(one)) for one in seen]))
+        assert list(client.compare({KEY.channel: ledger[KEY].wire})) == []
+        client.channels[KEY.channel].digests[1] = UNSEEN
+        assert [fault.seq for fault in client.compare({KEY.channel: ledger[KEY].wire})] == [2]

@@ -1,0 +1,121 @@
+"""`parley verify --erased`: that what the log says is erased is nowhere, and texts that one names neither."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from infra.erasure.named import Named, has_text, read_named, rows_with_text
+from infra.erasure.pinned import whole
+from infra.erasure.traces import Needles, is_directory, traces_below, traces_in, unpurged_below
+from infra.proof import sources
+from shared.archive_files import epochs_set_aside
+from shared.archive_store import Archive, open_store
+from shared.bus import Bus
+from shared.errors import Unavailable
+from shared.events import Recorded, decode
+from shared.ids import Partition, Seq, StreamSeq
+from shared.puller import Follower
+from shared.retry import Deadline
+from shared.subjects import log_stream, parse_channel_subject
+
+FOUND_MAX = 100
+"""Traces that are named; all are counted."""
+
+Note = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class ErasedReport:
+    """How many events are erased, and where something of them was found."""
+
+    erasures: int = 0
+    events: int = 0
+    found: list[str] = field(default_factory=list)
+    count: int = 0
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was."""
+        return self.count == 0
+
+    def add(self, what: str) -> None:
+        """One more trace."""
+        self.count += 1
+        if len(self.found) < FOUND_MAX:
+            self.found.append(what)
+
+
+async def check_erased(
+    bus: Bus,
+    archive: Archive,
+    data: Path,
+    partitions: int,
+    texts: Sequence[str],
+    *,
+    wait_s: float,
+    note: Note,
+) -> ErasedReport:
+    """Look at every file of the archive, at the logs, and for texts at every byte below the data directory.
+
+    Raises `Unavailable` if the archive does not reach the logs' ends within `wait_s`.
+    """
+    note("waiting for the archive")
+    heads = await sources.read_heads(bus, partitions)
+    if await sources.wait_for_archive(archive, heads, Deadline.after(wait_s)):
+        raise Unavailable("the archive has not come to the logs' ends in time")
+    note("reading what is erased")
+    named = await asyncio.to_thread(whole, lambda: read_named(archive))
+    report = ErasedReport(erasures=len(named.erasures), events=len(named.positions))
+    note("reading the archive's files")
+    await asyncio.to_thread(_enter_rows, report, archive, named)
+    note("reading the logs")
+    for partition, head in heads.items():
+        await _enter_log(report, bus, partition, head, named)
+    for path in await asyncio.to_thread(lambda: list(unpurged_below(data))):
+        report.add(f"{path} is still to be written anew")
+    needles = Needles(texts)
+    if needles:
+        note("reading all files")
+        await asyncio.to_thread(_enter_texts, report, archive, data, needles)
+    return report
+
+
+def _enter_rows(report: ErasedReport, archive: Archive, named: Named) -> None:
+    store = open_store(archive)
+    for part, is_over in ((store, False), *((aside, True) for aside in epochs_set_aside(store))):
+        for path, row in rows_with_text(part, named, is_over=is_over):
+            report.add(f"{row.workspace}/{row.channel} #{row.seq} has a text in {path}")
+
+
+async def _enter_log(report: ErasedReport, bus: Bus, partition: Partition, head: int, named: Named) -> None:
+    stream = log_stream(partition)
+    first = max(await bus.first_seq(stream), StreamSeq(1))
+    if first > head:
+        return
+    async with Follower(bus, stream, first, batch_max=2000) as follower:
+        async for batch in follower:
+            for stored in batch:
+                _, key = parse_channel_subject(stored.subject)
+                recorded = Recorded(key, Seq(0), stored.stream_seq, stored.at_us, decode(stored.body))
+                if (key, stored.stream_seq) in named.positions and has_text(recorded):
+                    report.add(
+                        f"{key.workspace}/{key.channel}: {stream} holds the text at {stored.stream_seq}"
+                    )
+            if batch[-1].stream_seq >= head:
+                return
+
+
+def _enter_texts(report: ErasedReport, archive: Archive, data: Path, needles: Needles) -> None:
+    store = open_store(archive)
+    directory = is_directory(store)
+    for path, text in traces_below(data, needles):
+        report.add(f"{path} holds the bytes of {text!r}")
+    if directory is None:
+        for path, text in traces_in(store, needles):
+            report.add(f"{path} holds the bytes of {text!r}")
+    elif not directory.resolve().is_relative_to(data.resolve()):
+        for path, text in traces_below(directory, needles):
+            report.add(f"{path} holds the bytes of {text!r}")
