@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -38,41 +38,63 @@ def emptied_segment(
 ) -> Emptied | None:
     """Write a segment again without the texts that are erased; None if it holds none. Raises OSError."""
     table = open_segment(partition, segment).read()
-    rows = [row for row in _candidates(table, erasures) if _is_named(row, erasures) and _has_text(row)]
+    rows = [row for row in candidates(table, erasures) if _is_named(row, erasures) and has_text(row)]
     if not rows:
         return None
+    written = rewritten(partition, segment, table, rows, reached)
+    reached("segment-emptied")
+    return Emptied(written, [name_of(row) for row in rows])
+
+
+def rewritten(
+    partition: Store, segment: Segment, table: pa.Table, rows: Sequence[Row], reached: Reached
+) -> Segment:
+    """Write a segment, which holds `table`, again without the texts of these rows of it. Raises OSError."""
     named = pc.is_in(table["stream_seq"], pa.array([row.stream_seq for row in rows], pa.int64()))
     left = table_of([row_of(*emptied(recorded_of(row))) for row in rows])
     whole = pa.concat_tables([table.filter(pc.invert(named)).cast(left.schema), left])
     ordered = whole.sort_by([(name, "ascending") for name in RowKey._fields])
     where = SegmentRange(segment.lo, segment.hi, segment.level, segment.part)
-    written = write_table(partition, ordered, where, reached)
-    reached("segment-emptied")
-    return Emptied(written, [_name(row) for row in rows])
+    return write_table(partition, ordered, where, reached)
 
 
-def _candidates(table: pa.Table, erasures: Erasures) -> Iterator[Row]:
+def candidates(table: pa.Table, erasures: Erasures) -> Iterator[Row]:
     """The rows of the channels that have something to do with what is named there."""
     for key in {erasure.key: None for erasure in erasures}:
         refs, users = (list(named) for named in erasures.named(key))
-        here = pc.and_(pc.equal(table["workspace"], key.workspace), pc.equal(table["channel"], key.channel))
-        of_channel = table.filter(here)
+        of_channel = _of_channel(table, key)
         numbers = pa.array(refs, pa.int64())
         about = pc.or_(pc.is_in(of_channel["seq"], numbers), pc.is_in(of_channel["ref"], numbers))
         by = pc.is_in(of_channel["author"], pa.array(users, pa.string()))
         yield from rows_of(of_channel.filter(pc.or_(about, by)))
 
 
+def channel_rows(table: pa.Table, key: ChannelKey) -> list[Row]:
+    """The rows of one channel."""
+    return rows_of(_of_channel(table, key))
+
+
+def _of_channel(table: pa.Table, key: ChannelKey) -> pa.Table:
+    here = pc.and_(pc.equal(table["workspace"], key.workspace), pc.equal(table["channel"], key.channel))
+    return table.filter(here)
+
+
 def _is_named(row: Row, erasures: Erasures) -> bool:
-    key = ChannelKey(WorkspaceId(row.workspace), ChannelId(row.channel))
-    return erasures.name(key, row.seq, row.kind, row.author, row.ref)
+    return erasures.name(key_of(row), row.seq, row.kind, row.author, row.ref)
 
 
-def _has_text(row: Row) -> bool:
+def has_text(row: Row) -> bool:
+    """Whether erasing would change the row."""
     recorded = recorded_of(row)
     return emptied(recorded)[0] != recorded or row.kind == "unreadable"
 
 
-def _name(row: Row) -> Name:
+def key_of(row: Row) -> ChannelKey:
+    """The channel of a row."""
+    return ChannelKey(WorkspaceId(row.workspace), ChannelId(row.channel))
+
+
+def name_of(row: Row) -> Name:
+    """By which a row's command is known, whatever its number."""
     recorded = recorded_of(row)
     return recorded.key, recorded.event.author, recorded.event.id

@@ -14,7 +14,7 @@ import structlog
 from archiver.core.manifest import begun_again, check, claimed, expired_versions, first
 from archiver.core.segment import data_name, parse_segment_name
 from archiver.parquet import write_empty_segment
-from shared.archive_files import ARCHIVE_SQL, archive_sql, epoch_store, newest_manifest
+from shared.archive_files import ARCHIVE_SQL, archive_sql, epoch_store, epochs_set_aside, newest_manifest
 from shared.archive_manifest import Manifest, manifest_name, partition_dir, version_of_name
 from shared.archive_store import TEMPORARY_PREFIX, Reached, Store
 from shared.errors import ParleyError
@@ -102,6 +102,10 @@ class ManifestStore:
         aside.settle("data", "manifest")
         root.settle()
         _log.error("archive.set_aside", partition=over.partition, epoch=over.epoch, archive=aside.location)
+
+    def set_aside(self) -> list[Store]:
+        """This partition's part of the archives of epochs that are over."""
+        return [aside.within(self.files.name) for aside in epochs_set_aside(self._archive)]
 
     def publish(self, manifest: Manifest) -> None:
         """Make a version the truth, durably; raises `Fenced` if it is not ours to write."""

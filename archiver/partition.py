@@ -26,6 +26,7 @@ from archiver.manifest_store import ManifestStore
 from archiver.merge import merge_runs
 from archiver.parquet import stream_rows, write_segment
 from archiver.recount import recount
+from archiver.set_aside import empty_set_aside
 from shared.archive_files import newest_manifest
 from shared.archive_manifest import Manifest, Segment, partition_dir
 from shared.archive_rows import row_of
@@ -160,12 +161,24 @@ class PartitionArchive:
         self.hot.drop(batch)
 
     def erase(self, erasures: Erasures) -> dict[Segment, Emptied]:
-        """Write what takes the place of the segments that hold such texts. Raises OSError (try again)."""
+        """Write what takes the place of the segments that hold such texts. Raises OSError (try again).
+
+        What was set aside is done with when this returns.
+        """
         found: dict[Segment, Emptied] = {}
         for segment in self.manifest.segments:
             concerned = Erasures(erasure for erasure in erasures if may_hold(segment, erasure))
             if concerned and (emptied := emptied_segment(self.files, segment, concerned, self._reached)):
                 found[segment] = emptied
+        empty_set_aside(
+            self._store.set_aside(),
+            self.files,
+            self.manifest,
+            erasures,
+            self._writer,
+            now_us(),
+            self._reached,
+        )
         return found
 
     def publish_erasures(self, erased: StreamSeq, found: Mapping[Segment, Emptied]) -> Manifest:

@@ -223,6 +223,7 @@ async def test_erasing_while_everything_goes_on(
         await eventually(lambda: traces(settings_at, ["Xsecret-more", *SECRETS[:2]]) == [], within_s=60)
         over.set()
         await talking
+        await committed(fresh_bus)
     logged = await read_logs(fresh_bus)
     assert len(list(scan(settings_at))) == logged.total
 

@@ -23,10 +23,11 @@ STOP_DEADLINE_S = 60.0
 class LocalSystem:
     """One supervisor and its children. The data stays when it stops, and `start` goes on with it."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *options: str, archive: str = "") -> None:
         self.data = DataDirectory(directory / "data")
         self.said = directory / "said"
         self._options = options
+        self._archive = {"PARLEY_ARCHIVE": archive} if archive else {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -37,7 +38,7 @@ class LocalSystem:
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
-                env=_environment(),
+                env=_environment() | self._archive,
                 start_new_session=True,
                 preexec_fn=die_with_parent(),  # noqa: PLW1509  # one system call, nothing that locks
             )
@@ -88,7 +89,7 @@ class LocalSystem:
             capture_output=True,
             text=True,
             timeout=60,
-            env=_environment(),
+            env=_environment() | self._archive,
             check=False,
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr
