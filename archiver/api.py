@@ -15,6 +15,7 @@ from archiver.access import Access
 from archiver.core.hot import HotEvent
 from archiver.history import History
 from archiver.ingest import Ingest
+from archiver.messages import Messages
 from archiver.metrics import REQUESTS
 from archiver.search.api import SearchApi
 from archiver.threads import Threads
@@ -22,6 +23,7 @@ from shared.archive_manifest import Manifest
 from shared.bus import Bus, Subscription
 from shared.errors import BadRequest, Unavailable
 from shared.ids import ChannelId, ChannelKey, Epoch, WorkspaceId
+from shared.message_records import MessagesRequest
 from shared.records import (
     ArchivedHead,
     ArchivedHeads,
@@ -55,6 +57,7 @@ class Api:
     def __init__(
         self, ingest: Ingest, history: History, access: Access, search: SearchApi, lookups: Threads
     ) -> None:
+        self._messages = Messages(ingest.archive, history, lookups)
         self._ingest = ingest
         self._access = access
         self._search = search
@@ -66,6 +69,7 @@ class Api:
         """Begin to answer everything. Raises `Unavailable`: then nothing is answered."""
         operations: dict[str, Callable[[bytes], Awaitable[BaseModel]]] = {
             "history": self.history,
+            "messages": self.messages,
             "ids": self.ids,
             "count": self.count,
             "status": self.status,
@@ -91,6 +95,15 @@ class Api:
         self._same_epoch(request.epoch)
         await self._ingest.applied(request.applied)
         return await self._history.page(request)
+
+    async def messages(self, body: bytes) -> BaseModel:
+        """A page of a channel's messages, or of a thread's."""
+        request = _parsed(MessagesRequest, body)
+        if request.limit < 1:
+            raise BadRequest("limit must be at least 1")
+        self._same_epoch(request.epoch)
+        await self._ingest.applied(request.applied)
+        return await self._messages.page(request)
 
     async def ids(self, body: bytes) -> BaseModel:
         """Where ids stand in a channel. Hot events are looked at before the cache: nothing slips between."""

@@ -13,8 +13,10 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from archiver import cached_erasures, known_ids, readers
+from archiver import cached_erasures, cached_messages, known_ids, readers
+from archiver.cached_messages import CachedMessages
 from archiver.core.hot import NOTHING_YET, ChannelEvents, Head, HotEvent
 from archiver.manifest_store import Fenced
 from shared.archive_store import Reached
@@ -23,11 +25,13 @@ from shared.erasure import Erasure
 from shared.ids import ChannelId, ChannelKey, CommandId, Epoch, Seq, StreamSeq, UserId, WorkspaceId
 from shared.records import KnownId
 
-FORMAT = 4
+FORMAT = 5
 BUSY_TIMEOUT_S = 10.0
 HEADS_MAX = 500
 HEADS_BYTES_MAX = 256 * 1024
 """A page of heads: so many channels or bytes of their states, but one channel at least."""
+
+T = TypeVar("T")
 
 _SCHEMA = f"""
 CREATE TABLE position (format INTEGER NOT NULL, epoch TEXT NOT NULL, stream_seq INTEGER NOT NULL);
@@ -41,6 +45,7 @@ CREATE TABLE runs (
     PRIMARY KEY (channel, seq_lo)) WITHOUT ROWID;
 {known_ids.SCHEMA};
 {cached_erasures.SCHEMA};
+{cached_messages.SCHEMA};
 {readers.SCHEMA}
 """
 
@@ -167,6 +172,13 @@ class Cache:
             lo, hi = self._reader.execute(query, (number, last, number, first)).fetchone()
         return None if lo is None else (StreamSeq(lo), StreamSeq(hi))
 
+    def messages(self, key: ChannelKey, ask: Callable[[CachedMessages], T]) -> T:
+        """Ask about a channel's messages, all at one moment. Raises `Fenced` as `heads` does."""
+        with self._read_lock, _transaction(self._reader, "BEGIN") as reader:
+            answer = ask(CachedMessages(reader, key))
+        self._check_claim()
+        return answer
+
     def erasures(self, after: StreamSeq) -> tuple[list[Erasure], int]:
         """The erasures behind a position, and when the newest of all was said (microseconds; 0: never)."""
         with self._read_lock:
@@ -245,6 +257,7 @@ def _record_channel(
     known_ids.record(writer, number, events)
     readers.record(writer, number, head, events)
     cached_erasures.record(writer, number, events)
+    cached_messages.record(writer, number, events)
 
 
 def _number(reader: sqlite3.Connection, key: ChannelKey) -> int:
@@ -268,8 +281,10 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    connection.execute("BEGIN IMMEDIATE")
+def _transaction(
+    connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE"
+) -> Iterator[sqlite3.Connection]:
+    connection.execute(begin)
     try:
         yield connection
     except BaseException:

@@ -8,6 +8,7 @@ the manifest pinned in that step can hold it in; if they were replaced meanwhile
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from archiver.core.hot import Head, HotEvent
 from archiver.core.manifest import covering
@@ -18,16 +19,24 @@ from archiver.partition import PartitionArchive
 from archiver.threads import Threads
 from shared.archive_manifest import Manifest
 from shared.archive_rows import ROW_SQL, Row, body_of, body_text, recorded_of
+from shared.erasure import Erasures
 from shared.errors import Unavailable
 from shared.events import Recorded
 from shared.ids import ChannelKey, Seq, StreamSeq
 from shared.records import HistoryEvent, HistoryPage, HistoryRequest
+
+Ranges = Sequence[tuple[Seq, Seq]]
+"""First and last seqs, both inclusive, ascending."""
+
+HOLE_MAX = 1_000
+"""Events of a channel that are looked for in the same files, if no more seqs lie between them."""
 
 _RANGE_SQL = (
     "FROM read_parquet($files) WHERE workspace = $workspace AND channel = $channel"
     " AND seq BETWEEN $first AND $last"
 )
 _PAGE_SQL = f"SELECT {ROW_SQL} {_RANGE_SQL} ORDER BY seq"
+_ONES_SQL = f"SELECT {ROW_SQL} {_RANGE_SQL} AND seq IN ({{}})"
 _COUNT_SQL = f"SELECT count(*) {_RANGE_SQL} AND kind = 'message.posted' AND void IS NULL"
 
 
@@ -47,12 +56,24 @@ class History:
         span = span_of(request, head.seq)
         if span.empty:
             return HistoryPage(events=(), more=False)
-        manifest, hot = self._archive.manifest, self._archive.hot.between(key, span.first, span.last)
+        archive = self._archive
+        manifest, hot = archive.manifest, archive.hot.between(key, span.first, span.last)
+        erasures = archive.erasures
         cold_last = hot[0].recorded.seq - 1 if hot else span.last
         rows: Rows = []
         if span.first <= cold_last:
-            rows = await self._cold(_PAGE_SQL, key, span.first, Seq(cold_last), manifest)
-        return await self._lookups.run(self._page_of, key, span, rows, hot)
+            rows = await self._cold(_PAGE_SQL, key, [(span.first, Seq(cold_last))], manifest)
+        return await self._lookups.run(_page, key, span, rows, hot, erasures)
+
+    async def events(self, key: ChannelKey, seqs: Sequence[Seq], manifest: Manifest) -> dict[Seq, Row]:
+        """Archived events, wherever in the channel they are; raises `Unavailable`."""
+        if not seqs:
+            return {}
+        wanted = sorted(seqs)
+        is_dense = wanted[-1] - wanted[0] == len(wanted) - 1
+        sql = _PAGE_SQL if is_dense else _ONES_SQL.format(", ".join(map(str, wanted)))
+        rows = await self._cold(sql, key, near(wanted), manifest)
+        return {Seq(row.seq): row for row in map(Row._make, rows)}
 
     async def count(self, key: ChannelKey, upto: Seq) -> int:
         """How many messages the channel holds up to a seq."""
@@ -78,8 +99,8 @@ class History:
         if upto == last:
             return total
         if upto <= last - upto:
-            return _number(await self._cold(_COUNT_SQL, key, Seq(1), upto, manifest))
-        return total - _number(await self._cold(_COUNT_SQL, key, Seq(upto + 1), last, manifest))
+            return _number(await self._cold(_COUNT_SQL, key, [(Seq(1), upto)], manifest))
+        return total - _number(await self._cold(_COUNT_SQL, key, [(Seq(upto + 1), last)], manifest))
 
     async def _head(self, key: ChannelKey) -> Head:
         head = self._archive.hot.head(key)
@@ -88,31 +109,42 @@ class History:
             head = self._archive.hot.head(key) or found[key]
         return head
 
-    async def _cold(self, sql: str, key: ChannelKey, first: Seq, last: Seq, manifest: Manifest) -> Rows:
-        """Run a query over the files that can hold these events."""
+    async def _cold(self, sql: str, key: ChannelKey, ranges: Ranges, manifest: Manifest) -> Rows:
+        """Run a query over the files that can hold the events of these ranges."""
         for pinned in (manifest, None):
-            files = await self._lookups.run(self._files, pinned or self._archive.manifest, key, first, last)
-            parameters = {"files": files, **key._asdict(), "first": first, "last": last}
+            files = await self._lookups.run(self._files, pinned or self._archive.manifest, key, ranges)
+            parameters = {"files": files, **key._asdict(), "first": ranges[0][0], "last": ranges[-1][1]}
             try:
                 return await self._duck.rows(sql, parameters, timeout_s=self._timeout_s)
             except FilesGone as error:
                 gone = error
         raise Unavailable(f"archive files are missing: {gone}", retry_after_ms=1000) from gone
 
-    def _page_of(self, key: ChannelKey, span: Span, rows: Rows, hot: Sequence[HotEvent]) -> HistoryPage:
-        archive, stored = self._archive, [Row._make(row) for row in rows]
-        if key in archive.erasures:
-            cold = [_event(*archive.shown(recorded_of(row), body_of(row))) for row in stored]
-        else:
-            cold = [_from_row(row) for row in stored]
-        return page_of(span, cold + [_event(*archive.shown(one.recorded, one.body)) for one in hot])
-
-    def _files(self, manifest: Manifest, key: ChannelKey, first: Seq, last: Seq) -> list[str]:
-        stream = self._archive.cache.stream_span(key, first, last)
-        assert stream is not None, f"{key} {first}..{last} is archived, but the cache has no run of it"
-        segments = covering(manifest, key, (first, last), stream)
+    def _files(self, manifest: Manifest, key: ChannelKey, ranges: Ranges) -> list[str]:
+        found: dict[str, None] = {}
+        for first, last in ranges:
+            stream = self._archive.cache.stream_span(key, first, last)
+            assert stream is not None, f"{key} {first}..{last} is archived, but the cache has no run of it"
+            found |= dict.fromkeys(it.path for it in covering(manifest, key, (first, last), stream))
         root = self._archive.files.location
-        return [f"{root}/{data_name(segment.path)}" for segment in segments]
+        return [f"{root}/{data_name(path)}" for path in found]
+
+
+def near(seqs: Sequence[Seq]) -> Ranges:
+    """Ranges that hold these ascending seqs, with no hole of more than `HOLE_MAX` in any."""
+    starts = [0, *(at for at in range(1, len(seqs)) if seqs[at] - seqs[at - 1] > HOLE_MAX), len(seqs)]
+    return [(seqs[start], seqs[end - 1]) for start, end in pairwise(starts)]
+
+
+def _page(
+    key: ChannelKey, span: Span, rows: Rows, hot: Sequence[HotEvent], erasures: Erasures
+) -> HistoryPage:
+    stored = [Row._make(row) for row in rows]
+    if key in erasures:
+        cold = [_event(*erasures.shown(recorded_of(row), body_of(row))) for row in stored]
+    else:
+        cold = [_from_row(row) for row in stored]
+    return page_of(span, cold + [_event(*erasures.shown(one.recorded, one.body)) for one in hot])
 
 
 def _from_row(row: Row) -> HistoryEvent:

@@ -33,8 +33,8 @@ from shared.archive_rows import row_of
 from shared.archive_store import Reached, Store
 from shared.bus import StoredMessage
 from shared.clock import now_us
-from shared.erasure import Erasures, emptied, erasure_of
-from shared.events import MessageEdited, Recorded
+from shared.erasure import Erasures, erasure_of
+from shared.events import Recorded
 from shared.ids import Epoch, Partition, StreamSeq
 
 _log = structlog.get_logger()
@@ -124,10 +124,7 @@ class PartitionArchive:
 
     def shown(self, recorded: Recorded, body: bytes) -> tuple[Recorded, bytes]:
         """An event as it may be shown and stored: without its text, if that is to be erased."""
-        event = recorded.event
-        ref = event.ref if isinstance(event, MessageEdited) else None
-        is_named = self.erasures.name(recorded.key, recorded.seq, event.kind, event.author, ref)
-        return emptied(recorded) if is_named else (recorded, body)
+        return self.erasures.shown(recorded, body)
 
     def write(self, batch: Batch) -> Manifest:
         """Commit a batch: segment, manifest, cache. Raises OSError (try again), `Fenced` (end)."""

@@ -22,6 +22,7 @@ from edge.door import Door
 from edge.http import problems
 from edge.http.channels import ChannelRoutes
 from edge.http.events import EventRoutes
+from edge.http.messages import MessageRoutes
 from edge.http.search import SearchRoutes
 from edge.http.sql import SqlRoutes
 from edge.node import Node
@@ -47,6 +48,7 @@ def application(node: Node, health: Health) -> Starlette:
         Route("/v1/ws", _no_upgrade),
         *ChannelRoutes(node).routes,
         *EventRoutes(node).routes,
+        *MessageRoutes(node).routes,
         *SearchRoutes(node).routes,
         *SqlRoutes(node).routes,
         Route("/v1/asyncapi.json", _api_file("asyncapi.json")),
@@ -103,7 +105,7 @@ def _route(scope: Scope) -> str:
     path = str(scope["path"])
     if path.startswith("/v1/channels"):
         tail = path.split("/")[4:5]
-        known = {"events", "messages", "members"}
+        known = {"events", "messages", "members", "threads"}
         return "/v1/channels/{channel}" + (f"/{tail[0]}" if tail and tail[0] in known else "")
     return path if path in {"/v1/search", "/v1/sql", "/healthz", "/readyz", "/metrics"} else "page"
 

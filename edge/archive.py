@@ -13,6 +13,7 @@ from shared.bus import Bus, BusError
 from shared.errors import OutcomeUnknown, Unavailable
 from shared.events import Recorded, decode
 from shared.ids import ChannelKey, CommandId, Epoch, Partition, Seq, StreamSeq, UserId
+from shared.message_records import MessagesPage, MessagesRequest
 from shared.records import (
     CountReply,
     CountRequest,
@@ -66,6 +67,31 @@ class Archive:
         )
         page = await self._ask(key, "history", request, HistoryPage)
         return [_recorded(key, event) for event in page.events], page.more
+
+    async def messages(
+        self,
+        key: ChannelKey,
+        *,
+        before: int | None,
+        after: int | None,
+        around: int | None,
+        limit: int,
+        thread: Seq | None,
+        applied: StreamSeq,
+    ) -> MessagesPage:
+        """Messages, or the replies in a thread, as they are at `applied` or later."""
+        request = MessagesRequest(
+            workspace=key.workspace,
+            channel=key.channel,
+            thread=thread,
+            before=None if before is None else Seq(before),
+            after=None if after is None else Seq(after),
+            around=None if around is None else Seq(around),
+            limit=limit,
+            applied=applied,
+            epoch=self._epoch(key),
+        )
+        return await self._ask(key, "messages", request, MessagesPage)
 
     async def ids(
         self, key: ChannelKey, ids: Sequence[tuple[UserId, CommandId]], applied: StreamSeq

@@ -84,6 +84,13 @@ class Erasures:
             return True
         return kind == "message.edited" and ref is not None and seq < refs.get(ref, 0)
 
+    def shown(self, recorded: Recorded, body: bytes) -> tuple[Recorded, bytes]:
+        """An event and its body, without its text if that is to be erased."""
+        event = recorded.event
+        ref = event.ref if isinstance(event, MessageEdited) else None
+        is_named = self.name(recorded.key, recorded.seq, event.kind, event.author, ref)
+        return emptied(recorded) if is_named else (recorded, body)
+
 
 def erasure_of(recorded: Recorded) -> Erasure | None:
     """What an event erases; None for all but the two kinds that do."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
+from archiver.core.hot_messages import HotMessages
 from shared.channel import ChannelState, fold, readable_by
 from shared.events import Recorded, decode
 from shared.ids import ChannelId, ChannelKey, CommandId, Seq, StreamSeq, UserId, WorkspaceId
@@ -81,6 +82,7 @@ class Batch:
 class _Channel:
     head: Head
     events: list[HotEvent] = field(default_factory=list)
+    messages: HotMessages = field(default_factory=HotMessages)
 
 
 IdKey = tuple[ChannelKey, UserId, CommandId]
@@ -116,6 +118,7 @@ class Hot:
         channel = self._channels[key]
         channel.head, hot = counted(key, channel.head, stream_seq, at_us, body)
         channel.events.append(hot)
+        channel.messages.add(hot)
         self._ordered.append(hot)
         event = hot.recorded.event
         if event.kind != "unreadable":
@@ -142,6 +145,16 @@ class Hot:
         if floor is None:
             return ()
         return tuple(self._channels[key].events[max(0, first - floor) : max(0, last - floor + 1)])
+
+    def messages(self, key: ChannelKey) -> HotMessages:
+        """The channel's hot messages."""
+        channel = self._channels.get(key)
+        return channel.messages if channel else HotMessages()
+
+    @property
+    def begins_behind(self) -> StreamSeq:
+        """The position behind which everything is hot: that of the manifest."""
+        return self._floor
 
     def behind(self, after: StreamSeq, limit: int) -> Sequence[HotEvent]:
         """The hot events of all channels behind a position that is not below the manifest's, in order."""
@@ -175,6 +188,7 @@ class Hot:
         for key, _, events in batch.channels:
             channel = self._channels[key]
             del channel.events[: len(events)]
+            channel.messages.drop(events)
             for hot in events:
                 self.bytes -= len(hot.body) + EVENT_OVERHEAD_BYTES
                 event = hot.recorded.event

@@ -15,6 +15,7 @@ from edge.core.server_frames import Ack, EventFrame
 from edge.http.asked import PAGE_DEFAULT, PAGE_MAX
 from edge.http.channels import LIST_MAX, MEMBERS_MAX, ChannelList, ChannelView, MemberList
 from edge.http.events import PostedMessage
+from edge.http.messages import MessagePage
 from edge.http.problems import MEDIA_TYPE, Problem
 from edge.http.search import HITS_DEFAULT, HITS_MAX, QUERY_HELP, SearchPage
 from edge.http.sql import SqlQuery
@@ -110,6 +111,28 @@ OPERATIONS = (
         (_CHANNEL, _KEY),
         body=PostedMessage,
         method="post",
+    ),
+    Operation(
+        "/v1/channels/{channel}/messages",
+        "Messages as they are now, before, after or around a number; without any of these the newest.",
+        {200: MessagePage},
+        (_CHANNEL, *_PAGE),
+    ),
+    Operation(
+        "/v1/channels/{channel}/threads/{seq}",
+        "A message and the replies to it, before, after or around a number; without any the newest.",
+        {200: MessagePage},
+        (
+            _CHANNEL,
+            {
+                "name": "seq",
+                "in": "path",
+                "required": True,
+                "description": "The number of the message that is answered.",
+                "schema": {"type": "integer", "minimum": 1, "maximum": INTEGER_MAX},
+            },
+            *_PAGE,
+        ),
     ),
     Operation(
         "/v1/search",

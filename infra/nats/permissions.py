@@ -22,7 +22,18 @@ USERS = (EDGE, SEQUENCER, ARCHIVER, OPERATOR)
 
 # A subject wildcard stands for a whole token, so `STREAM.INFO.LOG_*` cannot be said: reading is allowed on
 # every stream, changing only by name.
-_ASKED_BY_EDGES = ("history", "ids", "count", "status", "search", "texts", "open", "next", "close")
+_ASKED_BY_EDGES = (
+    "history",
+    "messages",
+    "ids",
+    "count",
+    "status",
+    "search",
+    "texts",
+    "open",
+    "next",
+    "close",
+)
 _READ = ("$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>")
 
 

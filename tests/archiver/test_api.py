@@ -15,6 +15,7 @@ from shared.bus import Bus
 from shared.events import encode
 from shared.fingerprints import fingerprint
 from shared.ids import ChannelKey, Seq, StreamSeq, UserId, new_command_id
+from shared.message_records import MessagesPage, MessagesRequest
 from shared.records import (
     ArchiveStatus,
     CountReply,
@@ -41,6 +42,7 @@ from tests.support.archive import (
     store,
 )
 from tests.support.events import NOW_MS
+from tests.support.naive_messages import folded, random_events
 from tests.support.waiting import eventually
 
 M = TypeVar("M", bound=BaseModel)
@@ -278,3 +280,21 @@ async def test_status_says_what_is_in_parquet(
         after = await status()
         assert (after.watermark, after.segments) == (before.watermark, before.segments)
         assert after.manifest == before.manifest + 1
+
+
+@pytest.mark.parametrize("flush_events", [7, 100_000])
+async def test_messages_equal_a_fold_of_the_log(
+    fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path, flush_events: int
+) -> None:
+    """As of the position that is named, while the archiver commits and merges as it goes."""
+    settings = archiver_settings(fresh_settings, tmp_path / "archive", flush_events=flush_events)
+    key = key_of("tea")
+    async with running(fresh_bus, settings):
+        for seed in range(4):
+            events = random_events(random.Random(seed), 60)
+            last = await store(fresh_bus, key, map(encode, events))
+            request = MessagesRequest(workspace=key.workspace, channel=key.channel, limit=200, applied=last)
+            found = await ask(fresh_bus, key, "messages", request, MessagesPage)
+            log = (await read_logs(fresh_bus)).events[key]
+            assert found.upto == len(log)
+            assert list(found.messages) == list(folded(log).values())[-200:]

@@ -19,6 +19,8 @@ _FAULTS = "tests/system/test_faults.py"
 
 ELSEWHERE = {
     "archiver/cached_erasures.py": "tests/archiver/test_erasing.py",
+    "archiver/cached_messages.py": "tests/archiver/test_messages.py",
+    "archiver/core/hot_messages.py": "tests/archiver/core/test_messages.py",
     "archiver/recount.py": "tests/archiver/test_cache.py",
     "shared/archive_s3.py": "tests/shared/test_archive_store.py",
     # described by documents that must be current
@@ -68,6 +70,7 @@ ELSEWHERE = {
     "archiver/search/ranking.py": "tests/archiver/search/test_finder.py",
     "archiver/search/service.py": "tests/archiver/search/test_api.py",
     "shared/connection.py": "tests/shared/test_bus.py",
+    "shared/message_records.py": "tests/edge/http/test_messages.py",
     "shared/paging.py": "tests/archiver/core/test_page.py",
     "shared/envelope.py": "tests/shared/test_bus.py",
     "shared/client/client.py": "tests/integration/test_client.py",
