@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -18,6 +20,7 @@ from shared.errors import Unavailable
 INTERRUPT_EVERY_S = 0.02
 Parameters = Mapping[str, object]
 Rows = list[tuple[object, ...]]
+T = TypeVar("T")
 
 
 class FilesGone(Exception):
@@ -47,32 +50,52 @@ class Duck:
         prepare(self._db)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="duckdb")
         self._waiting_max = waiting_max
-        self._running: set[Future[Rows]] = set()
+        self._running: set[Future[Any]] = set()
 
     async def rows(self, sql: str, parameters: Parameters, *, timeout_s: float) -> Rows:
         """All rows of one query. Raises `Unavailable` when too many wait or time is up, and `FilesGone`."""
-        if len(self._running) >= self._waiting_max:
-            raise Unavailable("too many archive queries wait", retry_after_ms=500, limit="archive_queries")
         cursor = self._db.cursor()
-        job = self._pool.submit(_fetch, cursor, sql, parameters)
-        self._running.add(job)
-        job.add_done_callback(self._running.discard)
+        job = self._begun(partial(_fetch, cursor, sql, parameters))
         try:
-            with QUERY_SECONDS.time():
-                async with asyncio.timeout(timeout_s):
-                    return await asyncio.shield(asyncio.wrap_future(job))
-        except TimeoutError:
-            raise Unavailable(
-                f"an archive query took longer than {timeout_s} s", retry_after_ms=1000
-            ) from None
+            return await _outcome(job, timeout_s)
         finally:
             if not job.done():
                 await _interrupt(job, cursor)
+
+    async def read(self, function: Callable[[], T], *, timeout_s: float) -> T:
+        """What a function reads from the archive's files itself, on one of the threads. Raises the same."""
+        return await _outcome(self._begun(partial(_read, function)), timeout_s)
+
+    def _begun(self, function: Callable[[], T]) -> Future[T]:
+        if len(self._running) >= self._waiting_max:
+            raise Unavailable("too many archive queries wait", retry_after_ms=500, limit="archive_queries")
+        job = self._pool.submit(function)
+        self._running.add(job)
+        job.add_done_callback(self._running.discard)
+        return job
 
     def close(self) -> None:
         """Wait for what runs, then close."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._db.close()
+
+
+async def _outcome(job: Future[T], timeout_s: float) -> T:
+    try:
+        with QUERY_SECONDS.time():
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.shield(asyncio.wrap_future(job))
+    except TimeoutError:
+        raise Unavailable(f"an archive query took longer than {timeout_s} s", retry_after_ms=1000) from None
+
+
+def _read(function: Callable[[], T]) -> T:
+    try:
+        return function()
+    except FileNotFoundError as error:
+        raise FilesGone(str(error)) from error
+    except OSError as error:
+        raise Unavailable(f"the archive cannot be read: {error}", retry_after_ms=1000) from error
 
 
 def _fetch(cursor: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters) -> Rows:

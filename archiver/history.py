@@ -8,6 +8,7 @@ the manifest pinned in that step can hold it in; if they were replaced meanwhile
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 from archiver.core.hot import Head, HotEvent
@@ -16,9 +17,10 @@ from archiver.core.page import Span, page_of, span_of
 from archiver.core.segment import data_name
 from archiver.duck import Duck, FilesGone, Rows
 from archiver.partition import PartitionArchive
+from archiver.segment_reader import SegmentReader
 from archiver.threads import Threads
-from shared.archive_manifest import Manifest
-from shared.archive_rows import ROW_SQL, Row, body_of, body_text, recorded_of
+from shared.archive_manifest import Manifest, Segment
+from shared.archive_rows import Row, body_of, body_text, recorded_of
 from shared.erasure import Erasures
 from shared.errors import Unavailable
 from shared.events import Recorded
@@ -35,8 +37,6 @@ _RANGE_SQL = (
     "FROM read_parquet($files) WHERE workspace = $workspace AND channel = $channel"
     " AND seq BETWEEN $first AND $last"
 )
-_PAGE_SQL = f"SELECT {ROW_SQL} {_RANGE_SQL} ORDER BY seq"
-_ONES_SQL = f"SELECT {ROW_SQL} {_RANGE_SQL} AND seq IN ({{}})"
 _COUNT_SQL = f"SELECT count(*) {_RANGE_SQL} AND kind = 'message.posted' AND void IS NULL"
 
 
@@ -48,6 +48,7 @@ class History:
         self._duck = duck
         self._lookups = lookups
         self._timeout_s = timeout_s
+        self._segments = SegmentReader(archive.files)
 
     async def page(self, request: HistoryRequest) -> HistoryPage:
         """The events that a request asks for, as of now; raises `Unavailable`."""
@@ -60,9 +61,9 @@ class History:
         manifest, hot = archive.manifest, archive.hot.between(key, span.first, span.last)
         erasures = archive.erasures
         cold_last = hot[0].recorded.seq - 1 if hot else span.last
-        rows: Rows = []
+        rows: list[Row] = []
         if span.first <= cold_last:
-            rows = await self._cold(_PAGE_SQL, key, [(span.first, Seq(cold_last))], manifest)
+            rows = await self._stored(key, [(span.first, Seq(cold_last))], manifest)
         return await self._lookups.run(_page, key, span, rows, hot, erasures)
 
     async def events(self, key: ChannelKey, seqs: Sequence[Seq], manifest: Manifest) -> dict[Seq, Row]:
@@ -70,10 +71,8 @@ class History:
         if not seqs:
             return {}
         wanted = sorted(seqs)
-        is_dense = wanted[-1] - wanted[0] == len(wanted) - 1
-        sql = _PAGE_SQL if is_dense else _ONES_SQL.format(", ".join(map(str, wanted)))
-        rows = await self._cold(sql, key, near(wanted), manifest)
-        return {Seq(row.seq): row for row in map(Row._make, rows)}
+        rows = await self._stored(key, near(wanted), manifest, frozenset(wanted))
+        return {Seq(row.seq): row for row in rows}
 
     async def count(self, key: ChannelKey, upto: Seq) -> int:
         """How many messages the channel holds up to a seq."""
@@ -109,6 +108,28 @@ class History:
             head = self._archive.hot.head(key) or found[key]
         return head
 
+    async def _stored(
+        self, key: ChannelKey, ranges: Ranges, manifest: Manifest, wanted: frozenset[Seq] | None = None
+    ) -> list[Row]:
+        """The events of these ranges, or those of them that are wanted, from the segments themselves."""
+
+        def read(pinned: Manifest) -> list[Row]:
+            return [
+                row
+                for first, last in ranges
+                for row in self._segments.rows(
+                    self._covering(pinned, key, first, last), key, first, last, wanted
+                )
+            ]
+
+        for pinned in (manifest, None):
+            try:
+                reading = partial(read, pinned or self._archive.manifest)
+                return await self._duck.read(reading, timeout_s=self._timeout_s)
+            except FilesGone as error:
+                gone = error
+        raise Unavailable(f"archive files are missing: {gone}", retry_after_ms=1000) from gone
+
     async def _cold(self, sql: str, key: ChannelKey, ranges: Ranges, manifest: Manifest) -> Rows:
         """Run a query over the files that can hold the events of these ranges."""
         for pinned in (manifest, None):
@@ -123,11 +144,14 @@ class History:
     def _files(self, manifest: Manifest, key: ChannelKey, ranges: Ranges) -> list[str]:
         found: dict[str, None] = {}
         for first, last in ranges:
-            stream = self._archive.cache.stream_span(key, first, last)
-            assert stream is not None, f"{key} {first}..{last} is archived, but the cache has no run of it"
-            found |= dict.fromkeys(it.path for it in covering(manifest, key, (first, last), stream))
+            found |= dict.fromkeys(it.path for it in self._covering(manifest, key, first, last))
         root = self._archive.files.location
         return [f"{root}/{data_name(path)}" for path in found]
+
+    def _covering(self, manifest: Manifest, key: ChannelKey, first: Seq, last: Seq) -> list[Segment]:
+        stream = self._archive.cache.stream_span(key, first, last)
+        assert stream is not None, f"{key} {first}..{last} is archived, but the cache has no run of it"
+        return covering(manifest, key, (first, last), stream)
 
 
 def near(seqs: Sequence[Seq]) -> Ranges:
@@ -137,9 +161,8 @@ def near(seqs: Sequence[Seq]) -> Ranges:
 
 
 def _page(
-    key: ChannelKey, span: Span, rows: Rows, hot: Sequence[HotEvent], erasures: Erasures
+    key: ChannelKey, span: Span, stored: list[Row], hot: Sequence[HotEvent], erasures: Erasures
 ) -> HistoryPage:
-    stored = [Row._make(row) for row in rows]
     if key in erasures:
         cold = [_event(*erasures.shown(recorded_of(row), body_of(row))) for row in stored]
     else:

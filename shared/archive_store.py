@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import duckdb
+import pyarrow as pa
 
 from shared.errors import Misconfigured
 
@@ -71,6 +72,10 @@ class Store(Protocol):
 
     def read(self, name: str) -> bytes:
         """The whole content. Raises FileNotFoundError."""
+        ...
+
+    def reader(self, name: str, size: int) -> pa.NativeFile:
+        """The content piece by piece, of which the size is known. Raises FileNotFoundError, now or later."""
         ...
 
     def create(self, name: str, content: bytes, reached: Reached = ...) -> None:
@@ -174,6 +179,10 @@ class LocalStore:
     def read(self, name: str) -> bytes:
         """The content."""
         return (self.directory / name).read_bytes()
+
+    def reader(self, name: str, size: int) -> pa.NativeFile:  # noqa: ARG002 - a file knows it
+        """An open file."""
+        return pa.OSFile(str(self.directory / name))
 
     def create(self, name: str, content: bytes, reached: Reached = lambda _: None) -> None:
         """Under a temporary name, synced, then linked: the second of two who link hears EEXIST."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from archiver.core.manifest import claimed
-from archiver.duck import Duck, Parameters, Rows
+from archiver.duck import Duck, T
 from archiver.history import History
 from archiver.partition import PartitionArchive
 from archiver.threads import Threads
@@ -65,13 +65,13 @@ class Reading:
 
 
 class Replacing(Duck):
-    """A DuckDB beside which files are replaced just when a query begins."""
+    """Threads beside which files are replaced just when they begin to read."""
 
     began: Callable[[], None]
 
-    async def rows(self, sql: str, parameters: Parameters, *, timeout_s: float) -> Rows:
+    async def read(self, function: Callable[[], T], *, timeout_s: float) -> T:
         self.began()
-        return await super().rows(sql, parameters, timeout_s=timeout_s)
+        return await super().read(function, timeout_s=timeout_s)
 
 
 @pytest.fixture

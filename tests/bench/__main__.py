@@ -33,6 +33,7 @@ Name = Literal[
     "connects",
     "rolling",
     "fan-out",
+    "history",
     "search",
     "sql",
 ]
