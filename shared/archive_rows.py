@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import orjson
 
-from shared.events import Recorded, Unreadable, decode, encode
+from shared.events import MessagePosted, Recorded, Unreadable, decode, encode
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, WorkspaceId
 
 _COLUMN_FIELDS = ("kind", "author", "text", "ref", "thread", "id")
@@ -50,6 +50,8 @@ ROW_SQL = (
 def row_of(recorded: Recorded, body: bytes) -> Row:
     """The row of an event, given the body under which the log stores it."""
     event = recorded.event
+    if isinstance(event, MessagePosted) and event.imported is None and encode(event) == body:
+        return _posted(recorded, event)
     canonical = b"{}" if isinstance(event, Unreadable) else encode(event)
     fields: dict[str, object] = orjson.loads(canonical)  # a third of the time of model_dump
     ref, thread, id_ = _int64(fields.get("ref")), _int64(fields.get("thread")), _uuid(event.id)
@@ -66,6 +68,28 @@ def row_of(recorded: Recorded, body: bytes) -> Row:
         text=_text(fields.get("text")),
         ref=ref,
         thread=thread,
+        id=id_,
+        void=recorded.void,
+        extras=orjson.dumps(extras).decode() if extras else None,
+        stream_seq=recorded.stream_seq,
+    )
+
+
+def _posted(recorded: Recorded, event: MessagePosted) -> Row:
+    """Most rows: what `row_of` would make of it, without reading its body again."""
+    id_ = _uuid(event.id)
+    extras: dict[str, object] = {"erased": True} if event.erased else {}
+    if id_ is None:
+        extras = _whole(encode(event))
+    return Row(
+        *recorded.key,
+        recorded.seq,
+        event.kind,
+        event.author,
+        recorded.at_us,
+        text=event.text,
+        ref=None,
+        thread=event.thread,
         id=id_,
         void=recorded.void,
         extras=orjson.dumps(extras).decode() if extras else None,

@@ -22,7 +22,22 @@ def fingerprint(event: Event) -> str:
     """
     if isinstance(event, MessagePosted | MessageEdited) and event.erased:
         return ERASED
-    fields = event.model_dump(mode="json", exclude=_UNSAID, exclude_none=True)
+    if isinstance(event, MessagePosted):  # most events: a third of what the model costs
+        posted: dict[str, object] = {
+            "author": event.author,
+            "id": event.id,
+            "kind": event.kind,
+            "text": event.text,
+        }
+        if event.imported is not None:
+            posted["imported"] = {"at": event.imported.at}
+        if event.thread is not None:
+            posted["thread"] = event.thread
+        return _digest(posted)
+    return _digest(event.model_dump(mode="json", exclude=_UNSAID, exclude_none=True))
+
+
+def _digest(fields: dict[str, object]) -> str:
     return hashlib.blake2b(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
 
 

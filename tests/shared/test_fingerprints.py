@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 
 from shared import events as e
-from shared.fingerprints import ERASED, fingerprint, says
+from shared.fingerprints import _UNSAID, ERASED, _digest, fingerprint, says
 from shared.ids import CommandId, Seq, UserId
 from tests.support.events import any_event
 
@@ -38,6 +38,14 @@ def test_a_fingerprint_is_the_same_whoever_imports() -> None:
     assert fingerprint(post) == fingerprint(other)
     later = post.model_copy(update={"imported": first.model_copy(update={"at": "2004-11-10T00:00:00Z"})})
     assert len({fingerprint(at) for at in (post, later, post.model_copy(update={"imported": None}))}) == 3
+
+
+@given(any_event())
+def test_a_message_has_the_digest_of_its_model(event: e.KnownEvent) -> None:
+    """However it is computed: what is recorded under one version is known under the next."""
+    fields = event.model_dump(mode="json", exclude=_UNSAID, exclude_none=True)
+    if not fields.get("erased"):
+        assert fingerprint(event) == _digest(fields)
 
 
 def test_an_erased_event_may_have_said_anything() -> None:
