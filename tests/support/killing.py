@@ -95,7 +95,7 @@ class Archivers:
 
     async def ended(self) -> int:
         """Its exit code, negative for a signal."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             code = await self._number()
         self.pid = 0
         return code
