@@ -16,7 +16,7 @@ import time
 import structlog
 
 from archiver import metrics
-from archiver.core.compaction import Run, due, runs_of
+from archiver.core.compaction import RUNS_MAX, Run, due, runs_of
 from archiver.core.manifest import Grace
 from archiver.merge import Stopped
 from archiver.partition import PartitionArchive
@@ -26,6 +26,9 @@ from shared.erasure import Erasures
 from shared.retry import delays
 
 SWEEP_EVERY_S = 60.0
+CROWD = 2 * RUNS_MAX
+"""With more runs than this, as an interrupted archiver may find them, merging comes first: to erase looks into
+every run."""
 
 _log = structlog.get_logger()
 
@@ -69,7 +72,9 @@ class Compactor:
 
     async def _next(self) -> bool:
         """Do one of each that is due, so that none waits for ever, or wait; whether one was done."""
-        erasing, runs = bool(self._pending()), due(self._archive.manifest.segments)
+        segments = self._archive.manifest.segments
+        runs, is_crowded = due(segments), len(runs_of(segments)) > CROWD
+        erasing = bool(self._pending()) and not is_crowded
         sweeping = time.monotonic() >= self._next_sweep_s
         if erasing:
             await self._erase()

@@ -23,6 +23,7 @@ from shared.archive_store import Archive
 from shared.bus import Bus
 from shared.erasure import Erasures, emptied, erasure_of
 from shared.events import encode
+from shared.subjects import partition_of
 from tests.support.archive import key_of, posted, read_logs, store
 from tests.support.nats import NatsServer
 from tests.support.waiting import eventually
@@ -156,9 +157,21 @@ def erased(ref: int) -> e.MessageErased:
 
 
 async def caught_up(bus: Bus, archive: Archive) -> None:
-    """Wait until everything in the logs is in manifests."""
+    """Wait until everything in the logs is in manifests, and what is to be erased has been."""
     logged = await read_logs(bus)
-    await eventually(lambda: sum(m.hi for m in pin(archive).manifests) == logged.total, within_s=90)
+    everything = [one for all_ in logged.events.values() for one in all_]
+    last = {
+        partition_of(one.key, 2): one.stream_seq
+        for one in sorted(everything, key=lambda one: one.stream_seq)
+        if erasure_of(one) is not None
+    }
+
+    def is_done() -> bool:
+        manifests = pin(archive).manifests
+        erased = all(manifest.erased >= last.get(manifest.partition, 0) for manifest in manifests)
+        return erased and sum(manifest.hi for manifest in manifests) == logged.total
+
+    await eventually(is_done, within_s=90)
 
 
 async def check_exactly_once(bus: Bus, archive: Archive, cache_dir: Path) -> None:
