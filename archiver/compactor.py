@@ -27,8 +27,9 @@ from shared.retry import delays
 
 SWEEP_EVERY_S = 60.0
 CROWD = 2 * RUNS_MAX
-"""With more runs than this, as an interrupted archiver may find them, merging comes first: to erase looks into
-every run."""
+"""With more runs than this, as an interrupted archiver may find them, merging comes first: an erasure looks
+into every run."""
+
 
 _log = structlog.get_logger()
 
