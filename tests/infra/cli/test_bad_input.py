@@ -120,7 +120,7 @@ def test_a_wrong_command_line_is_named(
         (("sql", "select 1"), "no archive in"),
         (("sql", "selec 1"), "syntax error"),
         (("sql", "select 1; select 2"), "one statement"),
-        (("sql", "drop table events"), "one statement"),
+        (("sql", "drop table events"), "one SELECT"),
         (("sql", ""), "one statement"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value)[:40],
