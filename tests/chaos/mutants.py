@@ -84,9 +84,17 @@ MUTANTS = (
     ),
     Mutant(
         "manifest-before-rename",
-        "archiver/parquet.py",
-        "        temporary.rename(path)\n",
-        '        __import__("threading").Timer(0.1, temporary.rename, (path,)).start()\n',
+        "shared/archive_store.py",
+        "            os.link(temporary, path)\n"
+        "        finally:\n"
+        "            with contextlib.suppress(OSError):\n"
+        "                temporary.unlink(missing_ok=True)\n",
+        '            if what == "manifest":\n'
+        "                temporary.rename(path)\n"
+        "            else:\n"
+        '                __import__("threading").Timer(0.1, temporary.rename, (path,)).start()\n'
+        "        finally:\n"
+        "            pass\n",
         scenarios.archiver_is_killed_in_its_commits,
         r"a manifest names .*parquet, which is not there",
     ),
