@@ -21,12 +21,11 @@ from shared.settings import CommonSettings
 from shared.subjects import archive_subject, partition_of
 from tests.support.archive import (
     archiver_settings,
+    committed,
     created,
     key_of,
     posted,
-    read_logs,
     running,
-    status,
     store,
 )
 from tests.support.seaweed import Seaweed
@@ -45,17 +44,6 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.setenv(name, value)
     yield f"s3://archive/{secrets.token_hex(4)}"
     server.stop()
-
-
-async def committed(bus: Bus) -> None:
-    """Wait until everything in the logs is in Parquet."""
-
-    async def all_of_it() -> bool:
-        total = (await read_logs(bus)).total
-        found = [await status(bus, number) for number in range(2)]
-        return sum(one.watermark for one in found if one) == total
-
-    await eventually(all_of_it, within_s=60)
 
 
 async def page(bus: Bus) -> list[int]:

@@ -21,12 +21,11 @@ from shared.settings import CommonSettings
 from shared.subjects import archive_subject, partition_of
 from tests.support.archive import (
     archiver_settings,
+    committed,
     created,
     key_of,
     posted,
-    read_logs,
     running,
-    status,
     store,
 )
 from tests.support.waiting import eventually
@@ -40,14 +39,7 @@ async def said(bus: Bus, rounds: int) -> None:
     for _ in range(rounds):
         for key in (TEA, GO):
             await store(bus, key, [encode(posted("hi")) for _ in range(FLUSH)])
-        await eventually(lambda: committed(bus))
-
-
-async def committed(bus: Bus) -> bool:
-    """Whether everything in the logs is in Parquet."""
-    total = (await read_logs(bus)).total
-    found = [await status(bus, partition) for partition in range(2)]
-    return sum(partition.watermark for partition in found if partition) == total
+        await committed(bus)
 
 
 async def opened(bus: Bus) -> None:

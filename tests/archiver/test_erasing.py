@@ -24,12 +24,12 @@ from shared.settings import CommonSettings
 from shared.subjects import archive_subject, partition_of
 from tests.support.archive import (
     archiver_settings,
+    committed,
     created,
     key_of,
     posted,
     read_logs,
     running,
-    status,
     store,
 )
 from tests.support.traces import traces
@@ -57,17 +57,6 @@ def user_erased(user: UserId) -> bytes:
 
 def _who(author: UserId) -> dict[str, object]:
     return posted("x", author).model_dump(include={"id", "author"})
-
-
-async def committed(bus: Bus) -> None:
-    """Wait until everything in the logs is in Parquet."""
-
-    async def all_of_it() -> bool:
-        total = (await read_logs(bus)).total
-        found = [await status(bus, number) for number in range(2)]
-        return sum(one.watermark for one in found if one) == total
-
-    await eventually(all_of_it, within_s=60)
 
 
 async def carried_out(directory: Path, count: int) -> None:

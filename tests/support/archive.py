@@ -147,6 +147,17 @@ async def taken(bus: Bus, partitions: int = 2) -> None:
     await eventually(known)
 
 
+async def committed(bus: Bus, partitions: int = 2) -> None:
+    """Wait until everything that is in the logs now is in Parquet."""
+    total = (await read_logs(bus, partitions)).total
+
+    async def all_of_it() -> bool:
+        found = [await status(bus, partition) for partition in range(partitions)]
+        return sum(partition.watermark for partition in found if partition) >= total
+
+    await eventually(all_of_it, within_s=60)
+
+
 async def _ready(health: Health, task: asyncio.Task[None]) -> None:
     await eventually(lambda: health.ready or task.done(), every_s=0.01)
     if task.done():
