@@ -20,6 +20,7 @@ from archiver.queries import Queries
 from archiver.read_index import ReadIndex
 from archiver.sandbox import Sandbox
 from archiver.search.service import Search
+from archiver.segment_reader import Footers
 from archiver.settings import ArchiverSettings
 from archiver.threads import Threads
 from archiver.trimmer import Trimmer
@@ -53,6 +54,7 @@ class _Pools:
     lookups: Threads
     merges: Threads
     duck: Duck
+    footers: Footers
     search: Search
 
 
@@ -141,7 +143,8 @@ class Archiver:
             lookups=pools.lookups,
             merges=pools.merges,
         )
-        history = History(archive, pools.duck, pools.lookups, self._settings.query_timeout_s)
+        timeout_s = self._settings.query_timeout_s
+        history = History(archive, pools.duck, pools.lookups, timeout_s, pools.footers)
         read_index = ReadIndex(self._bus, ingest)
         access = Access(archive, read_index, pools.lookups)
         trimmer = Trimmer(self._bus, archive, self._settings.log_keep_s)
@@ -229,6 +232,7 @@ class Archiver:
                 waiting_max=QUERIES_WAITING_MAX,
                 prepare=self._store.prepare,
             ),
+            footers=Footers(),
             search=Search(settings, self._reached),
         )
         try:

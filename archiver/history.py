@@ -17,7 +17,7 @@ from archiver.core.page import Span, page_of, span_of
 from archiver.core.segment import data_name
 from archiver.duck import Duck, FilesGone, Rows
 from archiver.partition import PartitionArchive
-from archiver.segment_reader import SegmentReader
+from archiver.segment_reader import Footers, SegmentReader
 from archiver.threads import Threads
 from shared.archive_manifest import Manifest, Segment
 from shared.archive_rows import Row, body_of, body_text, recorded_of
@@ -43,12 +43,19 @@ _COUNT_SQL = f"SELECT count(*) {_RANGE_SQL} AND kind = 'message.posted' AND void
 class History:
     """Reads one partition's archive."""
 
-    def __init__(self, archive: PartitionArchive, duck: Duck, lookups: Threads, timeout_s: float) -> None:
+    def __init__(
+        self,
+        archive: PartitionArchive,
+        duck: Duck,
+        lookups: Threads,
+        timeout_s: float,
+        footers: Footers,
+    ) -> None:
         self._archive = archive
         self._duck = duck
         self._lookups = lookups
         self._timeout_s = timeout_s
-        self._segments = SegmentReader(archive.files)
+        self._segments = SegmentReader(archive.files, footers)
 
     async def page(self, request: HistoryRequest) -> HistoryPage:
         """The events that a request asks for, as of now; raises `Unavailable`."""

@@ -20,9 +20,11 @@ FLUSH_SECONDS = Histogram(
 FLUSH_FAILURES = Counter("parley_archive_flush_failures", "Segments that the disk refused", ["partition"])
 QUERY_SECONDS = Histogram(
     "parley_archive_query_seconds",
-    "Time of a DuckDB query, waiting included",
+    "Time of a query of the archive's files, waiting included",
     buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 5.0),
 )
+FOOTER_GROUPS = Gauge("parley_archive_footer_groups", "Row groups of which it is known what they hold")
+FOOTERS_READ = Counter("parley_archive_footers_read", "Footers of segments that had to be read for a page")
 TRIMMED = Gauge(
     "parley_archive_trimmed",
     "Newest stream sequence that was trimmed from the log",

@@ -16,15 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from archiver import metrics
 from archiver.core.segment import SCHEMA, data_name, key_at, rows_of
 from shared.archive_manifest import RowKey, Segment
 from shared.archive_rows import Row
 from shared.archive_store import Store
 from shared.ids import ChannelKey, Seq
 
-FOOTERS_MAX = 256
-"""Some 100 MB of them: segments of a million rows, of which each has hundreds of row groups."""
-
+GROUPS_MAX = 16_384
+"""Row groups that are known at a time, some 12 KB each: 200 MB, for files of 134 to 268 million events."""
 
 _KEYS = list(RowKey._fields)
 _REST = [name for name in SCHEMA.names if name not in _KEYS]
@@ -52,13 +52,42 @@ class _Footer(NamedTuple):
     groups: list[_Group]
 
 
+class Footers:
+    """What the partitions of a process know of their files; those that were asked for longest ago go first."""
+
+    def __init__(self, groups_max: int = GROUPS_MAX) -> None:
+        self._groups_max = groups_max
+        self._kept: OrderedDict[str, _Footer] = OrderedDict()
+        self._groups = 0
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._kept))
+
+    def of(self, name: str, content: pa.NativeFile) -> _Footer:
+        """The footer of a file with this name, of which the content is open. Raises OSError."""
+        with self._lock:
+            if (footer := self._kept.get(name)) is not None:
+                self._kept.move_to_end(name)
+                return footer
+        metadata = pq.read_metadata(content)
+        footer = _Footer(metadata, [_group(metadata, number) for number in range(metadata.num_row_groups)])
+        metrics.FOOTERS_READ.inc()
+        with self._lock:
+            self._groups += len(footer.groups) * (name not in self._kept)
+            self._kept[name] = footer
+            while self._groups > self._groups_max and len(self._kept) > 1:
+                self._groups -= len(self._kept.popitem(last=False)[1].groups)
+            metrics.FOOTER_GROUPS.set(self._groups)
+        return footer
+
+
 class SegmentReader:
     """Of one partition. Everything blocks; call it from any thread, off the loop."""
 
-    def __init__(self, partition: Store) -> None:
+    def __init__(self, partition: Store, footers: Footers) -> None:
         self._partition = partition
-        self._footers: OrderedDict[str, _Footer] = OrderedDict()
-        self._lock = threading.Lock()
+        self._footers = footers
 
     def rows(
         self,
@@ -80,7 +109,7 @@ class SegmentReader:
 
     def _of(self, segment: Segment, key: ChannelKey, first: Seq, last: Seq) -> Iterator[pa.Table]:
         with self._partition.reader(data_name(segment.path), segment.bytes) as content:
-            footer = self._footer(segment.path, content)
+            footer = self._footers.of(f"{self._partition.location}/{segment.path}", content)
             groups = [
                 number for number, group in enumerate(footer.groups) if group.may_hold(key, first, last)
             ]
@@ -96,20 +125,6 @@ class SegmentReader:
                     rest = file.read_row_group(number, columns=_REST, use_threads=False)
                     table = pa.Table.from_arrays(keys.columns + rest.columns, names=_KEYS + _REST)
                     yield table.slice(low, high - low)
-
-    def _footer(self, path: str, content: pa.NativeFile) -> _Footer:
-        with self._lock:
-            footer = self._footers.get(path)
-            if footer is not None:
-                self._footers.move_to_end(path)
-                return footer
-        metadata = pq.read_metadata(content)
-        footer = _Footer(metadata, [_group(metadata, number) for number in range(metadata.num_row_groups)])
-        with self._lock:
-            self._footers[path] = footer
-            if len(self._footers) > FOOTERS_MAX:
-                self._footers.popitem(last=False)
-        return footer
 
 
 def _group(metadata: pq.FileMetaData, number: int) -> _Group:

@@ -13,6 +13,7 @@ from archiver.core.manifest import claimed
 from archiver.duck import Duck, T
 from archiver.history import History
 from archiver.partition import PartitionArchive
+from archiver.segment_reader import Footers
 from archiver.threads import Threads
 from shared.archive_store import LocalStore
 from shared.errors import Unavailable
@@ -32,7 +33,7 @@ class Reading:
         self.archive.open()
         self.lookups = Threads("lookup", 2)
         self.duck = duck or Duck(workers=2, memory_limit="256MB", waiting_max=64)
-        self.history = History(self.archive, self.duck, self.lookups, 10)
+        self.history = History(self.archive, self.duck, self.lookups, 10, Footers())
         self.events = 0
 
     def add(self, count: int) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
-from archiver import parquet, segment_reader
+from archiver import parquet
 from archiver.core.segment import SegmentRange, row_key
 from archiver.parquet import write_segment
-from archiver.segment_reader import SegmentReader
+from archiver.segment_reader import Footers, SegmentReader
 from shared.archive_manifest import Segment
 from shared.archive_rows import Row
 from shared.archive_store import LocalStore
@@ -70,7 +71,7 @@ def test_a_range_of_a_channel_is_found(
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", (group_rows,))
         segments, rows = written(files, sizes, channels, seed)
-    reader = SegmentReader(files)
+    reader = SegmentReader(files, Footers())
     for workspace in ("one", "two", "none"):
         for channel in range(channels + 1):
             key = ChannelKey(WorkspaceId(workspace), ChannelId(f"c{channel}"))
@@ -91,7 +92,7 @@ def test_only_the_groups_that_can_hold_it_are_read(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", (10,))
     rows = [row("one", "long", seq, seq) for seq in range(1, 101)]
     segment = write_segment(files, rows, SegmentRange(StreamSeq(1), StreamSeq(100), 0, 0), lambda _: None)
-    footer = SegmentReader(files)._footer(segment.path, files.reader(f"data/{segment.path}", segment.bytes))
+    footer = Footers().of(segment.path, files.reader(f"data/{segment.path}", segment.bytes))
     long, other = (ChannelKey(WorkspaceId("one"), ChannelId(name)) for name in ("long", "other"))
 
     def groups(key: ChannelKey, first: int, last: int) -> list[int]:
@@ -103,17 +104,21 @@ def test_only_the_groups_that_can_hold_it_are_read(tmp_path: Path, monkeypatch: 
 
 
 def test_footers_are_kept_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second page reads no footer; of very many files some are forgotten."""
-    monkeypatch.setattr(segment_reader, "FOOTERS_MAX", 2)
+    """A second page reads no footer; of very many row groups some are forgotten, file by file."""
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", (2,))
     files = LocalStore(tmp_path)
     files.make("data")
     segments, rows = written(files, [5, 5, 5], 1, 1)
-    reader = SegmentReader(files)
+    footers = Footers(groups_max=6)
+    reader = SegmentReader(files, footers)
     key = ChannelKey(WorkspaceId("one"), ChannelId("c0"))
-    wanted = [it for it in rows if it.workspace == "one"]
+    wanted = sorted((it for it in rows if it.workspace == "one"), key=lambda it: it.seq)
     for _ in range(2):
-        assert reader.rows(segments, key, Seq(1), Seq(100)) == sorted(wanted, key=lambda it: it.seq)
-        assert list(reader._footers) == [segment.path for segment in segments[1:]]
+        assert reader.rows(segments, key, Seq(1), Seq(100)) == wanted
+        assert [name.rpartition("/")[2] for name in footers] == [it.path for it in segments[1:]]
+    read = REGISTRY.get_sample_value("parley_archive_footers_read_total")
+    assert reader.rows(segments[1:], key, Seq(1), Seq(100))
+    assert REGISTRY.get_sample_value("parley_archive_footers_read_total") == read
 
 
 def test_a_file_that_is_gone_is_said(tmp_path: Path) -> None:
@@ -123,4 +128,6 @@ def test_a_file_that_is_gone_is_said(tmp_path: Path) -> None:
     (segment,), _ = written(files, [5], 1, 1)
     files.remove(f"data/{segment.path}")
     with pytest.raises(FileNotFoundError):
-        SegmentReader(files).rows([segment], ChannelKey(WorkspaceId("one"), ChannelId("c0")), Seq(1), Seq(9))
+        SegmentReader(files, Footers()).rows(
+            [segment], ChannelKey(WorkspaceId("one"), ChannelId("c0")), Seq(1), Seq(9)
+        )

@@ -25,6 +25,7 @@ from archiver.core.compaction import runs_of
 from archiver.duck import Duck
 from archiver.history import History
 from archiver.partition import PartitionArchive
+from archiver.segment_reader import Footers
 from archiver.threads import Threads
 from shared.archive_files import pin
 from shared.archive_store import open_store
@@ -61,7 +62,7 @@ async def _opened(directory: Path) -> AsyncIterator[History]:
     lookups = Threads("lookup", 2)
     duck = Duck(workers=2, memory_limit="1GB", waiting_max=64)
     try:
-        yield History(archive, duck, lookups, 60.0)
+        yield History(archive, duck, lookups, 60.0, Footers())
     finally:
         lookups.close()
         duck.close()
