@@ -30,7 +30,6 @@ CROWD = 2 * RUNS_MAX
 """With more runs than this, as an interrupted archiver may find them, merging comes first: an erasure looks
 into every run."""
 
-
 _log = structlog.get_logger()
 
 
@@ -74,7 +73,8 @@ class Compactor:
     async def _next(self) -> bool:
         """Do one of each that is due, so that none waits for ever, or wait; whether one was done."""
         segments = self._archive.manifest.segments
-        runs, is_crowded = due(segments), len(runs_of(segments)) > CROWD
+        runs = due(segments)
+        is_crowded = bool(runs) and len(runs_of(segments)) > CROWD
         erasing = bool(self._pending()) and not is_crowded
         sweeping = time.monotonic() >= self._next_sweep_s
         if erasing:

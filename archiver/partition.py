@@ -17,7 +17,7 @@ import structlog
 
 from archiver.cache import Cache
 from archiver.core.compaction import Run, runs_of
-from archiver.core.hot import Batch, Hot, key_of_subject
+from archiver.core.hot import Batch, Hot, HotEvent, key_of_subject
 from archiver.core.manifest import Grace, compacted, extended, swept
 from archiver.core.manifest import emptied as emptied_manifest
 from archiver.core.segment import SegmentRange
@@ -35,7 +35,7 @@ from shared.bus import StoredMessage
 from shared.clock import now_us
 from shared.erasure import Erasures, erasure_of
 from shared.events import Recorded
-from shared.ids import Epoch, Partition, StreamSeq
+from shared.ids import ChannelKey, Epoch, Partition, StreamSeq
 
 _log = structlog.get_logger()
 
@@ -128,13 +128,12 @@ class PartitionArchive:
 
     def write(self, batch: Batch) -> Manifest:
         """Commit a batch: segment, manifest, cache. Raises OSError (try again), `Fenced` (end)."""
-        rows = [
-            row_of(*self.shown(hot.recorded, hot.body)) for _, _, events in batch.channels for hot in events
-        ]
+        channels = [(key, head, self._left(key, events)) for key, head, events in batch.channels]
+        rows = [row_of(hot.recorded, hot.body) for _, _, events in channels for hot in events]
         segment = write_segment(self.files, rows, SegmentRange(batch.lo, batch.hi, 0, 0), self._reached)
         manifest = extended(self.manifest, segment, batch.hi_us, self._writer, now_us())
         self._store.publish(manifest)
-        self.cache.record(batch.lo, batch.hi, batch.channels)
+        self.cache.record(batch.lo, batch.hi, channels)
         self._reached("cache-recorded")
         return manifest
 
@@ -208,6 +207,12 @@ class PartitionArchive:
         """Swap to a manifest in which some erasures have been carried out."""
         self.manifest = manifest
         self.erasures = Erasures(one for one in self.erasures if one.stream_seq > manifest.erased)
+
+    def _left(self, key: ChannelKey, events: Sequence[HotEvent]) -> Sequence[HotEvent]:
+        """A channel's events without the texts that are to be erased: nothing else may reach a file."""
+        if key not in self.erasures:
+            return events
+        return [HotEvent(*self.shown(hot.recorded, hot.body), hot.messages) for hot in events]
 
     def _newest_us(self, manifest: Manifest) -> int:
         """When the event at a manifest's end happened; 0 if it holds none. The first archives did not say."""

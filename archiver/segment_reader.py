@@ -53,7 +53,7 @@ class _Footer(NamedTuple):
 
 
 class Footers:
-    """What the partitions of a process know of their files; those that were asked for longest ago go first."""
+    """What the partitions of a process know of their files; those longest not asked for go first."""
 
     def __init__(self, groups_max: int = GROUPS_MAX) -> None:
         self._groups_max = groups_max

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from archiver import partition
+from archiver import compactor, partition
+from archiver.core import compaction
 from archiver.core.compaction import RUNS_MAX, Run, runs_of
 from archiver.merge import merge_runs
 from shared.archive_files import pin, scan
 from shared.archive_manifest import Segment
 from shared.archive_store import Reached, Store
 from shared.bus import Bus
-from shared.events import encode
+from shared.events import MessageErased, encode
 from shared.records import HistoryPage, HistoryRequest
 from shared.settings import CommonSettings
 from shared.subjects import archive_subject, partition_of
@@ -153,3 +154,21 @@ async def test_an_archiver_that_stops_gives_its_merge_up(
     async with running(fresh_bus, settings):
         await eventually(lambda: all(len(runs) <= RUNS_MAX for runs in runs_in(directory)))
     assert len(list(scan(directory))) == 2 * (1 + 12 * FLUSH)
+
+
+async def test_what_is_to_be_erased_waits_for_no_merge_that_never_comes(
+    fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many runs there are: if none of them is to be merged, as very large ones never are."""
+    monkeypatch.setattr(compaction, "RUN_ROWS_MAX", 1)
+    monkeypatch.setattr(compactor, "CROWD", 2)
+    directory = tmp_path / "archive"
+    settings = archiver_settings(fresh_settings, directory, flush_events=FLUSH, erased_grace_s=0.0)
+    async with running(fresh_bus, settings):
+        await opened(fresh_bus)
+        await said(fresh_bus, 4)
+        assert all(len(runs) > 2 for runs in runs_in(directory))
+        who = posted("x").model_dump(include={"id", "author"})
+        await store(fresh_bus, TEA, [encode(MessageErased.model_validate(who | {"ref": 2}))])
+        await eventually(lambda: any(manifest.erased for manifest in pin(directory).manifests), within_s=60)
+    assert [row.seq for row in scan(directory, channel=TEA.channel) if row.text == ""] == [2]

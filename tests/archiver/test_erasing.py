@@ -18,8 +18,8 @@ from shared.archive_store import Reached, Store
 from shared.bus import Bus
 from shared.erasure import Erasures
 from shared.events import decode, encode
-from shared.ids import ChannelKey, CommandId, Seq, StreamSeq, UserId
-from shared.records import HistoryEvent, HistoryPage, HistoryRequest, IdsReply, IdsRequest
+from shared.ids import ChannelKey, Seq, StreamSeq, UserId
+from shared.records import HistoryEvent, HistoryPage, HistoryRequest, IdsReply, IdsRequest, KnownId
 from shared.settings import CommonSettings
 from shared.subjects import archive_subject, partition_of
 from tests.support.archive import (
@@ -79,6 +79,20 @@ async def page(bus: Bus, key: ChannelKey, applied: int = 0) -> list[HistoryEvent
     return list(HistoryPage.model_validate_json(reply).events)
 
 
+async def known_id(bus: Bus, key: ChannelKey, event: e.Event, applied: int) -> KnownId | None:
+    """What the archive knows under the event's id."""
+    request = IdsRequest(
+        workspace=key.workspace,
+        channel=key.channel,
+        applied=StreamSeq(applied),
+        ids=((event.author, event.id),),
+    )
+    subject = archive_subject(partition_of(key, 2), "ids")
+    reply = await bus.request(subject, request.model_dump_json().encode(), timeout_s=30)
+    (known,) = IdsReply.model_validate_json(reply).found
+    return known
+
+
 @pytest.fixture
 def settings_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the archive is; it is swept all the time."""
@@ -120,12 +134,7 @@ async def test_a_message_and_its_edits_lose_their_text(
             texts = [getattr(decode(one.body.encode()), "text", None) for one in shown]
             assert texts == [None, "", "kept", "", None]
         said = decode(before[1].body.encode())
-        request = IdsRequest(
-            workspace=TEA.workspace, channel=TEA.channel, applied=end, ids=((ANN, CommandId(said.id)),)
-        )
-        subject = archive_subject(partition_of(TEA, 2), "ids")
-        reply = await fresh_bus.request(subject, request.model_dump_json().encode(), timeout_s=30)
-        (known,) = IdsReply.model_validate_json(reply).found
+        known = await known_id(fresh_bus, TEA, said, end)
         assert known is not None
         assert (known.seq, known.fingerprint) == (2, "")
 
@@ -165,6 +174,21 @@ async def test_hot_texts_never_reach_a_file(
     async with running(fresh_bus, settings):
         await carried_out(settings_at, 1)
     assert [row.seq for row in scan(settings_at)] == [1, 2, 3]
+
+
+async def test_of_hot_texts_no_digest_is_kept(
+    fresh_bus: Bus, fresh_settings: CommonSettings, settings_at: Path
+) -> None:
+    """The index of ids holds what a rebuild would find: where the command stands, not what it said."""
+    settings = archiver_settings(fresh_settings, settings_at, flush_interval_s=600.0, erased_grace_s=0.0)
+    said = posted(SECRETS[0], ANN)
+    async with running(fresh_bus, settings):
+        end = await store(fresh_bus, TEA, [encode(created(ANN)), encode(said), message_erased(2)])
+        await page(fresh_bus, TEA, end)
+    async with running(fresh_bus, settings):
+        known = await known_id(fresh_bus, TEA, said, end)
+    assert known is not None
+    assert (known.seq, known.fingerprint) == (2, "")
 
 
 async def test_the_cache_is_rebuilt_as_it_was(
