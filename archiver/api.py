@@ -7,9 +7,8 @@ absent up to there. Several archivers may answer one partition: each of them wou
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from archiver.access import Access
 from archiver.core.hot import HotEvent
@@ -17,6 +16,7 @@ from archiver.history import History
 from archiver.ingest import Ingest
 from archiver.messages import Messages
 from archiver.metrics import REQUESTS
+from archiver.requests import parsed
 from archiver.search.api import SearchApi
 from archiver.threads import Threads
 from shared.archive_manifest import Manifest
@@ -47,8 +47,6 @@ REQUESTS_MAX = 256
 IDS_MAX = 5_000
 READABLE_MAX = 10_000
 """Channels in one answer: at 64 characters each they fit into a message."""
-
-M = TypeVar("M", bound=BaseModel)
 
 
 class Api:
@@ -89,7 +87,7 @@ class Api:
 
     async def history(self, body: bytes) -> BaseModel:
         """A page of a channel's events."""
-        request = _parsed(HistoryRequest, body)
+        request = parsed(HistoryRequest, body)
         if request.limit < 1:
             raise BadRequest("limit must be at least 1")
         self._same_epoch(request.epoch)
@@ -98,7 +96,7 @@ class Api:
 
     async def messages(self, body: bytes) -> BaseModel:
         """A page of a channel's messages, or of a thread's."""
-        request = _parsed(MessagesRequest, body)
+        request = parsed(MessagesRequest, body)
         if request.limit < 1:
             raise BadRequest("limit must be at least 1")
         self._same_epoch(request.epoch)
@@ -107,7 +105,7 @@ class Api:
 
     async def ids(self, body: bytes) -> BaseModel:
         """Where ids stand in a channel. Hot events are looked at before the cache: nothing slips between."""
-        request = _parsed(IdsRequest, body)
+        request = parsed(IdsRequest, body)
         if len(request.ids) > IDS_MAX:
             raise BadRequest(f"at most {IDS_MAX} ids in one request")
         self._same_epoch(request.epoch)
@@ -120,7 +118,7 @@ class Api:
 
     async def count(self, body: bytes) -> BaseModel:
         """How many messages a channel holds up to a seq."""
-        request = _parsed(CountRequest, body)
+        request = parsed(CountRequest, body)
         self._same_epoch(request.epoch)
         key = ChannelKey(request.workspace, request.channel)
         return CountReply(messages=await self._history.count(key, request.upto))
@@ -139,14 +137,14 @@ class Api:
 
     async def heads(self, body: bytes) -> BaseModel:
         """Where channels stand in Parquet: what a sequencer that has lost its checkpoints goes on from."""
-        request = _parsed(ArchivedHeadsRequest, body)
+        request = parsed(ArchivedHeadsRequest, body)
         manifest = self._archive.manifest  # before the cache, which is never behind it
         after = ChannelKey(*(request.after or (WorkspaceId(""), ChannelId(""))))
         return await self._lookups.run(self._heads, after, manifest)
 
     async def readable(self, body: bytes) -> BaseModel:
         """Which channels a user may read now."""
-        request = _parsed(ReadableRequest, body)
+        request = parsed(ReadableRequest, body)
         self._same_epoch(request.epoch)
         after = request.after or ""
         channels = await self._access.readable(request.workspace, request.user)
@@ -187,10 +185,3 @@ class Api:
 
         subject = archive_subject(self._archive.partition, operation)
         return await bus.serve(subject, handle, queue=QUEUE, concurrency_max=REQUESTS_MAX)
-
-
-def _parsed(model: type[M], body: bytes) -> M:
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise BadRequest(f"not a {model.__name__}: {error.errors()[0]['msg']}") from error

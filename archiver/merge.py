@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from archiver.core.compaction import PART_ROWS, Run, level_of
-from archiver.core.segment import SCHEMA, SegmentRange, key_at
+from archiver.core.segment import SegmentRange, key_at
 from archiver.parquet import open_segment, write_table
 from shared.archive_manifest import RowKey, Segment
+from shared.archive_schema import SCHEMA
 from shared.archive_store import Reached, Store
 
 GROUPS_AT_ONCE = 8

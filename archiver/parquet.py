@@ -16,8 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from archiver.core.segment import (
-    SCHEMA,
-    SCHEMA_VERSION,
     SegmentRange,
     data_name,
     describe,
@@ -28,6 +26,7 @@ from archiver.core.segment import (
 )
 from shared.archive_manifest import EMPTY_SEGMENT, Segment
 from shared.archive_rows import Row
+from shared.archive_schema import SCHEMA, SCHEMA_VERSION
 from shared.archive_store import Reached, Store
 
 ROW_GROUP_ROWS = (8_192, 8_192, 16_384)

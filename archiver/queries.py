@@ -14,18 +14,18 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from archiver.metrics import REQUESTS, SQL_QUERIES, SQL_RUNNING, SQL_SECONDS
+from archiver.requests import parsed
 from archiver.sandbox import Child, Frame, Sandbox
 from archiver.settings import ArchiverSettings
 from archiver.threads import Threads
 from shared.archive_files import pin
 from shared.archive_store import Store
 from shared.bus import Bus, Subscription
-from shared.errors import BadRequest, ParleyError, RateLimited, TooLarge, Unavailable
+from shared.errors import ParleyError, RateLimited, TooLarge, Unavailable
 from shared.ids import ChannelId, Partition, UserId, WorkspaceId
 from shared.records import Failure, ReadableReply, ReadableRequest
 from shared.sql_records import (
@@ -44,7 +44,6 @@ WAIT_S = 2.0
 """A piece that takes longer is asked for again: nobody waits for an answer for long."""
 
 READABLE_TIMEOUT_S = 5.0
-M = TypeVar("M", bound=BaseModel)
 _Who = tuple[WorkspaceId, UserId]
 
 
@@ -103,7 +102,7 @@ class Queries:
 
     async def open(self, body: bytes) -> bytes:
         """Start a query; its result is asked for with `next`."""
-        request = _parsed(SqlRequest, body)
+        request = parsed(SqlRequest, body)
         who = (request.workspace, request.user)
         self._check(request, who)
         self._taken[who] += 1
@@ -129,7 +128,7 @@ class Queries:
 
     async def next(self, body: bytes) -> bytes:
         """A piece of a result, the end, or the error that took its place."""
-        request = _parsed(SqlNext, body)
+        request = parsed(SqlNext, body)
         query = self._queries.get(request.query)
         if query is None or request.piece not in {query.piece, query.piece + 1}:
             raise Unavailable("this query is over: begin anew")
@@ -145,7 +144,7 @@ class Queries:
 
     async def close(self, body: bytes) -> bytes:
         """Nobody wants the rest."""
-        await self._forget(_parsed(SqlClose, body).query, "closed")
+        await self._forget(parsed(SqlClose, body).query, "closed")
         return b"{}"
 
     def _check(self, request: SqlRequest, who: _Who) -> None:
@@ -261,13 +260,6 @@ def _readable_reply(body: bytes) -> ReadableReply:
     except ValidationError:
         failure = Failure.model_validate_json(body)
         raise Unavailable(f"archive: {failure.message}", retry_after_ms=1000) from None
-
-
-def _parsed(model: type[M], body: bytes) -> M:
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise BadRequest(f"not a {model.__name__}: {error.errors()[0]['msg']}") from error
 
 
 def _failed(error: ParleyError) -> bytes:

@@ -17,9 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from archiver import metrics
-from archiver.core.segment import SCHEMA, data_name, key_at, rows_of
+from archiver.core.segment import data_name, key_at, rows_of
 from shared.archive_manifest import RowKey, Segment
 from shared.archive_rows import Row
+from shared.archive_schema import SCHEMA
 from shared.archive_store import Store
 from shared.ids import ChannelKey, Seq
 

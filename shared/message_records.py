@@ -5,28 +5,18 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from shared.events import Imported
-from shared.ids import ChannelId, CommandId, Epoch, Seq, StreamSeq, UserId, WorkspaceId
+from shared.ids import CommandId, Seq, UserId
+from shared.records import HistoryRequest
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class MessagesRequest(_Record):
-    """A page of a channel's messages, or of the replies in a `thread`: before, after or around a seq.
+class MessagesRequest(HistoryRequest):
+    """A page of messages, or of the replies in a `thread`, asked for as one of events is."""
 
-    Without any of the three the newest. `applied` is a position that the answer must cover.
-    """
-
-    workspace: WorkspaceId
-    channel: ChannelId
     thread: Seq | None = None
-    before: Seq | None = None
-    after: Seq | None = None
-    around: Seq | None = None
-    limit: int = 50
-    applied: StreamSeq = StreamSeq(0)
-    epoch: Epoch = Epoch("")
 
 
 class Edit(_Record):

@@ -11,28 +11,8 @@ import pyarrow.compute as pc
 
 from shared.archive_manifest import RowKey, Segment
 from shared.archive_rows import Row
+from shared.archive_schema import SCHEMA
 from shared.ids import StreamSeq
-
-SCHEMA_VERSION = 1
-
-SCHEMA = pa.schema(
-    [
-        pa.field("workspace", pa.string(), nullable=False),
-        pa.field("channel", pa.string(), nullable=False),
-        pa.field("seq", pa.int64(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("author", pa.string(), nullable=False),
-        # Naive UTC: DuckDB is 7 to 200 times slower on timestamps with a zone.
-        pa.field("ts", pa.timestamp("us"), nullable=False),
-        pa.field("text", pa.string()),
-        pa.field("ref", pa.int64()),
-        pa.field("thread", pa.int64()),
-        pa.field("id", pa.uuid()),
-        pa.field("void", pa.string()),
-        pa.field("extras", pa.string()),
-        pa.field("stream_seq", pa.int64(), nullable=False),
-    ]
-)
 
 _NAME = re.compile(r"(\d{16})-(\d{16})\.L(\d+)\.p(\d{4})\.[0-9a-f]{8}\.parquet")
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import apsw
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from archiver import metrics
 from archiver.access import Access
@@ -22,19 +22,19 @@ from archiver.core.query import Query, parse
 from archiver.core.snippet import snippet
 from archiver.history import History
 from archiver.read_index import ReadIndex
+from archiver.requests import M, parsed
 from archiver.search.feed import DAMAGE, Feed
 from archiver.search.finder import Finder, Written
 from archiver.search.plan import Reader
 from archiver.threads import Threads
-from shared.errors import BadRequest, Unavailable
+from shared.errors import Unavailable
 from shared.ids import ChannelId, Epoch, Seq, StreamSeq, UserId, WorkspaceId
 from shared.records import HistoryRequest
 from shared.search import FoundText, SearchReply, SearchRequest, TextsReply, TextsRequest
 
 TEXTS_AT_ONCE = 4
-"""Of one question: DuckDB has two workers, and others ask, too."""
+"""Of one question: two threads read, and others ask, too."""
 
-M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
 
@@ -138,10 +138,7 @@ class SearchApi:
         )
 
     def _parsed(self, model: type[M], body: bytes) -> M:
-        try:
-            request = model.model_validate_json(body)
-        except ValidationError as error:
-            raise BadRequest(f"not a {model.__name__}: {error.errors()[0]['msg']}") from error
+        request = parsed(model, body)
         epoch = getattr(request, "epoch", "")
         if epoch not in {"", self._epoch}:
             raise Unavailable(f"the archive is of epoch {self._epoch}", retry_after_ms=1000)

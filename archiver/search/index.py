@@ -16,7 +16,7 @@ import fcntl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import apsw
 
@@ -54,7 +54,6 @@ CREATE TABLE authors (no INTEGER PRIMARY KEY, author TEXT NOT NULL UNIQUE, folde
 CREATE INDEX authors_folded ON authors (folded);
 CREATE TABLE hours (hour INTEGER PRIMARY KEY, lo INTEGER NOT NULL, hi INTEGER NOT NULL);
 """
-
 
 _BEGINNING = "INSERT INTO position (format, epoch, stream_seq, at_us) VALUES (?, ?, 0, 0)"
 
@@ -180,10 +179,7 @@ class SearchIndex:
                 self._writer.execute(
                     "INSERT INTO words (words, rank) VALUES ('hashsize', ?)", (UNFLUSHED_BYTES,)
                 )
-                self._writer.execute(
-                    "INSERT INTO position (format, epoch, stream_seq, at_us) VALUES (?, ?, 0, 0)",
-                    (FORMAT, self._epoch),
-                )
+                self._writer.execute(_BEGINNING, (FORMAT, self._epoch))
         self._reader = _connection(self._path)
 
     def _usable(self) -> bool:
@@ -205,8 +201,10 @@ def _unpurged(connection: apsw.Connection) -> int | None:
 
 
 def _at(connection: apsw.Connection) -> At:
-    rows: list[tuple[Any, ...]] = connection.execute("SELECT stream_seq, at_us FROM position").fetchall()
-    return At(StreamSeq(rows[0][0]), rows[0][1])
+    stream_seq, at_us = connection.execute("SELECT stream_seq, at_us FROM position").fetchall()[0]
+    assert isinstance(stream_seq, int)
+    assert isinstance(at_us, int)
+    return At(StreamSeq(stream_seq), at_us)
 
 
 def _connection(path: Path) -> apsw.Connection:

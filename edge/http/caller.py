@@ -1,4 +1,4 @@
-"""Who calls over HTTP, at what pace, and which channel they mean."""
+"""Who calls over HTTP, at what pace, what they send, and which channel they mean."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge.core.principal import Principal
 from edge.feed import Feed
 from edge.node import Node
 from edge.users import UserKey
-from shared.errors import BadRequest, InvalidId, Unauthorized
+from shared.errors import BadRequest, InvalidId, TooLarge, Unauthorized
 from shared.ids import ChannelKey, channel_id
 
 
@@ -26,6 +26,17 @@ def principal(node: Node, request: Request) -> Principal:
         now_s = asyncio.get_running_loop().time()
         node.user_buckets.of(UserKey(caller.workspace, caller.user), now_s).take(now_s)
     return caller
+
+
+async def body_of(node: Node, request: Request) -> bytes:
+    """What the caller sends. Raises `TooLarge` as soon as that is known."""
+    limit = node.settings.frame_bytes_max
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise TooLarge(f"the body has more than {limit} bytes", limit="frame_bytes")
+    return body
 
 
 async def visible_feed(node: Node, request: Request, caller: Principal) -> Feed:

@@ -12,9 +12,9 @@ from edge.core import codec
 from edge.core import frames as f
 from edge.feed import Feed
 from edge.http.asked import Asked, asked_of
-from edge.http.caller import principal, visible_feed
+from edge.http.caller import body_of, principal, visible_feed
 from edge.node import Node
-from shared.errors import BadRequest, TooLarge
+from shared.errors import BadRequest
 from shared.events import wire
 from shared.ids import Seq
 from shared.paging import around
@@ -59,7 +59,7 @@ class EventRoutes:
         key = request.headers.get("idempotency-key")
         if key is None:
             raise BadRequest("Idempotency-Key is needed: a UUIDv7 that every retry repeats")
-        raw = codec.read(await self._body(request))
+        raw = codec.read(await body_of(self._node, request))
         command = codec.validate(
             {**raw, "type": "send", "id": key, "channel": request.path_params["channel"]}
         )
@@ -67,15 +67,6 @@ class EventRoutes:
         ack = await self._node.commands.execute(caller, command)
         status = 200 if ack.duplicate else 201
         return Response(ack.model_dump_json(), status_code=status, media_type=JSON)
-
-    async def _body(self, request: Request) -> bytes:
-        limit = self._node.settings.frame_bytes_max
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise TooLarge(f"the body has more than {limit} bytes", limit="frame_bytes")
-        return body
 
     async def _bodies(self, feed: Feed, asked: Asked, low: int, high: int) -> tuple[int, list[bytes]]:
         """The page, encoded as for everybody (P20), and its first seq: from the ring if that holds it,

@@ -19,10 +19,10 @@ from starlette.types import Receive, Scope, Send
 
 from edge.core import codec
 from edge.core.fields import Text
-from edge.http.caller import principal
+from edge.http.caller import body_of, principal
 from edge.node import Node
 from edge.sql import Sql
-from shared.errors import BadRequest, ParleyError, TooLarge
+from shared.errors import BadRequest, ParleyError
 from shared.sql_records import SqlFormat, SqlOpened
 
 MEDIA_TYPES: Final[dict[SqlFormat, str]] = {
@@ -60,7 +60,7 @@ class SqlRoutes:
     async def query(self, request: Request) -> Response:
         """Run a query as the caller."""
         caller = principal(self._node, request)
-        asked = _parsed(await self._body(request))
+        asked = _parsed(await body_of(self._node, request))
         form = asked.format or _accepted(request.headers.get("accept", ""))
         opened = await self._sql.open(caller, asked.query, form)
         pieces = self._sql.pieces(opened)
@@ -70,15 +70,6 @@ class SqlRoutes:
             await self._sql.close(opened)
             raise
         return _Result(self._sql, opened, _joined(first, pieces), MEDIA_TYPES[form])
-
-    async def _body(self, request: Request) -> bytes:
-        limit = self._node.settings.frame_bytes_max
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise TooLarge(f"the body has more than {limit} bytes", limit="frame_bytes")
-        return body
 
 
 class _Result(StreamingResponse):

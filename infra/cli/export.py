@@ -8,16 +8,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from infra.cli.options import DATA_DEFAULT, WORKSPACE_DEFAULT, DataOption, WorkspaceOption, data_directory
+from infra.cli.progress import steps
 from infra.export.run import Exported, Format
 from infra.export.run import export as run_export
 from infra.export.selection import Selection
@@ -71,13 +64,7 @@ async def _export(
     console: Console, data: Path, selection: Selection, form: Format, to: Path, *, force: bool, wait_s: float
 ) -> Exported:
     directory = data_directory(data)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-    )
-    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+    with steps(console) as progress:
         task = progress.add_task("connecting", total=None)
 
         def show_progress(what: str, done: int, total: int) -> None:

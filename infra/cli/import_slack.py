@@ -7,18 +7,11 @@ from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
 from infra.cli.access import ACCESS_DEFAULT, Access, opened
+from infra.cli.progress import steps
 from infra.slack.run import Imported, import_slack
 from shared.client import Client
 
@@ -37,13 +30,7 @@ def slack(file: Path, /, *, access: Access = ACCESS_DEFAULT) -> None:
 async def _slack(file: Path, access: Access) -> None:
     console = Console()
     token = access.token or access.token_for(IMPORTER, ["import"])
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-    )
-    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+    with steps(console) as progress:
         task = progress.add_task("connecting", total=None)
 
         def show_progress(name: str, given: int, of: int) -> None:

@@ -15,6 +15,7 @@ from rich.table import Table
 from infra.cli.options import DATA_DEFAULT, WORKSPACE_DEFAULT, DataOption, WorkspaceOption, data_directory
 from infra.erasure.proof import ErasedReport, check_erased
 from infra.proof.check import Note, Report, check
+from infra.proof.findings import Findings
 from shared.bus import Bus
 from shared.client import Verifier
 from shared.errors import BadRequest
@@ -79,11 +80,7 @@ async def _verify_erased(console: Console, data: Path, texts: Sequence[str], wai
 def show_erased(console: Console, report: ErasedReport) -> None:
     """How much is erased, then every trace by name."""
     console.print(f"{report.erasures:,} erasures name {report.events:,} events", highlight=False)
-    for what in report.found:
-        console.print(f"[red]✗[/] {escape(what)}", highlight=False, soft_wrap=True)
-    if report.count > len(report.found):
-        console.print(f"… and {report.count - len(report.found)} more")
-    console.print("[green]✓ nothing is left of them[/]" if report.clean else f"[red]{report.count} traces[/]")
+    _name(console, report, "nothing is left of them", "traces")
 
 
 def _loaded(path: Path) -> Verifier:
@@ -132,8 +129,12 @@ def show(console: Console, report: Report) -> None:
             f"{report.clients} clients saw {report.client_events:,} events,"
             f" {report.client_differences} differences"
         )
-    for what in report.named:
-        console.print(f"[red]✗[/] {what}", highlight=False)
-    if report.count > len(report.named):
-        console.print(f"… and {report.count - len(report.named)} more")
-    console.print("[green]✓ nothing differs[/]" if report.clean else f"[red]{report.count} differences[/]")
+    _name(console, report, "nothing differs", "differences")
+
+
+def _name(console: Console, findings: Findings, none: str, several: str) -> None:
+    for what in findings.named:
+        console.print(f"[red]✗[/] {escape(what)}", highlight=False, soft_wrap=True)
+    if findings.count > len(findings.named):
+        console.print(f"… and {findings.count - len(findings.named)} more")
+    console.print(f"[green]✓ {none}[/]" if findings.clean else f"[red]{findings.count} {several}[/]")

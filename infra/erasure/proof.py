@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from infra.erasure.named import Named, has_text, read_named, rows_with_text
 from infra.erasure.pinned import whole
 from infra.erasure.traces import Needles, is_directory, traces_below, traces_in, unpurged_below
 from infra.proof import sources
+from infra.proof.findings import Findings
 from shared.archive_files import epochs_set_aside
 from shared.archive_store import Archive, open_store
 from shared.bus import Bus
@@ -21,31 +22,15 @@ from shared.puller import Follower
 from shared.retry import Deadline
 from shared.subjects import log_stream, parse_channel_subject
 
-FOUND_MAX = 100
-"""Traces that are named; all are counted."""
-
 Note = Callable[[str], None]
 
 
 @dataclass(slots=True)
-class ErasedReport:
-    """How many events are erased, and where something of them was found."""
+class ErasedReport(Findings):
+    """Where something was found of what is erased, and how many events are."""
 
     erasures: int = 0
     events: int = 0
-    found: list[str] = field(default_factory=list)
-    count: int = 0
-
-    @property
-    def clean(self) -> bool:
-        """Whether nothing was."""
-        return self.count == 0
-
-    def add(self, what: str) -> None:
-        """One more trace."""
-        self.count += 1
-        if len(self.found) < FOUND_MAX:
-            self.found.append(what)
 
 
 async def check_erased(

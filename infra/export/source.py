@@ -21,6 +21,7 @@ from infra.export.erased import ERASING_SQL, Erased
 from infra.export.selection import Selection
 from shared.archive_files import open_archive, pin
 from shared.archive_rows import ROW_SQL, Row
+from shared.archive_schema import SCHEMA as SEGMENT
 from shared.archive_store import Archive
 from shared.errors import NotFound, ParleyError, Unavailable
 from shared.ids import ChannelId, Seq
@@ -32,23 +33,12 @@ ROWS = 4_096
 """Events that are fetched at a time."""
 
 SCHEMA = pa.schema(
-    [
-        pa.field("workspace", pa.string(), nullable=False),
-        pa.field("channel", pa.string(), nullable=False),
-        pa.field("seq", pa.int64(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("author", pa.string(), nullable=False),
-        pa.field("ts", pa.timestamp("us"), nullable=False),
-        pa.field("text", pa.string()),
-        pa.field("ref", pa.int64()),
-        pa.field("thread", pa.int64()),
-        pa.field("id", pa.string()),
-        pa.field("void", pa.string()),
-        pa.field("extras", pa.string()),
-    ]
+    field if field.name != "id" else pa.field("id", pa.string())
+    for field in SEGMENT
+    if field.name != "stream_seq"
 )
 COLUMNS_SQL = "workspace, channel, seq, kind, author, ts, text, ref, thread, id::VARCHAR AS id, void, extras"
-"""The archive's columns without `stream_seq`, which never leaves the servers."""
+"""The archive's columns without `stream_seq`, which never leaves the servers; ids as people write them."""
 
 
 class ExportIncomplete(ParleyError):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from infra.proof import sources
+from infra.proof.findings import Findings
 from infra.proof.ledger import Difference, Ledger, compare_archive, compare_checkpoints
 from infra.proof.sources import Heads
 from shared.archive_store import Archive
@@ -15,9 +16,6 @@ from shared.client import Verifier
 from shared.ids import ChannelKey, Partition, StreamSeq, WorkspaceId
 from shared.retry import Deadline
 from shared.subjects import partition_of
-
-DIFFERENCES_MAX = 100
-"""Differences that are named; all are counted."""
 
 Note = Callable[[str], None]
 
@@ -36,26 +34,13 @@ class Line:
 
 
 @dataclass(slots=True)
-class Report:
-    """The outcome; `clean` if nothing at all differs."""
+class Report(Findings):
+    """What differs between clients, log, archive and checkpoints, and how much was compared."""
 
     lines: list[Line] = field(default_factory=list)
     clients: int = 0
     client_events: int = 0
     client_differences: int = 0
-    named: list[str] = field(default_factory=list)
-    count: int = 0
-
-    @property
-    def clean(self) -> bool:
-        """Whether clients, log, archive and checkpoints hold the same."""
-        return self.count == 0
-
-    def add(self, what: str) -> None:
-        """One more difference."""
-        self.count += 1
-        if len(self.named) < DIFFERENCES_MAX:
-            self.named.append(what)
 
 
 async def check(

@@ -23,11 +23,12 @@ import pyarrow as pa
 from archiver.cache import Cache
 from archiver.core.compaction import Run, due
 from archiver.core.manifest import compacted, extended
-from archiver.core.segment import SCHEMA, SegmentRange
+from archiver.core.segment import SegmentRange
 from archiver.manifest_store import ManifestStore
 from archiver.merge import merge_runs
 from archiver.parquet import write_empty_segment, write_table
 from shared.archive_manifest import Manifest, Segment
+from shared.archive_schema import SCHEMA
 from shared.archive_store import Archive, Store, open_store
 from shared.channel import ChannelState, dump_state
 from shared.ids import Epoch, Partition, StreamSeq, UserId

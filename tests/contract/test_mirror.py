@@ -18,6 +18,10 @@ _ERASE = "tests/infra/cli/test_erase.py"
 _FAULTS = "tests/system/test_faults.py"
 
 ELSEWHERE = {
+    "archiver/requests.py": "tests/archiver/test_api.py",
+    "infra/cli/progress.py": _COMMANDS,
+    "infra/proof/findings.py": "tests/integration/test_check.py",
+    "shared/archive_schema.py": "tests/archiver/test_parquet.py",
     "archiver/cached_erasures.py": "tests/archiver/test_erasing.py",
     "archiver/cached_messages.py": "tests/archiver/test_messages.py",
     "archiver/core/hot_messages.py": "tests/archiver/core/test_messages.py",

@@ -194,7 +194,7 @@ async def gone(system: LocalSystem, bus: Bus) -> None:
         report = await check_erased(
             bus, system.data.archive, system.data.path, PARTITIONS, [SECRET], wait_s=180, note=lambda _: None
         )
-        found[:] = report.found
+        found[:] = report.named
         return report.clean
 
     try:
