@@ -273,4 +273,4 @@ async def test_damage_that_a_question_meets_is_repaired(
             reply = await rooms.ask(partition, "kettle", limit=200)
             return b'"hits"' in reply and len(SearchReply.model_validate_json(reply).hits) == 60
 
-        await eventually(whole)
+        await eventually(whole, within_s=90)
