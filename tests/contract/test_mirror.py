@@ -71,7 +71,6 @@ ELSEWHERE = {
     "sequencer/heads.py": "tests/sequencer/test_app.py",
     "archiver/search/backlog.py": "tests/archiver/search/test_feed.py",
     "archiver/search/plan.py": "tests/archiver/search/test_finder.py",
-    "archiver/search/ranking.py": "tests/archiver/search/test_finder.py",
     "archiver/search/service.py": "tests/archiver/search/test_api.py",
     "shared/connection.py": "tests/shared/test_bus.py",
     "shared/message_records.py": "tests/edge/http/test_messages.py",

@@ -9,44 +9,10 @@ from hypothesis import strategies as st
 
 from infra.slack.convert import convert
 from infra.slack.export import Conversation, Record
-from infra.slack.orders import Conversion, Order
 from infra.slack.tally import Tally
 from shared.events import ChannelKind
-from shared.ids import channel_id, command_id, command_time_ms
-
-NOW_US = 1_790_000_000_000_000
-CHANNEL = {"id": "C1", "name": "tea", "created": "1452837318", "creator": "U1", "members": ["U1", "U2"]}
-
-
-def converted(
-    *records: Record, channel: Record = CHANNEL, kind: ChannelKind = "public"
-) -> tuple[Conversion, Tally]:
-    tally = Tally()
-    tally.records = len(records)
-    conversion = convert(Conversation(kind, str(channel["id"]), channel), records, "acme", tally, NOW_US)
-    tally.recorded = sum(order.counts for order in conversion.orders)
-    assert tally.balanced, tally
-    return conversion, tally
-
-
-def orders(*records: Record) -> list[Order]:
-    """The orders after the invitations."""
-    return [order for order in converted(*records)[0].orders if order.kind != "invite"]
-
-
-def message(ts: str, **fields: object) -> Record:
-    return {"type": "message", "ts": ts, "user": "U1", "text": "hi"} | fields
-
-
-def test_creation_and_members() -> None:
-    """The channel keeps Slack's id and time, its creator creates it, its other members are invited."""
-    conversion, tally = converted()
-    assert conversion.channel == "C1"
-    assert conversion.create.origin.author == "U1"
-    assert conversion.create.origin.at == "2016-01-15T05:55:18.000Z"
-    assert conversion.create.fields["kind"] == "public"
-    assert [(o.kind, o.fields["user"]) for o in conversion.orders] == [("invite", "U2")]
-    assert not tally.skipped
+from shared.ids import command_id, command_time_ms
+from tests.support.slack import CHANNEL, NOW_US, converted, message, orders
 
 
 def test_message_keeps_author_and_time() -> None:
@@ -140,30 +106,6 @@ def test_text_of_attachments_and_files() -> None:
     assert [o.fields["text"] for o in found] == ["build passed\nin 3 s", "plan.pdf"]
 
 
-def test_membership_and_channel_changes() -> None:
-    """Joins, leaves, topics, names and archiving are events of their own."""
-    conversion, _ = converted(
-        message("1.0", subtype="channel_join", user="U2"),
-        message("2.0", subtype="channel_topic", topic="green tea"),
-        message("3.0", subtype="channel_name", name="coffee"),
-        message("4.0", subtype="channel_leave", user="U2"),
-        message("5.0", subtype="channel_archive"),
-    )
-    assert [(o.kind, dict(o.fields)) for o in conversion.orders] == [
-        ("join", {}),
-        ("update_channel", {"topic": "green tea"}),
-        ("update_channel", {"name": "coffee"}),
-        ("leave", {}),
-        ("update_channel", {"archived": True}),
-    ]
-
-
-def test_archived_channel_is_closed_last() -> None:
-    """`is_archived` without a record: the channel is closed after its last message."""
-    conversion, _ = converted(message("9.0"), channel={**CHANNEL, "is_archived": True})
-    assert conversion.orders[-1].fields == {"archived": True}
-
-
 def test_changes_and_deletions_of_full_exports() -> None:
     """`message_changed` and `message_deleted` refer to the message that they are about."""
     found = orders(
@@ -212,25 +154,6 @@ def test_bad_text_is_mended_and_counted() -> None:
     assert sum(tally.altered.values()) == 2
 
 
-def test_private_and_direct_conversations() -> None:
-    """Only a public channel keeps its id; a direct one has its members from the start."""
-    private, _ = converted(message("1.0", subtype="group_join", user="U2"), kind="private")
-    assert private.channel is None
-    assert [o.kind for o in private.orders] == ["invite"]
-    direct, _ = converted(kind="direct", channel={"id": "D1", "created": 1, "members": ["U1", "U2"]})
-    assert direct.channel is None
-    assert direct.create.fields["members"] == ["U1", "U2"]
-    assert direct.orders == []
-
-
-def test_a_channel_without_an_id_has_one_made_from_its_name() -> None:
-    """The same every time, and one that the server takes."""
-    conversion, _ = converted(channel={"id": "name/été", "name": "été"})
-    assert conversion.channel == converted(channel={"id": "name/été", "name": "été"})[0].channel
-    assert channel_id(conversion.channel or "").startswith("slack_")
-    assert conversion.create.fields["name"] == "été"
-
-
 def test_a_tombstone_holds_its_thread_together() -> None:
     """It becomes a message that is deleted at once; the replies answer it."""
     conversion, tally = converted(
@@ -270,28 +193,6 @@ def test_an_edit_without_a_time_is_counted() -> None:
     conversion, tally = converted(message("1.0", text="new", edited={"user": "U1"}))
     assert [o.fields["text"] for o in conversion.orders[1:]] == ["new"]
     assert tally.omitted == {"edit without a usable ts": 1}
-
-
-def test_the_list_of_members_is_true_at_the_end() -> None:
-    """Whoever has gone without a record leaves, whoever is back is invited, a creator who has gone is out
-    before anything is said."""
-    channel = {**CHANNEL, "creator": "U9", "members": ["U2", "U3"]}
-    conversion, _ = converted(
-        message("1.0", subtype="channel_join", user="U1"),
-        message("2.0", subtype="channel_leave", user="U2"),
-        message("9999999999.0"),
-        channel=channel,
-    )
-    assert [(o.kind, o.fields.get("user", o.origin.author)) for o in conversion.orders] == [
-        ("leave", "U9"),
-        ("invite", "U3"),
-        ("join", "U1"),
-        ("leave", "U2"),
-        ("send", "U1"),
-        ("leave", "U1"),
-        ("invite", "U2"),
-    ]
-    assert [o.origin.at for o in conversion.orders[-2:]] == ["1970-01-01T00:00:02.000Z"] * 2
 
 
 def test_pins() -> None:
