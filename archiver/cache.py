@@ -8,16 +8,16 @@ manifest, because a batch enters after its manifest is published.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from archiver import cached_erasures, cached_messages, known_ids, readers
+from archiver import cached_erasures, cached_messages, known_ids, readers, retained
 from archiver.cached_messages import CachedMessages
 from archiver.core.hot import NOTHING_YET, ChannelEvents, Head, HotEvent
+from archiver.derived_file import alone
 from archiver.manifest_store import Fenced
 from shared.archive_store import Reached
 from shared.channel import dump_state, load_state
@@ -25,7 +25,7 @@ from shared.erasure import Erasure
 from shared.ids import ChannelId, ChannelKey, CommandId, Epoch, Seq, StreamSeq, UserId, WorkspaceId
 from shared.records import KnownId
 
-FORMAT = 5
+FORMAT = 6
 BUSY_TIMEOUT_S = 10.0
 HEADS_MAX = 500
 HEADS_BYTES_MAX = 256 * 1024
@@ -46,7 +46,8 @@ CREATE TABLE runs (
 {known_ids.SCHEMA};
 {cached_erasures.SCHEMA};
 {cached_messages.SCHEMA};
-{readers.SCHEMA}
+{readers.SCHEMA};
+{retained.SCHEMA}
 """
 
 _JOIN_RUNS = (
@@ -80,7 +81,7 @@ class Cache:
         self._lock = threading.Lock()
         self._read_lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path):  # of two who find it unusable at once, one would remove the other's
+        with alone(path):  # of two who find it unusable at once, one would remove the other's
             try:
                 self._writer = self._open(epoch)
                 usable = self._usable(epoch, hi)
@@ -180,13 +181,24 @@ class Cache:
         return answer
 
     def erasures(self, after: StreamSeq) -> tuple[list[Erasure], int]:
-        """The erasures behind a position, and when the newest of all was said (microseconds; 0: never)."""
+        """The erasures behind a position, and when the newest text that any names was recorded (0: none)."""
         with self._read_lock:
-            return cached_erasures.since(self._reader, after), cached_erasures.newest_us(self._reader)
+            return cached_erasures.since(self._reader, after), cached_erasures.texts_us(self._reader)
 
-    def forget_bodies(self, names: Iterable[tuple[ChannelKey, UserId, CommandId]]) -> None:
-        """Keep of these ids only where they stand: what they said is erased."""
+    def retained(self, after: ChannelKey) -> list[ChannelKey]:
+        """Channels that have a retention, in the order of their names: a page behind one of them."""
+        with self._read_lock:
+            return retained.behind(self._reader, after)
+
+    def forget_bodies(
+        self, names: Iterable[tuple[ChannelKey, UserId, CommandId]], erased: StreamSeq, newest_us: int
+    ) -> None:
+        """Keep of these ids only where they stand: what they said is erased, by events up to `erased`.
+
+        `newest_us`: when the newest of them was recorded.
+        """
         with self._lock, _transaction(self._writer) as writer:
+            cached_erasures.found_text(writer, erased, newest_us)
             for key, author, command in names:
                 known_ids.forget_body(writer, _number(writer, key), author, command)
 
@@ -256,6 +268,7 @@ def _record_channel(
     )
     known_ids.record(writer, number, events)
     readers.record(writer, number, head, events)
+    retained.record(writer, number, head, events)
     cached_erasures.record(writer, number, events)
     cached_messages.record(writer, number, events)
 
@@ -270,14 +283,6 @@ def _head(row: tuple[int, int, bytes | None, str] | None) -> Head:
         return NOTHING_YET
     seq, stream_seq, state, greatest = row
     return Head(Seq(seq), StreamSeq(stream_seq), None if state is None else load_state(state), greatest)
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One at a time, whatever process it is in."""
-    with path.with_name(path.name + ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager

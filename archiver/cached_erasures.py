@@ -1,22 +1,26 @@
-"""The cache's table of erasures: what the log has ever said is to be erased in this partition."""
+"""The cache's table of erasures: what the log has ever said is to be erased in this partition.
+
+`texts_us`: no text that it names was recorded later.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from archiver.core.hot import HotEvent
-from shared.erasure import Erasure, erasure_of
+from shared.erasure import Erasure, Expired, erasure_of
+from shared.events import Recorded
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, UserId, WorkspaceId
 
 SCHEMA = """
 CREATE TABLE erasures (
     stream_seq INTEGER PRIMARY KEY, channel INTEGER NOT NULL, before INTEGER NOT NULL,
-    ref INTEGER, user TEXT, at_us INTEGER NOT NULL)
+    ref INTEGER, user TEXT, since INTEGER, below INTEGER, older_us INTEGER, texts_us INTEGER NOT NULL)
 """
 
 _SINCE = """
-SELECT workspace, channels.channel, erasures.stream_seq, before, ref, user
+SELECT workspace, channels.channel, erasures.stream_seq, before, ref, user, since, below, older_us
 FROM erasures CROSS JOIN channels ON channels.no = erasures.channel
 WHERE erasures.stream_seq > ? ORDER BY erasures.stream_seq
 """
@@ -31,14 +35,26 @@ def since(reader: sqlite3.Connection, stream_seq: StreamSeq) -> list[Erasure]:
             Seq(before),
             None if ref is None else Seq(ref),
             None if user is None else UserId(user),
+            None if below is None else Expired(Seq(since), Seq(below), older_us),
         )
-        for workspace, channel, at, before, ref, user in reader.execute(_SINCE, (stream_seq,))
+        for workspace, channel, at, before, ref, user, since, below, older_us in reader.execute(
+            _SINCE, (stream_seq,)
+        )
     ]
 
 
-def newest_us(reader: sqlite3.Connection) -> int:
-    """When the newest of all was said; 0 if there is none."""
-    return int(reader.execute("SELECT coalesce(max(at_us), 0) FROM erasures").fetchone()[0])
+def texts_us(reader: sqlite3.Connection) -> int:
+    """No text that any of them names was recorded later; 0 if there is none."""
+    return int(reader.execute("SELECT coalesce(max(texts_us), 0) FROM erasures").fetchone()[0])
+
+
+def found_text(writer: sqlite3.Connection, stream_seq: StreamSeq, at_us: int) -> None:
+    """The erasures up to a position name a text that was recorded then."""
+    newest = "SELECT max(stream_seq) FROM erasures WHERE stream_seq <= ?"
+    writer.execute(
+        f"UPDATE erasures SET texts_us = max(texts_us, ?) WHERE stream_seq = ({newest})",  # noqa: S608
+        (at_us, stream_seq),
+    )
 
 
 def record(writer: sqlite3.Connection, channel: int, events: Sequence[HotEvent]) -> None:
@@ -46,14 +62,28 @@ def record(writer: sqlite3.Connection, channel: int, events: Sequence[HotEvent])
     for hot in events:
         erasure = erasure_of(hot.recorded)
         if erasure is not None:
+            expired = erasure.expired or (None, None, None)
+            said_us = newest_text_us(erasure, hot.recorded.at_us, (it.recorded for it in events))
             writer.execute(
-                "INSERT INTO erasures VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO erasures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     erasure.stream_seq,
                     channel,
                     erasure.before,
                     erasure.ref,
                     erasure.user,
-                    hot.recorded.at_us,
+                    *expired,
+                    said_us,
                 ),
             )
+
+
+def newest_text_us(erasure: Erasure, at_us: int, events: Iterable[Recorded]) -> int:
+    """When the newest text was recorded that an erasure of `at_us` names, as far as it is not archived.
+
+    `events` are those of the channel that were not. What expires is old, but for imports and late edits.
+    """
+    if erasure.expired is None:
+        return at_us
+    named = (it.at_us for it in events if erasure.takes(it))
+    return max(named, default=erasure.expired.older_us)

@@ -13,7 +13,7 @@ from archiver.parquet import open_segment, write_table
 from shared.archive_manifest import RowKey, Segment
 from shared.archive_rows import Row, recorded_of, row_of
 from shared.archive_store import Reached, Store
-from shared.erasure import Erasure, Erasures, emptied
+from shared.erasure import SAID, Erasure, Erasures, emptied
 from shared.ids import ChannelId, ChannelKey, CommandId, UserId, WorkspaceId
 
 Name = tuple[ChannelKey, UserId, CommandId]
@@ -25,11 +25,14 @@ class Emptied(NamedTuple):
 
     segment: Segment
     names: list[Name]
+    newest_us: int
+    """When the newest of them was recorded."""
 
 
 def may_hold(segment: Segment, erasure: Erasure) -> bool:
     """Whether something that an erasure names can be in a segment, by what the manifest says of it."""
-    lowest, highest = RowKey(*erasure.key, 1), RowKey(*erasure.key, erasure.before - 1)
+    first = erasure.expired.since if erasure.expired is not None else 1
+    lowest, highest = RowKey(*erasure.key, first), RowKey(*erasure.key, erasure.before - 1)
     return segment.lo < erasure.stream_seq and segment.min_key <= highest and segment.max_key >= lowest
 
 
@@ -43,7 +46,7 @@ def emptied_segment(
         return None
     written = rewritten(partition, segment, table, rows, reached)
     reached("segment-emptied")
-    return Emptied(written, [name_of(row) for row in rows])
+    return Emptied(written, [name_of(row) for row in rows], max(row.ts_us for row in rows))
 
 
 def rewritten(
@@ -66,7 +69,19 @@ def candidates(table: pa.Table, erasures: Erasures) -> Iterator[Row]:
         numbers = pa.array(refs, pa.int64())
         about = pc.or_(pc.is_in(of_channel["seq"], numbers), pc.is_in(of_channel["ref"], numbers))
         by = pc.is_in(of_channel["author"], pa.array(users, pa.string()))
-        yield from rows_of(of_channel.filter(pc.or_(about, by)))
+        yield from rows_of(of_channel.filter(pc.or_(pc.or_(about, by), _expiring(of_channel, key, erasures))))
+
+
+def _expiring(of_channel: pa.Table, key: ChannelKey, erasures: Erasures) -> pa.ChunkedArray | pa.Scalar:
+    """Which rows of a channel expire now: none below what had expired already."""
+    before, expired = erasures.expired(key) or (0, None)
+    if expired is None:
+        return pa.scalar(False)
+    seq, ref = of_channel["seq"], of_channel["ref"]
+    below = pc.or_kleene(pc.less(seq, expired.below), pc.less(ref, expired.below))
+    within = pc.and_(pc.greater_equal(seq, expired.since), pc.less(seq, before))
+    said = pc.is_in(of_channel["kind"], pa.array(sorted(SAID)))
+    return pc.fill_null(pc.and_kleene(pc.and_(within, said), below), False)
 
 
 def channel_rows(table: pa.Table, key: ChannelKey) -> list[Row]:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import structlog
 
 from archiver.cache import Cache
+from archiver.cached_erasures import newest_text_us
 from archiver.core.compaction import Run, runs_of
 from archiver.core.hot import Batch, Hot, HotEvent, key_of_subject
 from archiver.core.manifest import Grace, compacted, extended, swept
@@ -33,9 +34,9 @@ from shared.archive_rows import row_of
 from shared.archive_store import Reached, Store
 from shared.bus import StoredMessage
 from shared.clock import now_us
-from shared.erasure import Erasures, erasure_of
+from shared.erasure import Erasure, Erasures, erasure_of
 from shared.events import Recorded
-from shared.ids import ChannelKey, Epoch, Partition, StreamSeq
+from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq
 
 _log = structlog.get_logger()
 
@@ -68,7 +69,7 @@ class PartitionArchive:
         self.erasures = Erasures()
         """What the log says is to be erased, and is not yet in Parquet."""
         self.erased_us = 0
-        """When it last said so."""
+        """When the newest of those texts was recorded, or of what has been erased since: not later."""
         self.publishing = asyncio.Lock()
         """Whoever makes the next version of the manifest holds it until `manifest` is that one."""
         self.manifest: Manifest
@@ -118,9 +119,14 @@ class PartitionArchive:
         for stored in batch:
             hot = self.hot.add(key_of_subject(stored.subject), stored.stream_seq, stored.at_us, stored.body)
             if (erasure := erasure_of(hot.recorded)) is not None:
-                self.erasures.add(erasure)
-                self.erased_us = hot.recorded.at_us
+                self._to_erase(erasure, hot.recorded)
         self.taken()
+
+    def _to_erase(self, erasure: Erasure, by: Recorded) -> None:
+        self.erasures.add(erasure)
+        unarchived = () if erasure.expired is None else self.hot.between(erasure.key, Seq(1), by.seq)
+        newest_us = newest_text_us(erasure, by.at_us, (it.recorded for it in unarchived))
+        self.erased_us = max(self.erased_us, newest_us)
 
     def shown(self, recorded: Recorded, body: bytes) -> tuple[Recorded, bytes]:
         """An event as it may be shown and stored: without its text, if that is to be erased."""
@@ -182,7 +188,10 @@ class PartitionArchive:
         replaced = {segment: emptied.segment for segment, emptied in found.items()}
         manifest = emptied_manifest(self.manifest, replaced, erased, self._writer, now_us())
         self._reached("erasure-written")
-        self.cache.forget_bodies(name for emptied in found.values() for name in emptied.names)
+        newest_us = max((emptied.newest_us for emptied in found.values()), default=0)
+        names = (name for emptied in found.values() for name in emptied.names)
+        self.cache.forget_bodies(names, erased, newest_us)
+        self.erased_us = max(self.erased_us, newest_us)
         self._store.publish(manifest)
         self._reached("erasure-published")
         return manifest

@@ -2,7 +2,8 @@
 
 There an event may have another number, or none in the present log. So a message is known by its author and
 id, wherever it stands, and of a user who is erased everything goes but what the present log knows as said
-since. Nobody else writes there: what was replaced is removed at once.
+since. What has expired in a channel is what was said before the same moment. Nobody else writes there: what
+was replaced is removed at once.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from archiver.erasing import Name, candidates, channel_rows, has_text, key_of, n
 from archiver.parquet import open_segment
 from shared.archive_files import newest_manifest
 from shared.archive_manifest import Manifest, Segment, manifest_name
-from shared.archive_rows import Row
+from shared.archive_rows import Row, recorded_of
 from shared.archive_store import Reached, Store
 from shared.erasure import SAID, Erasures
 from shared.ids import ChannelKey
+from shared.retention import said_us
 
 _Place = tuple[ChannelKey, int | None]
 
@@ -73,7 +75,11 @@ def _empty(part: Store, named: _Named, erasures: Erasures, writer: str, now_us: 
     messages: set[_Place] = set()
     for segment in manifest.segments:
         rows = _rows(open_segment(part, segment).read(), keys)
-        messages |= {(key_of(row), row.seq) for row in rows if name_of(row) in named.names}
+        messages |= {
+            (key_of(row), row.seq)
+            for row in rows
+            if name_of(row) in named.names or _has_expired(row, erasures)
+        }
     replaced: dict[Segment, Segment] = {}
     for segment in manifest.segments:
         table = open_segment(part, segment).read()
@@ -101,5 +107,14 @@ def _rows(table: pa.Table, keys: set[ChannelKey]) -> list[Row]:
 def _is_named(row: Row, named: _Named, messages: set[_Place], erasures: Erasures) -> bool:
     if name_of(row) in named.names or (row.kind == "message.edited" and (key_of(row), row.ref) in messages):
         return True
+    if _has_expired(row, erasures):
+        return True
     is_forgotten = row.kind in SAID and row.author in erasures.named(key_of(row))[1]
     return is_forgotten and name_of(row) not in named.kept
+
+
+def _has_expired(row: Row, erasures: Erasures) -> bool:
+    if row.kind not in SAID:
+        return False
+    _, expired = erasures.expired(key_of(row)) or (0, None)
+    return expired is not None and said_us(recorded_of(row)) < expired.older_us

@@ -54,7 +54,7 @@ class Trimmer:
         return upto
 
     def _keep_now_s(self, window_s: float) -> float:
-        """For as long as an erased text may be in the log's files, no longer than deduplication needs."""
+        """While the log may hold a text that is erased, no longer than deduplication needs."""
         since_s = now_us() / 1e6 - self._archive.erased_us / 1e6
         return min(self._keep_s, 2 * window_s) if since_s < self._keep_s else self._keep_s
 

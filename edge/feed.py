@@ -25,11 +25,12 @@ from shared.bus import Bus, BusError, Message, StoredMessage, Subscription, stor
 from shared.channel import ChannelState, fold
 from shared.erasure import erasure_of
 from shared.errors import LogRegressed, NotFound, OutcomeUnknown, Unavailable
-from shared.events import Event, KnownEvent, Recorded, decode, wire
+from shared.events import Event, KnownEvent, Recorded, decode
 from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq
 from shared.records import Checkpoint
 from shared.retry import delays
 from shared.subjects import channel_subject, live_subject, log_stream
+from shared.wire_form import wire
 
 OWN_REPUBLISH_GRACE_S = 0.02
 """The republish leaves before the ack, but another task may read it a moment later."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from edge.archive import Archive
 from edge.feed import Feed
 from shared.errors import Unavailable
-from shared.events import wire
 from shared.ids import Seq
+from shared.wire_form import wire
 
 PAGE_MAX = 500
 

@@ -18,6 +18,7 @@ _FRAGMENTS = {
     name: f"json_extract_string({_BODY}, '$.{name}')"
     for name in ("channel_kind", "name", "topic", "user", "role", "emoji")
 } | {
+    "before": f"try_cast(json_extract_string({_BODY}, '$.before') AS BIGINT)",
     "members": f"from_json(json_extract({_BODY}, '$.members'), '[\"VARCHAR\"]')",
     "happened": "CASE WHEN extras IS NULL THEN ts ELSE"
     f" coalesce(try_cast(json_extract_string({_BODY}, '$.imported.at') AS TIMESTAMP), ts) END",
@@ -30,6 +31,10 @@ _GONE = (
 _FORGOTTEN = (
     "(SELECT workspace, channel, {user} AS author, max(seq) AS before FROM {rows}"
     " WHERE kind = 'user.erased' AND void IS NULL GROUP BY ALL)"
+)
+_EXPIRED = (
+    "(SELECT workspace, channel, max(least({before}, seq)) AS below, max(seq) AS before FROM {rows}"
+    " WHERE kind = 'messages.expired' AND void IS NULL GROUP BY ALL)"
 )
 
 _MESSAGES = f"""
@@ -48,6 +53,8 @@ ANTI JOIN {_GONE} AS gone
 ANTI JOIN {_FORGOTTEN} AS forgotten ON forgotten.channel = posted.channel
     AND forgotten.author = posted.author AND forgotten.workspace = posted.workspace
     AND forgotten.before > posted.seq
+ANTI JOIN {_EXPIRED} AS expired ON expired.channel = posted.channel
+    AND expired.workspace = posted.workspace AND expired.below > posted.seq
 """  # noqa: S608
 
 _REACTIONS = f"""
@@ -59,6 +66,8 @@ FROM (
 ) AS given
 ANTI JOIN {_GONE} AS gone
     ON gone.channel = given.channel AND gone.ref = given.message AND gone.workspace = given.workspace
+ANTI JOIN {_EXPIRED} AS expired ON expired.channel = given.channel
+    AND expired.workspace = given.workspace AND expired.below > given.message
 WHERE given.kind = 'reaction.added'
 """  # noqa: S608
 
@@ -111,7 +120,7 @@ SELECT workspace, channel, seq, CASE WHEN void IS NULL THEN kind ELSE 'void' END
     CASE WHEN void IS NULL AND NOT erased THEN extras END AS extras
 FROM (
     SELECT told.*, told.kind IN ('message.posted', 'message.edited')
-        AND (gone.ref IS NOT NULL OR forgotten.author IS NOT NULL) AS erased
+        AND (gone.ref IS NOT NULL OR forgotten.author IS NOT NULL OR expired.below IS NOT NULL) AS erased
     FROM {{rows}} AS told
     LEFT JOIN (
         SELECT workspace, channel, ref, max(seq) AS before FROM {{rows}}
@@ -121,6 +130,9 @@ FROM (
     LEFT JOIN {_FORGOTTEN} AS forgotten ON forgotten.workspace = told.workspace
         AND forgotten.channel = told.channel AND forgotten.author = told.author
         AND forgotten.before > told.seq
+    LEFT JOIN {_EXPIRED} AS expired ON expired.workspace = told.workspace
+        AND expired.channel = told.channel AND expired.before > told.seq AND expired.below
+            > CASE WHEN told.kind = 'message.edited' THEN least(told.ref, told.seq) ELSE told.seq END
 )
 """  # noqa: S608
 

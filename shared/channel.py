@@ -19,8 +19,16 @@ MEMBERS_MAX = 10_000
 MEMBERS_BYTES_MAX = 900_000
 """Members of one channel, and what they take in a checkpoint: that is one NATS message, of 1 MiB at most."""
 
-ADMINS = frozenset({"member.removed", "member.role_changed", "channel.archived", "channel.unarchived"})
-WHILE_ARCHIVED = frozenset({"channel.unarchived", "member.left", "member.removed"})
+ADMINS = frozenset(
+    {
+        "member.removed",
+        "member.role_changed",
+        "channel.archived",
+        "channel.unarchived",
+        "channel.retention_set",
+    }
+)
+WHILE_ARCHIVED = frozenset({"channel.unarchived", "channel.retention_set", "member.left", "member.removed"})
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,7 @@ class ChannelState:
     """What authorisation, lists and unread counts need; the messages themselves are not in here.
 
     `messages` counts the posted messages so far: unread is a difference of two such counts.
+    What was said below `expired_below` has expired, as retention asked at the time.
     `members_bytes` is what the members take in a checkpoint, kept so that nobody has to add it up again.
     """
 
@@ -39,6 +48,8 @@ class ChannelState:
     members: Mapping[UserId, e.Role] = field(default_factory=dict)
     messages: int = 0
     pins: tuple[int, ...] = ()
+    retention_days: int | None = None
+    expired_below: int = 1
     members_bytes: int = field(default=0, compare=False)
 
 
@@ -87,10 +98,15 @@ def judge(state: ChannelState | None, event: e.Event) -> str | None:
         return "unreadable"
     if isinstance(event, e.ChannelCreated):
         return "already created" if state is not None else _uncreatable(event)
-    if state is None:
-        return "no such channel"
-    if isinstance(event, e.MessageErased | e.UserErased):  # an operator's: the edge asks for the right to
-        return None
+    return "no such channel" if state is None else _unallowed(state, event)
+
+
+def _unallowed(state: ChannelState, event: e.KnownEvent) -> str | None:
+    match event:
+        case e.MessageErased() | e.UserErased() | e.ChannelRetentionSet(operator=True):
+            return None  # an operator's: the edge asks for the right to
+        case e.MessagesExpired():
+            return _unexpirable(state, event)
     if state.archived and event.kind not in WHILE_ARCHIVED:
         return "channel is archived"
     if event.imported is not None:
@@ -101,6 +117,14 @@ def judge(state: ChannelState | None, event: e.Event) -> str | None:
     if role is None:
         return "author is not a member"
     return _unauthorized(state, event, role) or _impossible(state, event)
+
+
+def _unexpirable(state: ChannelState, event: e.MessagesExpired) -> str | None:
+    """Said twice, or after retention was lifted, it changes nothing; and no number may be left out."""
+    if state.retention_days is None:
+        return "messages are kept for ever"
+    is_next = event.since <= state.expired_below < event.before
+    return None if is_next else "not what expires next"
 
 
 def _unspeakable(state: ChannelState | None, event: e.MessagePosted) -> str | None:
@@ -190,6 +214,10 @@ def _described(state: ChannelState, event: e.Event) -> ChannelState:
             return replace(state, name=event.name)
         case e.ChannelTopicSet():
             return replace(state, topic=event.topic)
+        case e.ChannelRetentionSet():
+            return replace(state, retention_days=event.days)
+        case e.MessagesExpired():
+            return replace(state, expired_below=int(event.before))
         case e.ChannelArchived():
             return replace(state, archived=True)
         case e.ChannelUnarchived():

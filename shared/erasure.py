@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from shared.clock import parse_rfc3339
 from shared.events import (
+    Event,
     MessageEdited,
     MessageErased,
     MessagePosted,
+    MessagesExpired,
     Recorded,
     Unreadable,
     UserErased,
@@ -25,14 +28,35 @@ SAID = frozenset({"message.posted", "message.edited"})
 """Kinds of events that have a text."""
 
 
+class Expired(NamedTuple):
+    """What is said below the seq `below`, and edits of it; below `since` it had expired already.
+
+    All of it is from before `older_us`, as people count (`shared.retention`).
+    """
+
+    since: Seq
+    below: Seq
+    older_us: int
+
+    def names(self, seq: int, kind: str, ref: int | None) -> bool:
+        """Whether an event is part of it."""
+        if kind not in SAID:
+            return False
+        return seq < self.below or (kind == "message.edited" and ref is not None and ref < self.below)
+
+
 class Erasure(NamedTuple):
-    """What one event of a channel, at `stream_seq`, erases below `before`: of a message or of a user."""
+    """What one event of a channel, at `stream_seq`, erases below its own number, `before`.
+
+    One of: a message, what a user has said, what has expired.
+    """
 
     key: ChannelKey
     stream_seq: StreamSeq
     before: Seq
     ref: Seq | None = None
     user: UserId | None = None
+    expired: Expired | None = None
 
     def names(self, seq: int, kind: str, author: str, ref: int | None) -> bool:
         """Whether an event of the channel loses its text by it."""
@@ -40,7 +64,18 @@ class Erasure(NamedTuple):
             return False
         if self.ref is not None:
             return seq == self.ref or (kind == "message.edited" and ref == self.ref)
+        if self.expired is not None:
+            return self.expired.names(seq, kind, ref)
         return kind in SAID and author == self.user
+
+    def takes(self, recorded: Recorded) -> bool:
+        """Whether an event of the channel loses its text by it."""
+        event = recorded.event
+        return self.names(recorded.seq, event.kind, event.author, _ref(event))
+
+
+def _ref(event: Event) -> Seq | None:
+    return event.ref if isinstance(event, MessageEdited) else None
 
 
 class Erasures:
@@ -53,6 +88,7 @@ class Erasures:
         self._all: list[Erasure] = []
         self._refs: dict[ChannelKey, dict[int, Seq]] = {}
         self._users: dict[ChannelKey, dict[str, Seq]] = {}
+        self._expired: dict[ChannelKey, tuple[Seq, Expired]] = {}
         for erasure in erasures:
             self.add(erasure)
 
@@ -63,7 +99,7 @@ class Erasures:
         return len(self._all)
 
     def __contains__(self, key: ChannelKey) -> bool:
-        return key in self._refs or key in self._users
+        return key in self._refs or key in self._users or key in self._expired
 
     def add(self, erasure: Erasure) -> None:
         """One more; it is later in the log than all that were added."""
@@ -72,6 +108,17 @@ class Erasures:
             self._refs.setdefault(erasure.key, {})[erasure.ref] = erasure.before
         if erasure.user is not None:
             self._users.setdefault(erasure.key, {})[erasure.user] = erasure.before
+        if erasure.expired is not None:
+            self._expired[erasure.key] = erasure.before, self._joined(erasure.key, erasure.expired)
+
+    def _joined(self, key: ChannelKey, newest: Expired) -> Expired:
+        """One that says as much as all of a channel: what expires later takes in what did before."""
+        _, before = self._expired.get(key, (Seq(0), newest))
+        return Expired(min(before.since, newest.since), newest.below, newest.older_us)
+
+    def expired(self, key: ChannelKey) -> tuple[Seq, Expired] | None:
+        """What has expired of a channel, and the seq below which it has."""
+        return self._expired.get(key)
 
     def named(self, key: ChannelKey) -> tuple[Mapping[int, Seq], Mapping[str, Seq]]:
         """The messages and the users of a channel that are named, each with the seq below which it is."""
@@ -82,18 +129,20 @@ class Erasures:
         refs, users = self.named(key)
         if seq < refs.get(seq, 0) or (kind in SAID and seq < users.get(author, 0)):
             return True
+        before, expired = self._expired.get(key, (Seq(0), None))
+        if expired is not None and seq < before and expired.names(seq, kind, ref):
+            return True
         return kind == "message.edited" and ref is not None and seq < refs.get(ref, 0)
 
     def shown(self, recorded: Recorded, body: bytes) -> tuple[Recorded, bytes]:
         """An event and its body, without its text if that is to be erased."""
         event = recorded.event
-        ref = event.ref if isinstance(event, MessageEdited) else None
-        is_named = self.name(recorded.key, recorded.seq, event.kind, event.author, ref)
+        is_named = self.name(recorded.key, recorded.seq, event.kind, event.author, _ref(event))
         return emptied(recorded) if is_named else (recorded, body)
 
 
 def erasure_of(recorded: Recorded) -> Erasure | None:
-    """What an event erases; None for all but the two kinds that do."""
+    """What an event erases; None for all but the three kinds that do."""
     event = recorded.event
     if recorded.void is not None:
         return None
@@ -101,7 +150,17 @@ def erasure_of(recorded: Recorded) -> Erasure | None:
         return Erasure(recorded.key, recorded.stream_seq, recorded.seq, ref=event.ref)
     if isinstance(event, UserErased):
         return Erasure(recorded.key, recorded.stream_seq, recorded.seq, user=event.user)
+    if isinstance(event, MessagesExpired):
+        expired = Expired(event.since, min(event.before, recorded.seq), _time_us(event.older_than))
+        return Erasure(recorded.key, recorded.stream_seq, recorded.seq, expired=expired)
     return None
+
+
+def _time_us(text: str) -> int:
+    try:
+        return parse_rfc3339(text)
+    except (ValueError, OverflowError):  # another publisher's: nothing is named by a time then
+        return 0
 
 
 def emptied(recorded: Recorded) -> tuple[Recorded, bytes]:

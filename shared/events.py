@@ -1,9 +1,8 @@
 """The events: every kind that may stand in a channel's log, defined once.
 
 An event is stored as one JSON object (`encode`), read back by every service (`decode`) and shown to
-clients in one form (`wire`), the same bytes for every recipient (P20). What cannot be read is still
-numbered: it becomes `Unreadable`, which every fold declares void, so that a bad body can neither stop a
-reader nor shift a number.
+clients in one form (`shared.wire_form`). What cannot be read is still numbered: it becomes `Unreadable`,
+which every fold declares void, so that a bad body can neither stop a reader nor shift a number.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from shared.clock import rfc3339
 from shared.errors import InvalidId
 from shared.ids import SEQ_MAX, ChannelKey, CommandId, Seq, StreamSeq, UserId, user_id
 
@@ -32,6 +30,8 @@ User = Annotated[UserId, AfterValidator(_checked_user)]
 """Checked when read, too: each becomes a token in a key, and a bad key would stop a reader for good."""
 
 Ref = Annotated[Seq, Field(ge=1, le=SEQ_MAX)]
+
+RetentionDays = Annotated[int, Field(ge=1, le=36_500)]
 
 
 class Imported(BaseModel):
@@ -110,6 +110,18 @@ class UserErased(_Base):
     user: User
 
 
+class MessagesExpired(_Base):
+    """So has what was said below `before`, with its edits: from before `older_than`, and retention is over.
+
+    What was said below `since` had expired already.
+    """
+
+    kind: Literal["messages.expired"] = "messages.expired"
+    since: Ref
+    before: Ref
+    older_than: str
+
+
 class ReactionAdded(_Targeted):
     """`author` reacts to a message; the same reaction twice counts once."""
 
@@ -173,6 +185,15 @@ class ChannelTopicSet(_Base):
     topic: str
 
 
+class ChannelRetentionSet(_Base):
+    """Messages expire after so many whole days (UTC); without `days` they are kept for ever."""
+
+    kind: Literal["channel.retention_set"] = "channel.retention_set"
+    days: RetentionDays | None = None
+    operator: Literal[True] | None = None
+    """Set by one, who needs no membership: the edge asks for the right to."""
+
+
 class ChannelArchived(_Base):
     """Nothing may be said here any more, until it is unarchived."""
 
@@ -215,6 +236,7 @@ KnownEvent = Annotated[
     | MessageDeleted
     | MessageErased
     | UserErased
+    | MessagesExpired
     | ReactionAdded
     | ReactionRemoved
     | MemberJoined
@@ -224,6 +246,7 @@ KnownEvent = Annotated[
     | MemberRoleChanged
     | ChannelRenamed
     | ChannelTopicSet
+    | ChannelRetentionSet
     | ChannelArchived
     | ChannelUnarchived
     | PinAdded
@@ -252,7 +275,7 @@ class Recorded(NamedTuple):
 def encode(event: KnownEvent) -> bytes:
     """The body that is stored in the log."""
     if isinstance(event, MessagePosted):  # most events: a third of what the model costs
-        return b'{"v":1,' + _posted(event)[1:]
+        return b'{"v":1,' + posted_fields(event)[1:]
     return event.model_dump_json(exclude_none=True).encode()
 
 
@@ -264,20 +287,7 @@ def decode(body: bytes) -> Event:
         return Unreadable()
 
 
-def wire(recorded: Recorded) -> bytes:
-    """The JSON object that clients see for an event, live, replayed or paged (P19, P20)."""
-    event = recorded.event
-    if recorded.void is not None or isinstance(event, Unreadable):
-        shown = orjson.dumps({"kind": "void", "author": event.author, "id": event.id})
-    elif isinstance(event, MessagePosted):
-        shown = _posted(event)
-    else:
-        shown = event.model_dump_json(exclude=_UNSEEN, exclude_none=True).encode()
-    at = f'"channel":"{recorded.key.channel}","seq":{recorded.seq},"ts":"{rfc3339(recorded.at_us)}"'
-    return f'{{"type":"event",{at},'.encode() + shown[1:]
-
-
-def _posted(event: MessagePosted) -> bytes:
+def posted_fields(event: MessagePosted) -> bytes:
     """A message as clients see it, in the words and the order of its model."""
     fields: dict[str, object] = {"id": event.id, "author": event.author}
     if event.imported is not None:
@@ -288,7 +298,3 @@ def _posted(event: MessagePosted) -> bytes:
     if event.erased:
         fields["erased"] = True
     return orjson.dumps(fields)
-
-
-_UNSEEN = {"v", "ref_author"}
-"""Fields of a stored event that no client sees."""

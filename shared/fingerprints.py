@@ -11,7 +11,12 @@ from shared.events import Event, MessageEdited, MessagePosted
 ERASED = ""
 """Of an event whose text was erased: nobody can tell any more what it said."""
 
-_UNSAID: dict[str, bool | dict[str, bool]] = {"v": True, "ref_author": True, "imported": {"by": True}}
+_UNSAID: dict[str, bool | dict[str, bool]] = {
+    "v": True,
+    "ref_author": True,
+    "operator": True,
+    "imported": {"by": True},
+}
 """Fields of a stored event that its sender has not chosen."""
 
 

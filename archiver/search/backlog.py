@@ -32,6 +32,7 @@ _KINDS = frozenset(
         "message.deleted",
         "message.erased",
         "user.erased",
+        "messages.expired",
         "reaction.added",
         "reaction.removed",
         "channel.created",

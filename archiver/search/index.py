@@ -12,7 +12,6 @@ in the same transaction.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import NamedTuple
 
 import apsw
 
+from archiver.derived_file import alone
 from archiver.search.writing import Numbers, apply
 from shared.archive_store import Reached
 from shared.events import Recorded
@@ -158,7 +158,7 @@ class SearchIndex:
                 self._reader.execute("ROLLBACK")
 
     def _begin(self, unusable: Callable[[], bool]) -> None:
-        with _alone(self._path):  # of two who find it unusable at once, one would remove the other's
+        with alone(self._path):  # of two who find it unusable at once, one would remove the other's
             try:
                 self._connect()
                 broken = unusable()
@@ -213,14 +213,6 @@ def _connection(path: Path) -> apsw.Connection:
     for pragma in ("journal_mode = WAL", "synchronous = NORMAL", f"cache_size = -{CACHE_KIB}"):
         connection.execute(f"PRAGMA {pragma}").fetchall()
     return connection
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One at a time, whatever process it is in."""
-    with path.with_name(path.name + ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager

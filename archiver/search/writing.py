@@ -54,6 +54,9 @@ class Said(NamedTuple):
 Forgotten = dict[tuple[int, int], int]
 """By channel and author: below which seq all that they have said is erased."""
 
+EVERYBODY = 0
+"""Stands for all authors, none of whom has this number: what has expired was said by any of them."""
+
 
 def apply(writer: apsw.Connection, numbers: Numbers, events: Iterable[Recorded]) -> int:
     """Write what the events change; void ones change nothing.
@@ -117,11 +120,15 @@ _CHANGES = e.MessageEdited | e.MessageDeleted | e.MessageErased
 
 
 def _forgotten(writer: apsw.Connection, numbers: Numbers, others: Sequence[Recorded]) -> Forgotten:
-    return {
-        (_channel(writer, numbers, it.key), _author(writer, numbers, it.event.user)): it.seq
-        for it in others
-        if isinstance(it.event, e.UserErased)
-    }
+    forgotten: Forgotten = {}
+    for it in others:
+        match it.event:
+            case e.UserErased(user=user):
+                place = _channel(writer, numbers, it.key), _author(writer, numbers, user)
+                forgotten[place] = it.seq
+            case e.MessagesExpired(before=before):
+                forgotten[_channel(writer, numbers, it.key), EVERYBODY] = min(before, it.seq)
+    return forgotten
 
 
 def _new(
@@ -146,7 +153,7 @@ def _new(
         if later and (said := later.pop((channel, seq), None)) is not None:
             text, text_seq, is_erased = said
             flags = 0 if text is not None else DELETED | ERASED if is_erased else DELETED
-        if event.erased or (forgotten and seq < forgotten.get((channel, author), 0)):
+        if event.erased or (forgotten and seq < _gone_below(forgotten, channel, author)):
             text, flags = None, DELETED | ERASED
         if text is not None:
             words.append((stream_seq, indexed(text), _meta(channel, author, event.thread, text)))
@@ -154,6 +161,10 @@ def _new(
         hour = (at_ms if happened_ms is None else happened_ms) // HOUR_MS
         hours[hour] = hours[hour][0] if hour in hours else stream_seq, stream_seq
     return new
+
+
+def _gone_below(forgotten: Forgotten, channel: int, author: int) -> int:
+    return max(forgotten.get((channel, author), 0), forgotten.get((channel, EVERYBODY), 0))
 
 
 def _change_old(writer: apsw.Connection, later: dict[Place, Said]) -> None:
@@ -184,7 +195,7 @@ def _erase(writer: apsw.Connection, places: Sequence[Place], forgotten: Forgotte
     found += [
         doc
         for (channel, author), before in forgotten.items()
-        for (doc,) in writer.execute(_UNERASED_OF, (channel, before, author))
+        for (doc,) in writer.execute(_UNERASED_OF, (channel, before, author, author == EVERYBODY))
     ]
     for doc in sorted(found):
         writer.execute("DELETE FROM words WHERE rowid = ?", (doc,))
@@ -195,7 +206,7 @@ def _erase(writer: apsw.Connection, places: Sequence[Place], forgotten: Forgotte
 
 _UNERASED = f"SELECT stream_seq FROM docs WHERE channel = ? AND seq = ? AND NOT flags & {ERASED}"  # noqa: S608
 _UNERASED_OF = f"""
-SELECT stream_seq FROM docs WHERE channel = ? AND seq < ? AND author = ? AND NOT flags & {ERASED}
+SELECT stream_seq FROM docs WHERE channel = ? AND seq < ? AND (author = ? OR ?) AND NOT flags & {ERASED}
 """  # noqa: S608
 
 

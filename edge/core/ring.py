@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 
 from shared.erasure import Erasure, emptied
-from shared.events import MessageEdited, Recorded, wire
+from shared.events import Recorded
 from shared.ids import Seq, StreamSeq
+from shared.wire_form import wire
 
 ENTRY_BYTES = 1700
 """What an entry costs beside its body: a decoded message is about that large (measured 2026-11-25)."""
@@ -82,11 +83,8 @@ class Ring:
     def erase(self, erasure: Erasure) -> None:
         """Leave of what an erasure names what is left of it: also who has yet to send it gets no more."""
         for entry in self._entries:
-            recorded = entry.recorded
-            event = recorded.event
-            ref = event.ref if isinstance(event, MessageEdited) else None
-            if erasure.names(entry.seq, event.kind, event.author, ref):
-                entry.recorded = emptied(recorded)[0]
+            if erasure.takes(entry.recorded):
+                entry.recorded = emptied(entry.recorded)[0]
                 body = wire(entry.recorded)
                 self._bytes += len(body) - len(entry.body)
                 self._budget.held_bytes += len(body) - len(entry.body)

@@ -15,9 +15,9 @@ from edge.http.asked import Asked, asked_of
 from edge.http.caller import body_of, principal, visible_feed
 from edge.node import Node
 from shared.errors import BadRequest
-from shared.events import wire
 from shared.ids import Seq
 from shared.paging import around
+from shared.wire_form import wire
 
 JSON = "application/json"
 

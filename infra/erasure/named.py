@@ -15,6 +15,7 @@ from shared.archive_store import Archive, Store
 from shared.erasure import SAID, Erasures, emptied, erasure_of
 from shared.events import Recorded
 from shared.ids import ChannelId, ChannelKey, StreamSeq, WorkspaceId
+from shared.retention import said_us
 
 _FETCH_ROWS = 2_000
 
@@ -47,6 +48,9 @@ class Named:
         name = _name(row)
         edits = row.kind == "message.edited" and (key, row.ref) in messages
         if edits or name in self.names:
+            return True
+        _, expired = self.erasures.expired(key) or (0, None)
+        if expired is not None and row.kind in SAID and said_us(recorded_of(row)) < expired.older_us:
             return True
         users = self.erasures.named(key)[1]
         return row.kind in SAID and row.author in users and name not in self.kept
@@ -108,7 +112,7 @@ def _with_text(
 
     messages: set[tuple[ChannelKey, int | None]] = set()
     if is_over:
-        messages |= {(_key(row), row.seq) for row in rows() if _name(row) in named.names}
+        messages |= {(_key(row), row.seq) for row in rows() if named.held(row, set())}
     for row in rows():
         if (named.held(row, messages) if is_over else named.holds(row)) and has_text(recorded_of(row)):
             yield row

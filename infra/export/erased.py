@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from shared.archive_rows import Row, recorded_of, row_of
-from shared.erasure import SAID, emptied, erasure_of
+from shared.erasure import SAID, Erasure, emptied, erasure_of
 from shared.ids import Seq
 
-ERASING_SQL = "void IS NULL AND kind IN ('message.erased', 'user.erased')"
+ERASING_SQL = "void IS NULL AND kind IN ('message.erased', 'user.erased', 'messages.expired')"
 """Which events erase."""
 
 
@@ -26,15 +26,19 @@ class Erased:
     def __init__(self, rows: Iterable[Row]) -> None:
         self._messages: dict[tuple[str, int | None], Seq] = {}
         self._users: dict[tuple[str, str], Seq] = {}
+        self._expired: dict[str, Erasure] = {}
         for row in rows:
             erasure = erasure_of(recorded_of(row))
             if erasure is not None and erasure.ref is not None:
                 _later(self._messages, (row.channel, erasure.ref), erasure.before)
             elif erasure is not None and erasure.user is not None:
                 _later(self._users, (row.channel, erasure.user), erasure.before)
+            elif erasure is not None:
+                held = self._expired.get(row.channel, erasure)
+                self._expired[row.channel] = max(held, erasure, key=lambda one: one.before)
 
     def __bool__(self) -> bool:
-        return bool(self._messages or self._users)
+        return bool(self._messages or self._users or self._expired)
 
     def without(self, row: Row) -> Row:
         """The row as it may be given out."""
@@ -42,6 +46,9 @@ class Erased:
 
     def _names(self, row: Row) -> bool:
         """The same as `Erasure.names` of any of them, however many there are."""
+        expired = self._expired.get(row.channel)
+        if expired is not None and expired.names(row.seq, row.kind, row.author, row.ref):
+            return True
         message = row.ref if row.kind == "message.edited" else row.seq
         befores = (
             self._messages.get((row.channel, row.seq)),

@@ -10,7 +10,7 @@ import orjson
 from infra.export.source import Source
 from shared.archive_rows import Row, recorded_of
 from shared.clock import rfc3339
-from shared.events import wire
+from shared.wire_form import wire
 
 
 def write_lines(source: Source, path: Path, progress: Callable[[int], None]) -> int:

@@ -43,7 +43,12 @@ deletions AS (
     SELECT channel, seq AS ref FROM said JOIN (
         SELECT channel, json_extract_string(fields, '$.user') AS author, max(seq) AS before
         FROM said WHERE kind = 'user.erased' GROUP BY channel, json_extract_string(fields, '$.user'))
-    USING (channel, author) WHERE kind = 'message.posted' AND seq < before),
+    USING (channel, author) WHERE kind = 'message.posted' AND seq < before
+    UNION
+    SELECT channel, seq AS ref FROM said JOIN (
+        SELECT channel, max(least(seq, json_extract_string(fields, '$.before')::BIGINT)) AS below
+        FROM said WHERE kind = 'messages.expired' GROUP BY channel)
+    USING (channel) WHERE kind = 'message.posted' AND seq < below),
 reacted AS (
     SELECT channel, ref, json_extract_string(fields, '$.emoji') AS emoji, author, min(seq) AS seq
     FROM said WHERE kind IN ('reaction.added', 'reaction.removed') GROUP BY channel, ref, emoji, author

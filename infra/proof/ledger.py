@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from shared.channel import ChannelState, fold
 from shared.client import ERASED, digest
 from shared.erasure import SAID, Erasure, erasure_of
-from shared.events import MessageEdited, Recorded, decode, wire
+from shared.events import MessageEdited, Recorded, decode
 from shared.ids import ChannelKey, Epoch, Seq, StreamSeq
 from shared.records import Checkpoint
+from shared.wire_form import wire
 
 _NOWHERE = StreamSeq(0)
 IDS_NAMED_MAX = 10
@@ -69,7 +70,12 @@ class Account:
             self._erase(erasure)
 
     def _erase(self, erasure: Erasure) -> None:
-        if erasure.ref is not None:
+        if erasure.expired is not None:
+            below = erasure.expired.below
+            edits = (seq for ref, seqs in self._edits.items() if ref < below for seq in seqs)
+            said = (seq for seq, author in enumerate(self._authors[: below - 1], 1) if author)
+            named = [seq for seq in {*said, *edits} if seq < erasure.before]
+        elif erasure.ref is not None:
             named = [seq for seq in (erasure.ref, *self._edits.get(erasure.ref, ())) if seq < erasure.before]
         else:
             author = digest(str(erasure.user).encode())

@@ -15,8 +15,8 @@ from edge.descriptors import FREE
 from edge.fanout import Flush
 from edge.turn import Turn, this_turn
 from shared.events import KnownEvent, MessagePosted, Recorded
-from shared.events import wire as wire_form
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, UserId, WorkspaceId
+from shared.wire_form import wire as wire_form
 from tests.support.events import example
 from tests.support.feeding import ANN
 from tests.support.waiting import eventually

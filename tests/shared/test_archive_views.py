@@ -26,7 +26,7 @@ KINDS = (
     [e.MessagePosted] * 6
     + [e.MessageEdited, e.MessageDeleted] * 2
     + [e.ReactionAdded, e.ReactionRemoved] * 2
-    + [e.MessageErased, e.UserErased]
+    + [e.MessageErased, e.UserErased, e.ChannelRetentionSet, e.MessagesExpired]
     + [e.MemberJoined, e.MemberLeft, e.MemberInvited, e.MemberRemoved, e.MemberRoleChanged]
     + [
         e.ChannelRenamed,
@@ -64,6 +64,11 @@ class Model:
                 self.texts[event.ref] = event.text
             case e.UserErased():
                 self.texts = {s: t for s, t in self.texts.items() if self.authors[s] != event.user}
+            case e.MessagesExpired():
+                expired = {seq for seq in self.authors if seq < event.before}
+                self.texts = {seq: text for seq, text in self.texts.items() if seq not in expired}
+                self.gone |= expired
+                self.reactions = {one for one in self.reactions if one[0] not in expired}
             case e.MessageDeleted() | e.MessageErased():
                 self.texts.pop(event.ref, None)
                 self.gone.add(event.ref)
@@ -110,6 +115,10 @@ def _next(chance: random.Random, model: Model) -> KnownEvent:
         "ref": Seq(ref),
         "ref_author": model.authors.get(ref, "ada"),
         "emoji": chance.choice("🎉👍"),
+        "days": chance.choice([30, 30, None]),
+        "operator": True,
+        "since": chance.choice([1, 2]),
+        "before": Seq(ref),
         "text": f"text {chance.random()}",
         "name": f"name {chance.random()}",
         "topic": f"topic {chance.random()}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 
 import pytest
@@ -36,6 +37,8 @@ OPEN_TO = {
     "channel.topic_set": ANYONE_OF_THE_MEMBERS,
     "channel.archived": {"admin"},
     "channel.unarchived": {"admin"},
+    "channel.retention_set": {"admin"},
+    "messages.expired": set(),  # here messages are kept for ever
     "channel.created": set(),
     "message.erased": {"admin", "member", "stranger"},  # whoever the edge lets: an operator
     "user.erased": {"admin", "member", "stranger"},
@@ -60,7 +63,12 @@ def allowed(kind: type[e.KnownEvent], role: str, channel: e.ChannelKind, *, arch
     name = kind.model_fields["kind"].default
     if name in {"message.erased", "user.erased"}:
         return True
-    if archived and name not in {"channel.unarchived", "member.left", "member.removed"}:
+    if archived and name not in {
+        "channel.unarchived",
+        "channel.retention_set",
+        "member.left",
+        "member.removed",
+    }:
         return False
     if channel == "direct" and name.startswith(("member.", "channel.")):
         return False
@@ -204,3 +212,46 @@ def test_a_pin_counts_once() -> None:
         pinned = c.apply(pinned, about(e.PinAdded, BOB, ref=ref)) or pinned
     assert pinned.pins == (5, 3)
     assert c.apply(pinned, about(e.PinRemoved, BOB, ref=9)) == pinned
+
+
+def expiry(since: int, before: int) -> e.KnownEvent:
+    """What the archiver says on a day."""
+    return example(e.MessagesExpired, UserId("parley"), since=since, before=before)
+
+
+@pytest.mark.parametrize("archived", [False, True])
+@pytest.mark.parametrize("kind", CHANNEL_KINDS)
+def test_what_expires_is_said_once_and_in_order(kind: e.ChannelKind, archived: bool) -> None:
+    """Said again it is void, and so is what leaves numbers out; whoever is a member, whatever is archived."""
+    kept = replace(state(kind, archived=archived), retention_days=7)
+    first, void = c.fold(kept, expiry(1, 10))
+    assert (first, void) == (replace(kept, expired_below=10), None)
+    assert [c.judge(first, expiry(*span)) is None for span in ((1, 10), (1, 9), (11, 12), (10, 10))] == [
+        False
+    ] * 4
+    assert [c.judge(first, expiry(*span)) for span in ((10, 11), (1, 11))] == [None, None]
+
+
+def test_nothing_expires_once_messages_are_kept_for_ever() -> None:
+    """Not even if it was said before that was known; what has expired stays so."""
+    kept = replace(state(), retention_days=7, expired_below=10)
+    lifted = c.apply(kept, example(e.ChannelRetentionSet, ALICE))
+    assert lifted == replace(kept, retention_days=None)
+    assert c.fold(lifted, expiry(10, 20)) == (lifted, "messages are kept for ever")
+
+
+@pytest.mark.parametrize("kind", CHANNEL_KINDS)
+def test_an_operator_sets_retention_anywhere(kind: e.ChannelKind) -> None:
+    """In an archived or a direct channel, too, and without belonging to it."""
+    event = example(e.ChannelRetentionSet, UserId("operator"), days=30, operator=True)
+    before = state(kind, archived=True)
+    assert c.fold(before, event) == (replace(before, retention_days=30), None)
+
+
+def test_retention_is_part_of_a_checkpoint() -> None:
+    """And a checkpoint from before there was any is read as one without."""
+    kept = replace(state(), retention_days=7, expired_below=10)
+    assert c.load_state(c.dump_state(kept)) == kept
+    old = json.loads(c.dump_state(state()))
+    del old["retention_days"], old["expired_below"]
+    assert c.load_state(json.dumps(old)) == state()

@@ -23,6 +23,9 @@ VALUES: dict[str, object] = {
     "role": "member",
     "ref": 1,
     "ref_author": "alice",
+    "since": 1,
+    "before": 2,
+    "older_than": "2026-11-01T00:00:00.000Z",
 }
 
 

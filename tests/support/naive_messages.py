@@ -14,6 +14,7 @@ from shared.message_records import Deletion, Edit, Message, Reaction, Replies
 from tests.support.events import NOW_MS
 
 USERS = [UserId(name) for name in ("alice", "bob", "zoe", "Größe 🦊")]
+OLD = "2026-01-01T00:00:00.000Z"
 STRANGER = UserId("mallory")
 EMOJIS = ["👍", ":tada:", "é"]
 
@@ -39,16 +40,22 @@ def folded(log: Iterable[Recorded]) -> dict[Seq, Message]:
     return {seq: _message(naive, found) for seq, naive in found.items()}
 
 
+def _forget(found: dict[Seq, _Naive], event: e.Event) -> None:
+    if isinstance(event, e.UserErased):
+        for naive in found.values():
+            naive.is_erased |= naive.recorded.event.author == event.user
+            naive.is_edit_erased |= naive.edit_author == event.user
+    elif isinstance(event, e.MessagesExpired):
+        for seq, naive in found.items():
+            naive.is_erased |= seq < event.before
+
+
 def _apply(found: dict[Seq, _Naive], at: Recorded) -> None:
     event = at.event
     if isinstance(event, e.MessagePosted):
         found[at.seq] = _Naive(at, event.text)
         return
-    if isinstance(event, e.UserErased):
-        for naive in found.values():
-            naive.is_erased |= naive.recorded.event.author == event.user
-            naive.is_edit_erased |= naive.edit_author == event.user
-        return
+    _forget(found, event)
     naive = found.get(event.ref) if hasattr(event, "ref") else None  # type: ignore[assignment]
     match event:
         case _ if naive is None:
@@ -127,6 +134,8 @@ def _random_event(rng: random.Random, seq: int, *, erasing: bool) -> e.KnownEven
         (e.MemberJoined, {}, 1),
         (e.MessageErased, ref, int(erasing)),
         (e.UserErased, {"user": USERS[2]}, int(erasing)),
+        (e.ChannelRetentionSet, {"days": 30, "operator": True}, int(erasing)),
+        (e.MessagesExpired, {"since": 1, "before": ref["ref"], "older_than": OLD}, int(erasing)),
     ]
     kind, fields, _ = rng.choices(kinds, [weight for *_, weight in kinds])[0]
     return kind.model_validate(_headed(rng, {**fields, **who, **imported}))

@@ -9,9 +9,10 @@ from edge.core.recording import Recording, told_apart
 from edge.core.ring import Entry
 from shared.envelope import PubAck
 from shared.errors import Conflict, Forbidden
-from shared.events import MessagePosted, Recorded, wire
+from shared.events import MessagePosted, Recorded
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, UserId, WorkspaceId, new_command_id
 from shared.records import known_of
+from shared.wire_form import wire
 
 KEY = ChannelKey(WorkspaceId("w"), ChannelId("c"))
 ID = new_command_id(1_795_000_000_000)

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from edge.core.ring import ENTRIES_MIN, ENTRY_BYTES, Budget, Entry, Ring
 from shared.erasure import Erasure
-from shared.events import MessageEdited, MessagePosted, Recorded, Unreadable, wire
+from shared.events import MessageEdited, MessagePosted, Recorded, Unreadable
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, UserId, WorkspaceId, new_command_id
+from shared.wire_form import wire
 
 KEY = ChannelKey(WorkspaceId("w"), ChannelId("c"))
 

@@ -16,8 +16,8 @@ from infra.export.table import write_table
 from shared import events as e
 from shared.archive_rows import recorded_of
 from shared.erasure import emptied, erasure_of
-from shared.events import wire
 from shared.ids import UserId
+from shared.wire_form import wire
 from tests.support.archived import WORKSPACE, archive_of, recorded
 from tests.support.events import example
 

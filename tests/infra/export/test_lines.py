@@ -12,8 +12,9 @@ from infra.export.selection import Selection
 from infra.export.source import opened
 from shared import events as e
 from shared.archive_rows import recorded_of, row_of
-from shared.events import Recorded, wire
+from shared.events import Recorded
 from shared.ids import ChannelKey, Seq, StreamSeq, channel_id
+from shared.wire_form import wire
 from tests.support.archived import WORKSPACE, archive_of, recorded
 from tests.support.events import KINDS, any_event, example
 

@@ -22,9 +22,10 @@ from shared.channel import fold
 from shared.client import Verifier, digest
 from shared.client.verifier import UNSEEN, Seen
 from shared.erasure import emptied
-from shared.events import KnownEvent, MessageEdited, MessageErased, Recorded, UserErased, decode, encode, wire
+from shared.events import KnownEvent, MessageEdited, MessageErased, Recorded, UserErased, decode, encode
 from shared.ids import ChannelKey, Epoch, Seq, StreamSeq, UserId
 from shared.records import Checkpoint
+from shared.wire_form import wire
 from tests.support.archive import ALICE, created, key_of, posted
 
 KEY = key_of("tea")
