@@ -116,10 +116,14 @@ class Archive:
             raise _failed(body)
         return [None if known is None else KnownId.model_validate(known) for known in found], greatest
 
-    async def count(self, key: ChannelKey, upto: Seq) -> int:
-        """How many messages the channel holds up to a seq."""
+    async def count(self, key: ChannelKey, upto: Seq, applied: StreamSeq) -> int:
+        """How many messages the channel holds up to a seq, which is not beyond `applied`."""
         request = CountRequest(
-            workspace=key.workspace, channel=key.channel, upto=upto, epoch=self._epoch(key)
+            workspace=key.workspace,
+            channel=key.channel,
+            upto=upto,
+            applied=applied,
+            epoch=self._epoch(key),
         )
         return (await self._ask(key, "count", request, CountReply)).messages
 

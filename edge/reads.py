@@ -108,7 +108,7 @@ class Reads:
         entry = feed.ring.get(seq)
         if entry is not None:
             return entry.messages
-        return await self._archive.count(feed.key, seq) if seq > 0 else 0
+        return await self._archive.count(feed.key, seq, feed.stream_seq) if seq > 0 else 0
 
 
 def standing(feed: Feed, marker: ReadMarker | None) -> ReadMarker | None:

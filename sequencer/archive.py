@@ -37,7 +37,7 @@ async def archived_heads(
     after: tuple[WorkspaceId, ChannelId] | None = None
     more = True
     while more:
-        page = await _page(bus, partition, ArchivedHeadsRequest(after=after))
+        page = await _page(bus, partition, ArchivedHeadsRequest(after=after, upto=upto, epoch=epoch))
         if page.epoch != epoch:
             raise LogRegressed(f"the archive is one of epoch {page.epoch}, not of {epoch}")
         if page.watermark < upto:

@@ -195,6 +195,7 @@ class CountRequest(_Record):
     workspace: WorkspaceId
     channel: ChannelId
     upto: Seq
+    applied: StreamSeq = StreamSeq(0)
     epoch: Epoch = Epoch("")
 
 
@@ -220,6 +221,9 @@ class ArchivedHeadsRequest(_Record):
     """Where do the channels behind this one stand, in the order of their names?"""
 
     after: tuple[WorkspaceId, ChannelId] | None = None
+    upto: StreamSeq = StreamSeq(0)
+    """Whoever answers looks for what is archived up to there."""
+    epoch: Epoch = Epoch("")
 
 
 class ArchivedHead(_Record):
