@@ -1,7 +1,12 @@
-"""`python -m archiver`: the service that remembers. Configured by `PARLEY_…` variables."""
+"""`python -m archiver`: the service that remembers. Configured by `PARLEY_…` variables.
+
+`--reader`: answer for an archive that others write, as with `PARLEY_ARCHIVER_READER`.
+"""
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
 
 from archiver.app import Archiver
@@ -13,6 +18,10 @@ from shared.streams import ensure_streams
 
 def main() -> int:
     """Run the archiver until it is told to stop; the exit code."""
+    parser = argparse.ArgumentParser(prog="archiver", description="Settings are PARLEY_… variables.")
+    parser.add_argument("--reader", action="store_true", help="answer, and write nothing into the archive")
+    if parser.parse_args().reader:
+        os.environ["PARLEY_ARCHIVER_READER"] = "true"
     settings = settings_or_exit(ArchiverSettings)
 
     async def archive(service: Service) -> None:

@@ -6,7 +6,7 @@ absent up to there. Several archivers may answer one partition: each of them wou
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from pydantic import BaseModel
 
@@ -44,6 +44,8 @@ QUEUE = "archive"
 REQUESTS_MAX = 256
 """Requests that one process answers at once; more are answered `unavailable`."""
 
+_Operations = Mapping[str, Callable[[bytes], Awaitable[BaseModel]]]
+
 IDS_MAX = 5_000
 READABLE_MAX = 10_000
 """Channels in one answer: at 64 characters each they fit into a message."""
@@ -64,8 +66,8 @@ class Api:
         self._lookups = lookups
 
     async def serve(self, bus: Bus) -> list[Subscription]:
-        """Begin to answer everything. Raises `Unavailable`: then nothing is answered."""
-        operations: dict[str, Callable[[bytes], Awaitable[BaseModel]]] = {
+        """Begin to answer all but what is asked of search. Raises `Unavailable`: then nothing is answered."""
+        operations: _Operations = {
             "history": self.history,
             "messages": self.messages,
             "ids": self.ids,
@@ -73,8 +75,14 @@ class Api:
             "status": self.status,
             "heads": self.heads,
             "readable": self.readable,
-            **self._search.operations,
         }
+        return await self._begin(bus, operations)
+
+    async def serve_search(self, bus: Bus) -> list[Subscription]:
+        """The same for search."""
+        return await self._begin(bus, self._search.operations)
+
+    async def _begin(self, bus: Bus, operations: _Operations) -> list[Subscription]:
         begun: list[Subscription] = []
         try:
             for operation, answer in operations.items():
@@ -120,6 +128,7 @@ class Api:
         """How many messages a channel holds up to a seq."""
         request = parsed(CountRequest, body)
         self._same_epoch(request.epoch)
+        await self._ingest.applied(request.applied)
         key = ChannelKey(request.workspace, request.channel)
         return CountReply(messages=await self._history.count(key, request.upto))
 
@@ -138,6 +147,8 @@ class Api:
     async def heads(self, body: bytes) -> BaseModel:
         """Where channels stand in Parquet: what a sequencer that has lost its checkpoints goes on from."""
         request = parsed(ArchivedHeadsRequest, body)
+        self._same_epoch(request.epoch)
+        await self._ingest.archived(request.upto)
         manifest = self._archive.manifest  # before the cache, which is never behind it
         after = ChannelKey(*(request.after or (WorkspaceId(""), ChannelId(""))))
         return await self._lookups.run(self._heads, after, manifest)

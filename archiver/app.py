@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from archiver.access import Access
+from archiver.answering import Answering
 from archiver.api import Api
+from archiver.derived_file import kept
 from archiver.duck import Duck
 from archiver.history import History
 from archiver.ingest import Ingest
@@ -18,10 +20,13 @@ from archiver.parquet import write_empty_segment
 from archiver.partition import End, PartitionArchive
 from archiver.queries import Queries
 from archiver.read_index import ReadIndex
+from archiver.read_only import ReadOnlyStore
+from archiver.replica import PartitionReplica
 from archiver.sandbox import Sandbox
 from archiver.search.service import Search
 from archiver.segment_reader import Footers
 from archiver.settings import ArchiverSettings
+from archiver.takeover import Takeover
 from archiver.threads import Threads
 from archiver.trimmer import Trimmer
 from shared.archive_files import ARCHIVE_SQL, archive_sql
@@ -30,7 +35,7 @@ from shared.bus import Bus, BusError
 from shared.errors import LogRegressed, Unavailable
 from shared.health import Health
 from shared.ids import Epoch, Partition
-from shared.log_epochs import LogLook, holds, is_over, judge, proven
+from shared.log_epochs import LogLook, Verdict, holds, is_over, judge, proven
 from shared.records import Position
 from shared.retry import delays
 from shared.streams import Layout
@@ -74,7 +79,8 @@ class Archiver:
         self._settings = settings
         self._health = health
         self._reached = reached
-        self._store = open_store(settings.archive)
+        self._written = open_store(settings.archive)
+        self._store = ReadOnlyStore(self._written) if settings.archiver_reader else self._written
         self._ingests: list[Ingest] = []
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
@@ -84,13 +90,8 @@ class Archiver:
         partitions = self._settings.own_partitions(self._layout.partitions)
         self._health.expect("nats", *(f"archive {partition}" for partition in partitions))
         try:
-            async with self._resources() as pools, asyncio.TaskGroup() as around:
-                watching = around.create_task(self._watch())
-                await pools.disk.run(self._prepare)
-                async with self._queries(pools.disk), asyncio.TaskGroup() as tasks:
-                    for partition in partitions:
-                        tasks.create_task(self._partition(partition, pools))
-                watching.cancel()
+            with kept(self._settings.cache_dir, by_reader=self._settings.archiver_reader):
+                await self._run(partitions)
         finally:
             self._ended.set()
 
@@ -101,19 +102,21 @@ class Archiver:
             ingest.stop()
         await self._ended.wait()
 
+    async def _run(self, partitions: Sequence[Partition]) -> None:
+        async with self._resources() as pools, asyncio.TaskGroup() as around:
+            watching = around.create_task(self._watch())
+            await pools.disk.run(self._prepare)
+            async with self._queries(pools.disk), asyncio.TaskGroup() as tasks:
+                for partition in partitions:
+                    tasks.create_task(self._partition(partition, pools))
+            watching.cancel()
+
     async def _partition(self, partition: Partition, pools: _Pools) -> None:
         """One archive after the other, if the log is replaced."""
         for delay_s in delays(first_s=0.2, cap_s=3.0):
             try:
                 verdict = await proven(self._bus, partition)
-                archive = PartitionArchive(
-                    self._store,
-                    self._settings.cache_dir,
-                    partition,
-                    verdict.epoch,
-                    self._reached,
-                    replaced=verdict.replaced,
-                )
+                archive = self._archive(partition, verdict)
                 await self._prove(archive, await pools.disk.run(archive.found))
                 await pools.disk.run(archive.open)
                 try:
@@ -126,6 +129,11 @@ class Archiver:
                 self._health.set(f"archive {partition}", False, error.message)
             except (Unavailable, BusError) as error:
                 self._health.set(f"archive {partition}", False, error.message)
+            except OSError as error:  # who writes does not go on beside a disk that refuses: others fence it
+                if not self._settings.archiver_reader:
+                    raise
+                _log.warning("archive.refused", partition=partition, error=str(error))
+                self._health.set(f"archive {partition}", False, f"the store refuses: {error}")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay_s):
                     await self._stopping.wait()
@@ -134,38 +142,50 @@ class Archiver:
 
     async def _keep(self, archive: PartitionArchive, pools: _Pools) -> None:
         """Until we stop. Raises `LogRegressed` if the log is replaced."""
-        ingest = Ingest(
-            archive,
-            self._bus,
-            self._settings,
-            self._health,
-            disk=pools.disk,
-            lookups=pools.lookups,
-            merges=pools.merges,
-        )
+        ingest = self._ingest(archive, pools)
         timeout_s = self._settings.query_timeout_s
         history = History(archive, pools.duck, pools.lookups, timeout_s, pools.footers)
         read_index = ReadIndex(self._bus, ingest)
         access = Access(archive, read_index, pools.lookups)
-        trimmer = Trimmer(self._bus, archive, self._settings.log_keep_s)
         async with pools.search.of(archive, access, read_index, history) as found:
-            subscriptions = await Api(ingest, history, access, found, pools.lookups).serve(self._bus)
+            api = Api(ingest, history, access, found, pools.lookups)
+            answering = Answering(self._bus, api, self._health, archive.partition)
+            beside = [asyncio.create_task(self._watch_epoch(archive, ingest))]
             self._ingests.append(ingest)
-            self._health.set(f"archive {archive.partition}", True, "following")
-            if self._stopping.is_set():
-                ingest.stop()
-            beside = [
-                asyncio.create_task(self._watch_epoch(archive, ingest)),
-                asyncio.create_task(trimmer.run()),
-            ]
             try:
+                if isinstance(ingest, Takeover):
+                    catching_up = answering.begin_when_caught_up(ingest, read_index, found)
+                    beside.append(asyncio.create_task(catching_up))
+                else:
+                    await answering.begin()
+                    trimmer = Trimmer(self._bus, archive, self._settings.log_keep_s)
+                    beside.append(asyncio.create_task(trimmer.run()))
+                if self._stopping.is_set():
+                    ingest.stop()
                 await ingest.run()
             finally:
                 for task in beside:
                     task.cancel()
                 self._ingests.remove(ingest)
-                for subscription in subscriptions:
-                    await subscription.unsubscribe()
+                await asyncio.wait(beside)
+                await answering.end()
+
+    def _archive(self, partition: Partition, verdict: Verdict) -> PartitionArchive:
+        kind = PartitionReplica if self._settings.archiver_reader else PartitionArchive
+        return kind(
+            self._store,
+            self._settings.cache_dir,
+            partition,
+            verdict.epoch,
+            self._reached,
+            replaced=verdict.replaced,
+        )
+
+    def _ingest(self, archive: PartitionArchive, pools: _Pools) -> Ingest:
+        on = {"disk": pools.disk, "lookups": pools.lookups, "merges": pools.merges}
+        if isinstance(archive, PartitionReplica):
+            return Takeover(archive, self._bus, self._settings, self._health, **on)
+        return Ingest(archive, self._bus, self._settings, self._health, **on)
 
     async def _prove(self, archive: PartitionArchive, end: End | None) -> None:
         """Raises `LogRegressed` if the archive holds what the log does not, and nobody else has seen that."""
@@ -202,6 +222,8 @@ class Archiver:
             await asyncio.sleep(WATCH_EVERY_S)
 
     def _prepare(self) -> None:
+        if self._settings.archiver_reader:
+            return
         self._store.make()
         write_empty_segment(self._store)
         self._store.replace(ARCHIVE_SQL, archive_sql(self._store).encode())
@@ -209,7 +231,7 @@ class Archiver:
     @contextlib.asynccontextmanager
     async def _queries(self, disk: Threads) -> AsyncIterator[None]:
         """Users' SQL, answered meanwhile."""
-        sandbox = Sandbox(self._settings, self._store)
+        sandbox = Sandbox(self._settings, self._written)
         queries = Queries(self._bus, self._settings, self._store, sandbox, disk, self._layout.partitions)
         subscriptions = await queries.serve()
         try:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from archiver import cached_erasures, cached_messages, known_ids, readers, retained
 from archiver.cached_messages import CachedMessages
 from archiver.core.hot import NOTHING_YET, ChannelEvents, Head, HotEvent
-from archiver.derived_file import alone
+from archiver.derived_file import alone, transaction
 from archiver.manifest_store import Fenced
 from shared.archive_store import Reached
 from shared.channel import dump_state, load_state
@@ -25,7 +25,7 @@ from shared.erasure import Erasure
 from shared.ids import ChannelId, ChannelKey, CommandId, Epoch, Seq, StreamSeq, UserId, WorkspaceId
 from shared.records import KnownId
 
-FORMAT = 6
+FORMAT = 7
 BUSY_TIMEOUT_S = 10.0
 HEADS_MAX = 500
 HEADS_BYTES_MAX = 256 * 1024
@@ -175,7 +175,7 @@ class Cache:
 
     def messages(self, key: ChannelKey, ask: Callable[[CachedMessages], T]) -> T:
         """Ask about a channel's messages, all at one moment. Raises `Fenced` as `heads` does."""
-        with self._read_lock, _transaction(self._reader, "BEGIN") as reader:
+        with self._read_lock, transaction(self._reader, "BEGIN") as reader:
             answer = ask(CachedMessages(reader, key))
         self._check_claim()
         return answer
@@ -197,10 +197,17 @@ class Cache:
 
         `newest_us`: when the newest of them was recorded.
         """
-        with self._lock, _transaction(self._writer) as writer:
+        with self._lock, transaction(self._writer) as writer:
             cached_erasures.found_text(writer, erased, newest_us)
             for key, author, command in names:
                 known_ids.forget_body(writer, _number(writer, key), author, command)
+            cached_erasures.forget(writer, erased)
+
+    @property
+    def forgotten(self) -> StreamSeq:
+        """Up to which event `forget_bodies` was told that it is done."""
+        with self._read_lock:
+            return cached_erasures.forgotten(self._reader)
 
     def record(self, lo: StreamSeq, hi: StreamSeq, channels: Iterable[ChannelEvents]) -> None:
         """Take in what is archived from `lo` to `hi`, a channel's events in order.
@@ -208,7 +215,7 @@ class Cache:
         Raises `Fenced` if somebody else moved the position.
         """
         self._claimed = hi
-        with self._lock, _transaction(self._writer) as writer:
+        with self._lock, transaction(self._writer) as writer:
             moved = writer.execute("UPDATE position SET stream_seq = ? WHERE stream_seq = ?", (hi, lo - 1))
             if moved.rowcount != 1:
                 raise Fenced(f"{self._path} is not at {lo - 1}: another archiver writes it")
@@ -218,7 +225,7 @@ class Cache:
 
     def join_runs(self, lo: StreamSeq, hi: StreamSeq) -> None:
         """Name what each channel has in a range of the stream as one run: it is in one run of files now."""
-        with self._lock, _transaction(self._writer) as writer:
+        with self._lock, transaction(self._writer) as writer:
             for statement in _JOIN_RUNS:
                 writer.execute(statement, {"lo": lo, "hi": hi})
 
@@ -227,7 +234,7 @@ class Cache:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            with _transaction(connection):
+            with transaction(connection):
                 for statement in _SCHEMA.split(";"):
                     connection.execute(statement)
                 connection.execute("INSERT INTO position VALUES (?, ?, 0)", (FORMAT, epoch))
@@ -283,16 +290,3 @@ def _head(row: tuple[int, int, bytes | None, str] | None) -> Head:
         return NOTHING_YET
     seq, stream_seq, state, greatest = row
     return Head(Seq(seq), StreamSeq(stream_seq), None if state is None else load_state(state), greatest)
-
-
-@contextlib.contextmanager
-def _transaction(
-    connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE"
-) -> Iterator[sqlite3.Connection]:
-    connection.execute(begin)
-    try:
-        yield connection
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")

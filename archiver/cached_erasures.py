@@ -16,7 +16,8 @@ from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, UserId, WorkspaceI
 SCHEMA = """
 CREATE TABLE erasures (
     stream_seq INTEGER PRIMARY KEY, channel INTEGER NOT NULL, before INTEGER NOT NULL,
-    ref INTEGER, user TEXT, since INTEGER, below INTEGER, older_us INTEGER, texts_us INTEGER NOT NULL)
+    ref INTEGER, user TEXT, since INTEGER, below INTEGER, older_us INTEGER, texts_us INTEGER NOT NULL);
+CREATE TABLE forgotten (upto INTEGER NOT NULL)
 """
 
 _SINCE = """
@@ -55,6 +56,17 @@ def found_text(writer: sqlite3.Connection, stream_seq: StreamSeq, at_us: int) ->
         f"UPDATE erasures SET texts_us = max(texts_us, ?) WHERE stream_seq = ({newest})",  # noqa: S608
         (at_us, stream_seq),
     )
+
+
+def forgotten(reader: sqlite3.Connection) -> StreamSeq:
+    """The last event of which the cache does not know any more what it erases; 0: none."""
+    return StreamSeq(reader.execute("SELECT coalesce(max(upto), 0) FROM forgotten").fetchone()[0])
+
+
+def forget(writer: sqlite3.Connection, upto: StreamSeq) -> None:
+    """It has forgotten up to there."""
+    writer.execute("DELETE FROM forgotten")
+    writer.execute("INSERT INTO forgotten VALUES (?)", (upto,))
 
 
 def record(writer: sqlite3.Connection, channel: int, events: Sequence[HotEvent]) -> None:

@@ -49,6 +49,13 @@ def emptied_segment(
     return Emptied(written, [name_of(row) for row in rows], max(row.ts_us for row in rows))
 
 
+def names_within(partition: Store, segment: Segment, erasures: Erasures) -> list[Name]:
+    """The commands in a segment that lose their text by these erasures, or have lost it. Raises OSError."""
+    table = open_segment(partition, segment).read()
+    rows = (row for row in candidates(table, erasures) if row.kind in SAID)
+    return [name_of(row) for row in rows if _is_named(row, erasures)]
+
+
 def rewritten(
     partition: Store, segment: Segment, table: pa.Table, rows: Sequence[Row], reached: Reached
 ) -> Segment:

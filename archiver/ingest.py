@@ -115,6 +115,9 @@ class Ingest:
         finally:
             self._waiters.discard(waiter)
 
+    async def archived(self, stream_seq: StreamSeq) -> None:
+        """Wait until the manifest is known that reaches a position, if any does: whoever writes knows it."""
+
     async def _follow_until_lost(self) -> None:
         try:
             await self._follow()

@@ -18,6 +18,21 @@ FLUSH_SECONDS = Histogram(
     buckets=(0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
 )
 FLUSH_FAILURES = Counter("parley_archive_flush_failures", "Segments that the disk refused", ["partition"])
+TAKEOVER_SECONDS = Histogram(
+    "parley_archive_takeover_seconds",
+    "Time in which a reader takes a newer manifest over",
+    buckets=(0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+)
+READ_FAILURES = Counter(
+    "parley_archive_read_failures",
+    "Looks of a reader for a newer manifest that the store refused",
+    ["partition"],
+)
+REOPENED = Counter(
+    "parley_archive_reopened",
+    "Times that a reader opened an archive again: its end was beyond what memory holds, or its log another",
+    ["partition"],
+)
 QUERY_SECONDS = Histogram(
     "parley_archive_query_seconds",
     "Time of a query of the archive's files, waiting included",

@@ -96,16 +96,19 @@ class PartitionArchive:
 
         What `replaced` epochs left is set aside. Raises `Fenced`, `BrokenManifest` or `ForeignArchive`.
         """
-        self.manifest = self._store.open(self.partition, self.epoch, self._replaced, self._writer, now_us())
-        self.cache = Cache(
-            self._cache_path,
-            self.epoch,
-            self.manifest.hi,
-            self._reached,
-            lambda: self._store.check_ours(self.manifest),
-        )
-        self.proof_us = self._newest_us(self.manifest)
-        self.hot = Hot(self.manifest.hi)
+        manifest = self._store.open(self.partition, self.epoch, self._replaced, self._writer, now_us())
+        self._begin(manifest, lambda: self._store.check_ours(manifest))
+        self._catch_up()
+
+    def _begin(self, manifest: Manifest, still_ours: Callable[[], None] = lambda: None) -> None:
+        """What is known at a manifest's end, but for what the cache lacks."""
+        self.manifest = manifest
+        self.cache = Cache(self._cache_path, self.epoch, manifest.hi, self._reached, still_ours)
+        self.proof_us = self._newest_us(manifest)
+        self.hot = Hot(manifest.hi)
+
+    def _catch_up(self) -> None:
+        """Bring the cache up to the manifest, from its segments."""
         behind = self.manifest.hi - self.cache.position
         if behind:
             _log.info("cache.rebuilding", partition=self.partition, events=behind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from shared.archive_store import S3_SCHEME
 from shared.errors import Misconfigured
@@ -21,10 +21,22 @@ class ArchiverSettings(CommonSettings):
         min_length=1,
         description="Where the archive is: a directory, or `s3://bucket/prefix` and the usual AWS variables.",
     )
+    archiver_reader: bool = Field(
+        False,
+        description="Answer for an archive that other archivers write, and write nothing into it, as with "
+        "`--reader`.",
+    )
     archive_cache: Path | None = Field(
         None,
+        validate_default=True,
         description="Directory of what is derived from the archive; none: `cache` in a local archive, else "
-        "`.parley/archive-cache`.",
+        "`.parley/archive-cache`. A reader has to be told one.",
+    )
+    reader_poll_s: float = Field(
+        2.0,
+        gt=0,
+        description="Seconds between two looks of a reader for a newer manifest; in a bucket each costs a "
+        "request per partition.",
     )
     archiver_partitions: str = Field(
         "",
@@ -94,6 +106,17 @@ class ArchiverSettings(CommonSettings):
     applied_wait_s: float = Field(
         2.0, gt=0, description="Seconds that a request waits for the log's position that it names."
     )
+
+    @field_validator("archive_cache")
+    @classmethod
+    def _is_the_readers_own(cls, archive_cache: Path | None, others: ValidationInfo) -> Path | None:
+        if others.data.get("archiver_reader"):
+            if archive_cache is None:
+                raise ValueError("a reader needs a directory of its own")
+            archive = str(others.data.get("archive", ""))
+            if S3_SCHEME not in archive and archive_cache.resolve().is_relative_to(Path(archive).resolve()):
+                raise ValueError("a reader writes nothing into the archive: name a directory outside of it")
+        return archive_cache
 
     @property
     def cache_dir(self) -> Path:

@@ -68,6 +68,10 @@ class SearchApi:
         """Everything up to here can be found."""
         return self._feed.position
 
+    async def ready(self) -> None:
+        """Wait until all that the log holds now can be found. Raises `Unavailable` if that takes longer."""
+        await self._feed.reaches(await self._index.now())
+
     async def search(self, body: bytes) -> SearchReply:
         """Where a query is met, and how often."""
         request = self._parsed(SearchRequest, body)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from archiver.settings import ArchiverSettings
 from shared.errors import Misconfigured
-from shared.settings import documented
+from shared.settings import documented, load
 
 
 def test_every_setting_is_described() -> None:
@@ -35,3 +37,21 @@ def test_what_names_no_partitions_is_refused(said: str) -> None:
     """A typing error is no wish for all of them."""
     with pytest.raises(ValueError, match="pattern"):
         ArchiverSettings(archiver_partitions=said)
+
+
+@pytest.mark.parametrize(
+    ("cache", "why"), [(None, "of its own"), ("archive", "outside of it"), ("archive/cache", "outside of it")]
+)
+def test_a_reader_needs_a_place_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: str | None, why: str
+) -> None:
+    """That of the writer is in the archive, and a reader writes nothing there."""
+    monkeypatch.setenv("PARLEY_ARCHIVE", str(tmp_path / "archive"))
+    monkeypatch.setenv("PARLEY_ARCHIVER_READER", "true")
+    monkeypatch.delenv("PARLEY_ARCHIVE_CACHE", raising=False)
+    if cache is not None:
+        monkeypatch.setenv("PARLEY_ARCHIVE_CACHE", str(tmp_path / cache))
+    with pytest.raises(Misconfigured, match=f"PARLEY_ARCHIVE_CACHE.*{why}"):
+        load(ArchiverSettings)
+    monkeypatch.setenv("PARLEY_ARCHIVE_CACHE", str(tmp_path / "reader"))
+    assert load(ArchiverSettings).cache_dir == tmp_path / "reader"

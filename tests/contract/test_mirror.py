@@ -58,7 +58,6 @@ ELSEWHERE = {
     # behind the door of a sandbox, of a route
     "archiver/sandbox_child.py": "tests/archiver/test_sandbox.py",
     "edge/sql.py": "tests/edge/http/test_sql.py",
-    "archiver/derived_file.py": "tests/archiver/test_cache.py",
     # a table behind the cache's door
     "archiver/retained.py": "tests/archiver/test_cache.py",
     "archiver/known_ids.py": "tests/archiver/test_cache.py",

@@ -28,9 +28,9 @@ PARTITION = Partition(0)
 class Archived:
     """Several channels in one partition."""
 
-    def __init__(self, directory: Path, duck: Duck | None = None) -> None:
-        self._directory = directory
-        self.cache_dir = directory / "cache"
+    def __init__(self, directory: Path, duck: Duck | None = None, cache_dir: Path | None = None) -> None:
+        self.directory = directory
+        self.cache_dir = cache_dir or directory / "cache"
         self.logs: dict[ChannelKey, list[Recorded]] = {}
         self.duck = duck or Duck(workers=2, memory_limit="256MB", waiting_max=64)
         self.lookups = Threads("lookup", 2)
@@ -38,10 +38,14 @@ class Archived:
 
     def open(self) -> None:
         """As an archiver does when it starts; what was hot is gone."""
-        self.archive = PartitionArchive(LocalStore(self._directory), self.cache_dir, PARTITION, Epoch("e"))
+        self.archive = self.partition()
         self.archive.open()
         self.history = History(self.archive, self.duck, self.lookups, 60, Footers())
         self.messages = Messages(self.archive, self.history, self.lookups)
+
+    def partition(self) -> PartitionArchive:
+        """What is opened."""
+        return PartitionArchive(LocalStore(self.directory), self.cache_dir, PARTITION, Epoch("e"))
 
     def add(self, key: ChannelKey, events: Iterable[e.KnownEvent]) -> None:
         """Take the log's next events."""
