@@ -79,6 +79,10 @@ SEARCH_SECONDS = Histogram(
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
 )
 SQL_QUERIES = Counter("parley_archive_sql_queries", "SQL queries of users that ended", ["outcome"])
+SQL_READS = Counter(
+    "parley_archive_sql_reads", "Pieces of files that SQL queries of users asked a bucket for", ["outcome"]
+)
+SQL_READ_BYTES = Counter("parley_archive_sql_read_bytes", "Bytes that they were given of it")
 SQL_RUNNING = Gauge("parley_archive_sql_running", "SQL queries of users that run now")
 SQL_SECONDS = Histogram(
     "parley_archive_sql_seconds",

@@ -121,6 +121,7 @@ class Queries:
                 "workspace": request.workspace,
                 "channels": sorted(channels),
                 "files": pinned.files,
+                "sizes": list(pinned.sizes.values()),
                 "output_bytes": self._settings.sql_output_bytes,
             }
         )

@@ -18,11 +18,17 @@ from typing import NamedTuple
 import structlog
 
 from archiver.sandbox_child import PIECE_BYTES, Job, Setup
+from archiver.sandbox_files import address
+from archiver.sandbox_reads import Reads
 from archiver.settings import ArchiverSettings
+from archiver.threads import Threads
 from shared.archive_store import LocalStore, Store
 from shared.errors import BadRequest, ParleyError, QueryLimit, Unavailable
 
 START_S = 10.0
+READ_WORKERS = 8
+"""Pieces of a bucket's files that are fetched at once, for all queries."""
+
 FRAME_BYTES_MAX = PIECE_BYTES + 64 * 1024
 MODULE = "archiver.sandbox_child"
 ROOT = Path(__file__).parents[1]
@@ -46,6 +52,7 @@ class Sandbox:
     def __init__(self, settings: ArchiverSettings, store: Store) -> None:
         self._settings = settings
         self._store = store
+        self._threads = Threads("sql-read", READ_WORKERS)
         self._spare: asyncio.Task[Child] | None = None
         self._closed = False
 
@@ -77,9 +84,10 @@ class Sandbox:
         if spare is not None:
             with contextlib.suppress(ParleyError):
                 await (await spare).kill()
+        await asyncio.to_thread(self._threads.close)
 
     async def _started(self) -> Child:
-        child = Child(await self._spawn())
+        child = await self._spawn()
         try:
             async with asyncio.timeout(START_S):
                 frame = await child.frame()
@@ -92,37 +100,57 @@ class Sandbox:
         assert frame.kind == b"R", frame
         return child
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
+    async def _spawn(self) -> Child:
+        """In a directory it opens the files itself; of a bucket, whose key it must not have, it asks us."""
         settings = self._settings
-        if not isinstance(self._store, LocalStore):  # a key to the bucket would have to go in there
-            raise Unavailable("SQL of users is answered where the archive is in a directory")
+        threads, reads = settings.sql_threads, None
+        if not isinstance(self._store, LocalStore):
+            threads = max(threads, settings.sql_reads)
+            bounds = {"links": settings.sql_reads, "bytes_max": settings.sql_read_bytes}
+            reads = Reads(self._store, self._threads, **bounds)
+        links = reads.descriptors if reads else []
         setup: Setup = {
-            "archive": self._store.location,
+            "archive": None if reads else self._store.location,
+            "links": links,
             "parent": os.getpid(),
             "memory_bytes": settings.sql_memory_bytes,
             "cpu_s": settings.sql_cpu_s,
-            "threads": settings.sql_threads,
+            "threads": threads,
             "unconfined": settings.sql_unconfined,
         }
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-s", "-m", MODULE, json.dumps(setup)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={"PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"},  # no secrets of ours
-            cwd="/",
-            limit=FRAME_BYTES_MAX,
-        )
+        try:
+            return Child(await _begun(setup), reads)
+        except BaseException:
+            if reads is not None:
+                await reads.end()
+            raise
+        finally:
+            if reads is not None:
+                reads.handed_over()
+
+
+async def _begun(setup: Setup) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-s", "-m", MODULE, json.dumps(setup)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={"PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"},  # no secrets of ours
+        cwd="/",
+        pass_fds=setup["links"],
+        limit=FRAME_BYTES_MAX,
+    )
 
 
 class Child:
     """One process, one query."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, reads: Reads | None = None) -> None:
         self._process = process
+        self._reads = reads
         self._reading = asyncio.Lock()
-        self.timed_out = False
+        self._over: QueryLimit | None = None
 
     @property
     def running(self) -> bool:
@@ -132,6 +160,9 @@ class Child:
     def ask(self, job: Job) -> None:
         """Give it its query."""
         assert self._process.stdin is not None
+        if self._reads is not None:
+            self._reads.begin(job["files"], job["sizes"], self._read_enough)
+            job = {**job, "files": [address(number) for number in range(len(job["files"]))]}
         self._process.stdin.write(json.dumps(job).encode() + b"\n")
 
     async def frame(self) -> Frame:
@@ -149,7 +180,11 @@ class Child:
 
     def expire(self) -> None:
         """Time is up."""
-        self.timed_out = True
+        self._over = QueryLimit("the query takes longer than it may", limit="time")
+        self._end()
+
+    def _read_enough(self) -> None:
+        self._over = QueryLimit("the query reads more of the archive than it may", limit="reads")
         self._end()
 
     async def kill(self) -> None:
@@ -164,14 +199,16 @@ class Child:
         await self._process.wait()
         with contextlib.suppress(ConnectionError):
             await self._process.stdin.wait_closed()
+        if self._reads is not None:
+            await self._reads.end()
 
     def _end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
     def _death(self, code: int) -> ParleyError:
-        if self.timed_out:
-            return QueryLimit("the query takes longer than it may", limit="time")
+        if self._over is not None:
+            return self._over
         if code == -signal.SIGXCPU:
             return QueryLimit("the query needs more processor time than it may have", limit="cpu")
         if -code in _STARVED:

@@ -12,10 +12,13 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import IO, NoReturn, TypedDict
+from typing import IO, TYPE_CHECKING, NoReturn, TypedDict
 
 from archiver import walls
 from shared.errors import BadRequest, Misconfigured, ParleyError
+
+if TYPE_CHECKING:
+    from archiver.sandbox_files import Files
 
 PIECE_BYTES = 192 * 1024
 """A piece of a result: it travels in one NATS message."""
@@ -24,6 +27,8 @@ PIECE_BYTES = 192 * 1024
 NEEDED = ("archiver.sandbox_query", "datetime", "decimal", "uuid")
 """Our own, and what DuckDB imports when it meets its first value of Python's."""
 
+NEEDED_IN_A_BUCKET = ("archiver.sandbox_files", "fsspec.implementations.memory", "duckdb.filesystem")
+
 DUCKDB_READS = (Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
 """How much memory there is; it aborts where it finds these and cannot read them."""
 
@@ -31,7 +36,10 @@ DUCKDB_READS = (Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
 class Setup(TypedDict):
     """What is known before there is a query; the first argument, as JSON."""
 
-    archive: str
+    archive: str | None
+    """The directory; None for an archive in a bucket."""
+    links: list[int]
+    """Descriptors of sockets by which pieces of a bucket's files are asked for."""
     parent: int
     memory_bytes: int
     cpu_s: int
@@ -47,6 +55,8 @@ class Job(TypedDict):
     workspace: str
     channels: list[str]
     files: list[str]
+    sizes: list[int]
+    """Of files that are asked for by their numbers; none if they are in a directory."""
     output_bytes: int
 
 
@@ -114,21 +124,22 @@ def main() -> None:
 
 def raise_walls(setup: Setup) -> None:
     """It can write nothing and call nobody afterwards, nor take too much. Raises `Misconfigured`, OSError."""
-    archive = Path(setup["archive"])
+    must_read = Path(setup["archive"]) / "schema.parquet" if setup["archive"] else None
     walls.limit(memory_bytes=setup["memory_bytes"], cpu_s=setup["cpu_s"])
     confined = walls.confine([Path("/")])  # nothing can be written from here on, by no thread
-    is_nobody = walls.become_nobody(archive / "schema.parquet")
+    is_nobody = walls.become_nobody(must_read)
     walls.die_with(setup["parent"])
     walls.require_walls(confined=confined, is_nobody=is_nobody, unconfined_allowed=setup["unconfined"])
-    for module in NEEDED:
+    for module in (*NEEDED, *(NEEDED_IN_A_BUCKET if setup["links"] else ())):
         importlib.import_module(module)  # while files can be read
 
 
 def close_off(setup: Setup, job: Job) -> None:
-    """Nothing but the archive can be read from here on; the query has not been looked at yet."""
+    """Nothing but a directory's archive can be read from here on; the query has not been looked at yet."""
     if job["format"] == "arrow":
         importlib.import_module("pyarrow")  # a third of a start, which other formats are spared
-    walls.confine([Path(setup["archive"]), *filter(Path.exists, DUCKDB_READS)])
+    archive = [Path(setup["archive"])] if setup["archive"] else []
+    walls.confine([*archive, *filter(Path.exists, DUCKDB_READS)])
 
 
 def answer(setup: Setup, job: Job, output: Output) -> None:
@@ -138,8 +149,9 @@ def answer(setup: Setup, job: Job, output: Output) -> None:
     from archiver.sandbox_query import run  # noqa: PLC0415
 
     output.allow(job["output_bytes"])
+    files = _files(setup, job)
     try:
-        run(job, output.data, memory_bytes=setup["memory_bytes"], threads=setup["threads"])
+        run(job, output.data, files=files, memory_bytes=setup["memory_bytes"], threads=setup["threads"])
         output.end()
     except ParleyError as error:
         output.error(error.code, error.message)
@@ -150,7 +162,18 @@ def answer(setup: Setup, job: Job, output: Output) -> None:
     except duckdb.IOException:  # its text names files of the server
         output.error("unavailable", "a file of the archive could not be read")
     except duckdb.Error as error:
-        output.error(BadRequest.code, _first_line(error))
+        if files is not None and files.failed:
+            output.error("unavailable", "a file of the archive could not be read")
+        else:
+            output.error(BadRequest.code, _first_line(error))
+
+
+def _files(setup: Setup, job: Job) -> Files | None:
+    if not setup["links"]:
+        return None
+    from archiver.sandbox_files import Files, Links  # noqa: PLC0415 - only a bucket needs them
+
+    return Files(Links(setup["links"]), job["sizes"])
 
 
 def end() -> NoReturn:

@@ -22,6 +22,7 @@ from shared.sql_results import Format
 
 if TYPE_CHECKING:
     from archiver.sandbox_child import Job
+    from archiver.sandbox_files import Files
 
 _LIST = "from_json(?, '[\"VARCHAR\"]')"
 BARRIER = "LIMIT 1000000000000000000"
@@ -31,12 +32,21 @@ _READABLE = (
 )
 
 
-def run(job: Job, sink: Callable[[bytes], object], *, memory_bytes: int, threads: int) -> None:
-    """Check and run. Raises `BadRequest`, duckdb.Error, MemoryError, or what `sink` raises."""
+def run(
+    job: Job,
+    sink: Callable[[bytes], object],
+    *,
+    memory_bytes: int,
+    threads: int,
+    files: Files | None = None,
+) -> None:
+    """Check and run; `files` are those of a bucket. Raises `BadRequest`, duckdb.Error, MemoryError, or what
+    `sink` raises.
+    """
     select, kind = sql_results.parsed(job["query"])
     if kind != duckdb.StatementType.SELECT:
         raise BadRequest("one SELECT is allowed")
-    connection = _connected(memory_bytes, threads)
+    connection = _connected(memory_bytes, threads, files)
     tree = connection.execute("SELECT json_serialize_sql(?)", [select]).fetchone()
     assert tree is not None
     parsed = json.loads(tree[0])
@@ -47,7 +57,7 @@ def run(job: Job, sink: Callable[[bytes], object], *, memory_bytes: int, threads
     sql_results.stream(connection, select, form, sink)
 
 
-def _connected(memory_bytes: int, threads: int) -> duckdb.DuckDBPyConnection:
+def _connected(memory_bytes: int, threads: int, files: Files | None = None) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
         config={
             "threads": threads,
@@ -58,6 +68,8 @@ def _connected(memory_bytes: int, threads: int) -> duckdb.DuckDBPyConnection:
             "python_enable_replacements": False,
         }
     )
+    if files is not None:
+        connection.register_filesystem(files)
     for setting in (
         "preserve_insertion_order = false",
         "parquet_metadata_cache = true",

@@ -99,6 +99,15 @@ class ArchiverSettings(CommonSettings):
         10.0, gt=0, description="Seconds after which a query is ended whose result nobody reads."
     )
     sql_threads: int = Field(2, ge=1, le=64, description="Threads of a user's query.")
+    sql_reads: int = Field(
+        8,
+        ge=1,
+        le=64,
+        description="Pieces that a user's query asks a bucket for at once, and its threads there.",
+    )
+    sql_read_bytes: int = Field(
+        16 * 1024**3, ge=1, description="Bytes that a user's query may read of an archive in a bucket."
+    )
     sql_unconfined: bool = Field(
         False,
         description="Run users' queries also where nothing but DuckDB keeps them from writing the archive.",

@@ -78,9 +78,9 @@ def confine(readable: Iterable[Path]) -> bool:
     return True
 
 
-def become_nobody(must_read: Path) -> bool:
+def become_nobody(must_read: Path | None) -> bool:
     """Root becomes `nobody` if that one can open `must_read`. Whether it has; others stay who they are."""
-    if os.geteuid() != 0 or not _readable_by_nobody(must_read):
+    if os.geteuid() != 0 or not (must_read is None or _readable_by_nobody(must_read)):
         return False
     os.setgroups([])
     os.setresgid(_NOBODY, _NOBODY, _NOBODY)

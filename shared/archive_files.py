@@ -56,16 +56,23 @@ class Pinned:
 
     store: Store
     manifests: tuple[Manifest, ...]
+    empty_bytes: int
+    """Of the file without rows."""
 
     @property
     def files(self) -> list[str]:
         """Every live segment, and the empty one that makes the list valid for an empty archive."""
         root = self.store.location
-        return [f"{root}/{EMPTY_SEGMENT}"] + [
-            f"{root}/{partition_dir(manifest.partition)}/data/{segment.path}"
+        return [f"{root}/{name}" for name in self.sizes]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each of them, by its name in the store."""
+        return {EMPTY_SEGMENT: self.empty_bytes} | {
+            f"{partition_dir(manifest.partition)}/data/{segment.path}": segment.bytes
             for manifest in self.manifests
             for segment in manifest.segments
-        ]
+        }
 
 
 def newest_manifest(partition: Archive) -> Manifest | None:
@@ -89,11 +96,14 @@ def newest_manifest(partition: Archive) -> Manifest | None:
 def pin(archive: Archive) -> Pinned:
     """The newest manifests of all partitions; raises `Unavailable` where no archive is."""
     store = open_store(archive)
-    if not store.exists(EMPTY_SEGMENT):
-        raise Unavailable(f"no archive in {store.location}: start the archiver once, or name another place")
+    try:
+        empty = store.read(EMPTY_SEGMENT)
+    except FileNotFoundError:
+        missing = f"no archive in {store.location}: start the archiver once, or name another place"
+        raise Unavailable(missing) from None
     partitions = [name for name in store.folders() if partition_of_dir(name) is not None]
     manifests = (newest_manifest(store.within(name)) for name in partitions)
-    return Pinned(store, tuple(m for m in manifests if m is not None))
+    return Pinned(store, tuple(m for m in manifests if m is not None), len(empty))
 
 
 def epoch_store(store: Store, epoch: Epoch) -> Store:

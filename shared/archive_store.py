@@ -78,6 +78,10 @@ class Store(Protocol):
         """The content piece by piece, of which the size is known. Raises FileNotFoundError, now or later."""
         ...
 
+    def piece(self, name: str, offset: int, length: int) -> bytes:
+        """So many bytes from there on, which the content has. Raises FileNotFoundError."""
+        ...
+
     def create(self, name: str, content: bytes, reached: Reached = ...) -> None:
         """Make a name that nobody has, durably. Raises FileExistsError."""
         ...
@@ -183,6 +187,11 @@ class LocalStore:
     def reader(self, name: str, size: int) -> pa.NativeFile:  # noqa: ARG002 - a file knows it
         """An open file."""
         return pa.OSFile(str(self.directory / name))
+
+    def piece(self, name: str, offset: int, length: int) -> bytes:
+        """One read."""
+        with (self.directory / name).open("rb") as file:
+            return os.pread(file.fileno(), length, offset)
 
     def create(self, name: str, content: bytes, reached: Reached = lambda _: None) -> None:
         """Under a temporary name, synced, then linked: the second of two who link hears EEXIST."""

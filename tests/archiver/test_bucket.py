@@ -18,6 +18,7 @@ from shared.events import encode
 from shared.ids import Partition
 from shared.records import HistoryPage, HistoryRequest
 from shared.settings import CommonSettings
+from shared.sql_records import SQL_PIECE, SQL_WAIT, SqlNext, SqlOpened, SqlRequest
 from shared.subjects import archive_subject, partition_of
 from tests.support.archive import (
     archiver_settings,
@@ -103,3 +104,25 @@ async def test_an_archive_in_a_bucket(
     late.open(before.partition, before.epoch, [], "late", 2)
     with pytest.raises(Fenced):
         early.publish(first.model_copy(update={"version": first.version + 1}))
+
+
+async def test_users_ask_a_bucket_in_sql(
+    fresh_bus: Bus, fresh_settings: CommonSettings, bucket: str, tmp_path: Path
+) -> None:
+    """The process that runs the query has no key, and finds what its user may read all the same."""
+    settings = archiver_settings(
+        fresh_settings, bucket, archive_cache=str(tmp_path / "cache"), flush_events=FLUSH
+    )
+    async with running(fresh_bus, settings):
+        await store(fresh_bus, TEA, [encode(created()), *(encode(posted("hi")) for _ in range(3 * FLUSH))])
+        await committed(fresh_bus)
+        request = {"workspace": TEA.workspace, "user": "bob", "format": "json"}
+        query = SqlRequest.model_validate(request | {"query": "SELECT count(*) AS n FROM messages"})
+        subject = archive_subject("sql", "open")
+        body = await fresh_bus.request(subject, query.model_dump_json().encode(), timeout_s=60)
+        begun = SqlOpened.model_validate_json(body)
+        asked = SqlNext(query=begun.query, piece=0).model_dump_json().encode()
+        piece = SQL_WAIT
+        while piece == SQL_WAIT:
+            piece = await fresh_bus.request(archive_subject(begun.at, "next"), asked, timeout_s=60)
+    assert piece == SQL_PIECE + b'{"n":15}\n'

@@ -1,5 +1,7 @@
 """Attacks on the sandbox, through the front and with its first walls taken away: all are refused or killed.
 
+All of it over an archive in a directory, whose files the process opens, and over one in a bucket, of which it
+asks the archiver for pieces.
 `json` in the second half runs any SQL on the locked connection, `csv` on one with DuckDB's usual settings,
 `arrow` any Python: see `tests.support.unchecked_child`.
 """
@@ -10,27 +12,47 @@ import asyncio
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from archiver.sandbox import Child
+from archiver.sandbox_files import address
 from archiver.sandbox_query import run
 from shared.archive_files import pin
+from shared.archive_store import LocalStore, Store, open_store
 from shared.errors import BadRequest, ParleyError, QueryLimit, Unavailable
-from tests.support.sandboxes import answer, job_for, sandbox, steal_from
+from tests.support.sandboxes import answer, job_for, names, sandbox, steal_from, uploaded
+from tests.support.seaweed import Seaweed
 from tests.support.waiting import eventually
 
 SPIN = "SELECT count(*) FROM range(100000000000) a, range(100000) b WHERE a.range % 7 = b.range % 5"
 
 
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Path]:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
+    """A real S3 server."""
+    opened = Seaweed(tmp_path_factory.mktemp("seaweed"))
+    opened.start()
+    yield opened
+    opened.stop()
+
+
+@pytest.fixture(params=["directory", "bucket"])
+def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """An archive that must be the same afterwards, to the byte; and nothing new beside it."""
     directory = steal_from(tmp_path / "archive")
     before = _digests(tmp_path)
-    yield directory
+    if request.param == "directory":
+        yield LocalStore(directory)
+    else:
+        server: Seaweed = request.getfixturevalue("server")
+        bucket = open_store(f"s3://archive/{secrets.token_hex(4)}", server.environ)
+        yield uploaded(directory, bucket)
+        assert sorted(names(bucket)) == sorted(names(LocalStore(directory)))
+        assert all(bucket.read(name) == (directory / name).read_bytes() for name in names(bucket))
     assert _digests(tmp_path) == before
 
 
@@ -42,35 +64,44 @@ def _digests(directory: Path) -> dict[str, str]:
     }
 
 
-def attacks(directory: Path) -> dict[str, str]:
+def victim_of(archive: Store) -> str:
+    """A segment, by the name that the process has for it."""
+    files = pin(archive).files
+    return files[-1] if isinstance(archive, LocalStore) else address(len(files) - 1)
+
+
+def attacks(archive: Store) -> dict[str, str]:
     """What a stranger would try, by name."""
-    victim = pin(directory).files[-1]
+    victim, directory = victim_of(archive), archive.location
     return {
         "read a file": "SELECT content FROM read_text('/etc/passwd')",
         "read any file by name": "SELECT * FROM '/etc/passwd.csv'",
         "read the server's environment": "SELECT content FROM read_text('/proc/self/environ')",
         "list a folder": "SELECT * FROM glob('/*')",
         "write a file": "COPY (SELECT 1 AS a) TO '/tmp/parley-evil.csv'",
-        "write beside the archive": f"COPY (SELECT 1 AS a) TO '{directory.parent}/evil.parquet'",
+        "write beside the archive": f"COPY (SELECT 1 AS a) TO '{directory}-evil.parquet'",
         "add to the archive": f"COPY (SELECT 1 AS a) TO '{directory}/p00/data/evil.parquet'",
         "overwrite a segment": f"COPY (SELECT 1 AS a) TO '{victim}' (FORMAT parquet, USE_TMP_FILE false)",
         "truncate a segment": f"COPY (SELECT 1 WHERE false) TO '{victim}' (FORMAT csv, USE_TMP_FILE false)",
         "attach a database": f"ATTACH '{directory}/evil.db'",
-        "export": f"EXPORT DATABASE '{directory.parent}/evil'",
+        "export": f"EXPORT DATABASE '{directory}-evil'",
+        "read a file by another number": f"SELECT * FROM read_parquet('{address(99)}')",
+        "create a file with a number": f"COPY (SELECT 1 AS a) TO '{address(99)}' (FORMAT csv)",
+        "read through the network": "SELECT * FROM read_parquet('s3://archive/x.parquet')",
         "load an extension": "LOAD httpfs",
         "install an extension": "INSTALL httpfs",
         "load a library": "LOAD '/lib/x86_64-linux-gnu/libc.so.6'",
     }
 
 
-def test_through_the_front(archive: Path) -> None:
+def test_through_the_front(archive: Store) -> None:
     """Each attack is refused as no SELECT over the views."""
     for attack in attacks(archive).values():
         with pytest.raises(BadRequest):
             run(job_for(archive, attack), [].append, memory_bytes=2 * 1024**3, threads=1)
 
 
-async def test_a_refusal_ends_nothing(archive: Path) -> None:
+async def test_a_refusal_ends_nothing(archive: Store) -> None:
     """What a process refuses is told with its reason, and the next query is answered."""
     async with sandbox(archive) as opened:
         with pytest.raises(BadRequest, match="read_text is not allowed"):
@@ -79,7 +110,7 @@ async def test_a_refusal_ends_nothing(archive: Path) -> None:
         assert json.loads(found) == {"text": "17"}
 
 
-async def outcomes(archive: Path, attempts: Iterable[str], form: str) -> list[str]:
+async def outcomes(archive: Store, attempts: Iterable[str], form: str) -> list[str]:
     """What becomes of each in a sandbox without its first walls."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("archiver.sandbox.MODULE", "tests.support.unchecked_child")
@@ -90,13 +121,13 @@ async def outcomes(archive: Path, attempts: Iterable[str], form: str) -> list[st
     return [str(one) for one in found]
 
 
-async def test_where_the_parser_is_blind(archive: Path) -> None:
+async def test_where_the_parser_is_blind(archive: Store) -> None:
     """Without the check of statements the locked settings refuse; what they let through, the kernel does."""
     found = await outcomes(archive, attacks(archive).values(), "json")
     assert "done" not in found, dict(zip(attacks(archive), found, strict=True))
 
 
-async def test_where_duckdb_is_open(archive: Path) -> None:
+async def test_where_duckdb_is_open(archive: Store) -> None:
     """Without any of DuckDB's settings the kernel refuses; names in folders that cannot be read are none."""
     tried = {name: attack for name, attack in attacks(archive).items() if name != "list a folder"}
     found = await outcomes(archive, tried.values(), "csv")
@@ -118,14 +149,17 @@ PYTHON = (
 )
 
 
-async def test_where_any_code_runs(archive: Path) -> None:
+async def test_where_any_code_runs(archive: Store, tmp_path: Path) -> None:
     """Whoever had broken out of DuckDB would hold nothing: no file, no socket, no program, no signal."""
-    victim = repr(pin(archive).files[-1])
+    files = pin(archive).files
+    victim = (
+        repr(files[-1]) if isinstance(archive, LocalStore) else repr(str(tmp_path / "archive/archive.sql"))
+    )
     found = await outcomes(archive, (code.replace("VICTIM", victim) for code in PYTHON), "arrow")
     assert all("PermissionError" in one for one in found), dict(zip(PYTHON, found, strict=True))
 
 
-async def test_no_secrets_are_in_reach(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_secrets_are_in_reach(archive: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of the archiver, with its passwords, is not handed on."""
     monkeypatch.setenv("PARLEY_NATS_PASSWORD", "hunter2")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
@@ -155,7 +189,7 @@ async def test_no_secrets_are_in_reach(archive: Path, monkeypatch: pytest.Monkey
         ("WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r", "cpu"),
     ],
 )
-async def test_what_is_too_much_is_ended(archive: Path, query: str, limit: str) -> None:
+async def test_what_is_too_much_is_ended(archive: Store, query: str, limit: str) -> None:
     """Memory, processor time and output are bounded; the answer names the bound, the process is gone."""
     async with sandbox(archive, sql_cpu_s=1 if limit == "cpu" else 1000) as opened:
         child = await opened.take()
@@ -173,7 +207,7 @@ async def _read(child: Child) -> None:
         await child.frame()
 
 
-async def test_time_is_up(archive: Path) -> None:
+async def test_time_is_up(archive: Store) -> None:
     """Whatever it does then, it is killed."""
     async with sandbox(archive, sql_cpu_s=1000) as opened:
         child = await opened.take()
@@ -184,7 +218,7 @@ async def test_time_is_up(archive: Path) -> None:
         assert caught.value.limit == "time"
 
 
-async def test_it_waits_for_its_reader(archive: Path) -> None:
+async def test_it_waits_for_its_reader(archive: Store) -> None:
     """Nobody asks: the process blocks on its pipe, and the archiver holds one piece of gigabytes."""
     async with sandbox(archive, sql_output_bytes=10**10) as opened:
         child = await opened.take()
@@ -198,7 +232,7 @@ async def test_it_waits_for_its_reader(archive: Path) -> None:
         await child.kill()
 
 
-async def test_a_spare_that_died_is_no_loss(archive: Path) -> None:
+async def test_a_spare_that_died_is_no_loss(archive: Store) -> None:
     """If the process that waited was killed, another one is started."""
     async with sandbox(archive) as opened:
         opened.prepare()
@@ -209,7 +243,7 @@ async def test_a_spare_that_died_is_no_loss(archive: Path) -> None:
         assert json.loads(await answer(opened, job_for(archive, "SELECT 1 AS a"))) == {"a": 1}
 
 
-async def test_a_missing_wall_is_said(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_wall_is_said(archive: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without Landlock, an archiver that is not root: queries are refused, and it says why."""
     monkeypatch.setattr("archiver.sandbox.MODULE", "tests.support.unwalled_child")
     async with sandbox(archive) as opened:
@@ -219,10 +253,10 @@ async def test_a_missing_wall_is_said(archive: Path, monkeypatch: pytest.MonkeyP
         assert json.loads(await answer(opened, job_for(archive, "SELECT 1 AS a"))) == {"a": 1}
 
 
-async def test_files_that_are_gone_are_no_secret(archive: Path) -> None:
+async def test_files_that_are_gone_are_no_secret(archive: Store) -> None:
     """An error of the disk is told without the names of files."""
     job = job_for(archive, "SELECT count(*) FROM events")
-    job["files"] = [f"{archive}/p00/data/gone.parquet"]
+    job["files"], job["sizes"] = [f"{archive.location}/p00/data/gone.parquet"], [10_000]
     async with sandbox(archive) as opened:
         with pytest.raises(ParleyError) as caught:
             await answer(opened, job)

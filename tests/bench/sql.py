@@ -208,6 +208,7 @@ async def _asked(sandbox: Sandbox, directory: Path, query: str, *, spare: bool =
         "workspace": "demo",
         "channels": [f"c{number:05d}" for number in range(0, CHANNELS, 2)],
         "files": pin(directory).files,
+        "sizes": [],
         "output_bytes": 10**9,
     }
     if spare:

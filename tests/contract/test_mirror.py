@@ -18,6 +18,7 @@ _ERASE = "tests/infra/cli/test_erase.py"
 _FAULTS = "tests/system/test_faults.py"
 
 ELSEWHERE = {
+    "archiver/sandbox_files.py": "tests/archiver/test_sandbox_reads.py",
     "archiver/requests.py": "tests/archiver/test_api.py",
     "infra/cli/progress.py": _COMMANDS,
     "infra/proof/findings.py": "tests/integration/test_check.py",

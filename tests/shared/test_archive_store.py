@@ -89,6 +89,15 @@ def test_what_is_removed_is_gone(store: Store) -> None:
     assert store.names("data") == []
 
 
+def test_a_piece_is_part_of_the_content(store: Store) -> None:
+    """From its offset on, of its length; there is none of what is not there."""
+    store.create("data/one", bytes(range(200)))
+    assert store.piece("data/one", 190, 10) == bytes(range(190, 200))
+    assert store.piece("data/one", 0, 1) == b"\0"
+    with pytest.raises(FileNotFoundError):
+        store.piece("data/none", 0, 1)
+
+
 def test_a_replaced_file_has_the_new_content(store: Store) -> None:
     """Whether it was there or not."""
     for content in (b"old", b"newer"):

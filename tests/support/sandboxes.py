@@ -11,7 +11,7 @@ from archiver.sandbox_child import Job
 from archiver.settings import ArchiverSettings
 from shared import events as e
 from shared.archive_files import pin
-from shared.archive_store import LocalStore
+from shared.archive_store import Archive, LocalStore, Store, open_store
 from shared.events import KnownEvent, encode
 from shared.ids import ChannelId, ChannelKey, Seq, UserId, WorkspaceId
 from tests.support.events import example
@@ -53,23 +53,41 @@ def _told() -> Iterable[tuple[ChannelKey, KnownEvent | bytes]]:
         yield key, example(e.MemberInvited, author=SECRET, user=SECRET + "2")
 
 
-def job_for(directory: Path, query: str, form: str = "json") -> Job:
+def uploaded(directory: Path, bucket: Store) -> Store:
+    """The same archive in a bucket."""
+    for name in names(LocalStore(directory)):
+        bucket.create(name, (directory / name).read_bytes())
+    return bucket
+
+
+def names(store: Store) -> list[str]:
+    """Every file of such an archive but its cache."""
+    folders = ("p00/manifest", "p00/data")
+    return ["archive.sql", "schema.parquet"] + [
+        f"{one}/{name}" for one in folders for name in store.names(one)
+    ]
+
+
+def job_for(archive: Archive, query: str, form: str = "json") -> Job:
     """Alice's query."""
+    pinned = pin(archive)
     return {
         "query": query,
         "format": form,
         "workspace": ACME,
         "channels": ["tea"],
-        "files": pin(directory).files,
+        "files": pinned.files,
+        "sizes": list(pinned.sizes.values()),
         "output_bytes": 10_000_000,
     }
 
 
 @contextlib.asynccontextmanager
-async def sandbox(directory: Path, **settings: object) -> AsyncIterator[Sandbox]:
+async def sandbox(archive: Archive, **settings: object) -> AsyncIterator[Sandbox]:
     """A sandbox over an archive."""
-    wanted = {"archive": str(directory), **settings}
-    opened = Sandbox(ArchiverSettings.model_validate(wanted), LocalStore(directory))
+    store = open_store(archive)
+    wanted = {"archive": store.location, **settings}
+    opened = Sandbox(ArchiverSettings.model_validate(wanted), store)
     try:
         yield opened
     finally:
