@@ -54,6 +54,10 @@ class ReadOnlyStore:
         """The content piece by piece. Raises FileNotFoundError."""
         return self._store.reader(name, size)
 
+    def piece(self, name: str, offset: int, length: int) -> bytes:
+        """A part of the content. Raises FileNotFoundError."""
+        return self._store.piece(name, offset, length)
+
     def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Teach DuckDB to read it."""
         self._store.prepare(connection)
