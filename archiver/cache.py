@@ -25,7 +25,7 @@ from shared.erasure import Erasure
 from shared.ids import ChannelId, ChannelKey, CommandId, Epoch, Seq, StreamSeq, UserId, WorkspaceId
 from shared.records import KnownId
 
-FORMAT = 7
+FORMAT = 8
 BUSY_TIMEOUT_S = 10.0
 HEADS_MAX = 500
 HEADS_BYTES_MAX = 256 * 1024

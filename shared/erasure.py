@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from shared.clock import parse_rfc3339
 from shared.events import (
     Event,
@@ -167,7 +169,7 @@ def emptied(recorded: Recorded) -> tuple[Recorded, bytes]:
     """What is left of an event, with its body: itself, if it has no text."""
     event = recorded.event
     if isinstance(event, MessagePosted | MessageEdited):
-        event = event.model_copy(update={"text": "", "erased": True})
+        event = msgspec.structs.replace(event, text="", erased=True)
     if isinstance(event, Unreadable):
         return recorded, b"erased"
     return recorded._replace(event=event), encode(event)

@@ -85,7 +85,7 @@ def _recorded(row: Row) -> Recorded | None:
         return None
     if row.extras is not None or row.kind != "message.posted" or row.text is None:
         return recorded_of(row)
-    event = MessagePosted.model_construct(
+    event = MessagePosted(
         id=CommandId(row.id or ""),
         author=UserId(row.author),
         text=row.text,

@@ -16,9 +16,7 @@ from shared import events as e
 CLIENT_FRAMES: tuple[type[BaseModel], ...] = typing.get_args(typing.get_args(f.ClientFrame)[0])
 SERVER_FRAMES: tuple[type[BaseModel], ...] = typing.get_args(typing.get_args(s.ServerFrame)[0])
 WRITING: tuple[type[BaseModel], ...] = typing.get_args(f.WritingCommand)
-EVENT_KINDS: tuple[str, ...] = tuple(
-    kind.model_fields["kind"].default for kind in typing.get_args(typing.get_args(e.KnownEvent)[0])
-)
+EVENT_KINDS: tuple[str, ...] = tuple(kind.kind for kind in e.EVENT_TYPES)
 
 ANSWERS: dict[type[BaseModel], tuple[type[BaseModel], ...]] = {
     f.Hello: (s.Welcome, s.Channels, s.EventFrame, s.Resumed, s.Reset, s.Bye),

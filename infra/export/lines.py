@@ -27,24 +27,23 @@ def write_lines(source: Source, path: Path, progress: Callable[[int], None]) -> 
 def line_of(row: Row) -> bytes:
     """The same bytes as `wire(recorded_of(row))`, from the columns wherever they say everything.
 
-    An event's fields stand in the order of its model: `ref` before `kind`, its text and the rest after.
+    What is an event's own stands before what all events have.
     """
     extras = orjson.loads(row.extras) if row.extras else {}
     if row.void is not None or not extras.keys().isdisjoint(_WHOLE):
         return wire(recorded_of(row))
-    fields: dict[str, object] = {"id": row.id, "author": row.author}
-    if "imported" in extras:
-        fields["imported"] = extras.pop("imported")
+    fields: dict[str, object] = {"kind": row.kind}
     if row.ref is not None:
         fields["ref"] = row.ref
-    fields["kind"] = row.kind
     if row.text is not None:
         fields["text"] = row.text
     if row.thread is not None:
         fields["thread"] = row.thread
     extras.pop("ref_author", None)
+    imported = {"imported": extras.pop("imported")} if "imported" in extras else {}
+    whole = fields | extras | {"id": row.id, "author": row.author} | imported
     at = f'{{"type":"event","channel":"{row.channel}","seq":{row.seq},"ts":"{rfc3339(row.ts_us)}",'
-    return at.encode() + orjson.dumps(fields | extras)[1:]
+    return at.encode() + orjson.dumps(whole)[1:]
 
 
 _WHOLE = frozenset({"body", "body64"})

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from shared import events as e
 from shared.bus import Bus
@@ -18,7 +19,7 @@ from shared.records import Failure, ReadableReply, ReadableRequest
 from shared.settings import CommonSettings
 from shared.subjects import archive_subject
 from tests.support.archive import ALICE, archiver_settings, posted, running, status, store
-from tests.support.events import NOW_MS, example
+from tests.support.events import NOW_MS, example, made
 from tests.support.waiting import eventually
 
 Keys = Callable[[str], ChannelKey]
@@ -35,7 +36,7 @@ def key_of() -> Keys:
 def creation(kind: str, *members: UserId) -> e.ChannelCreated:
     """The first event of a channel of Alice's."""
     fields = {"channel_kind": kind, "name": "n", "members": members}
-    return e.ChannelCreated.model_validate({"id": new_command_id(NOW_MS), "author": ALICE, **fields})
+    return made(e.ChannelCreated, {"id": new_command_id(NOW_MS), "author": ALICE, **fields})
 
 
 async def say(bus: Bus, key: ChannelKey, *events: KnownEvent) -> None:
@@ -123,7 +124,7 @@ async def test_a_random_log_gives_what_the_fold_gives(
             author, other = chance.choice(users), chance.choice(users)
             if states.get(key) is None:
                 kind = chance.choice(["public", "private", "direct"])
-                event: KnownEvent = creation(kind, *users[:2]).model_copy(update={"author": author})
+                event: KnownEvent = replace(creation(kind, *users[:2]), author=author)
             else:
                 event = example(chance.choice(kinds), author=author, **_fields(other))
             states[key] = fold(states.get(key), event)[0]

@@ -29,6 +29,7 @@ from tests.support.archive import (
     running,
     store,
 )
+from tests.support.events import example
 from tests.support.waiting import eventually
 
 TEA, GO = key_of("tea"), key_of("go")
@@ -168,7 +169,6 @@ async def test_what_is_to_be_erased_waits_for_no_merge_that_never_comes(
         await opened(fresh_bus)
         await said(fresh_bus, 4)
         assert all(len(runs) > 2 for runs in runs_in(directory))
-        who = posted("x").model_dump(include={"id", "author"})
-        await store(fresh_bus, TEA, [encode(MessageErased.model_validate(who | {"ref": 2}))])
+        await store(fresh_bus, TEA, [encode(example(MessageErased, ref=2))])
         await eventually(lambda: any(manifest.erased for manifest in pin(directory).manifests), within_s=60)
     assert [row.seq for row in scan(directory, channel=TEA.channel) if row.text == ""] == [2]

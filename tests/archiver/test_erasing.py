@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,11 +19,12 @@ from shared.archive_store import Reached, Store
 from shared.bus import Bus
 from shared.erasure import Erasures
 from shared.events import decode, encode
-from shared.ids import ChannelKey, Seq, StreamSeq, UserId
+from shared.ids import ChannelKey, Seq, StreamSeq, UserId, new_command_id
 from shared.records import HistoryEvent, HistoryPage, HistoryRequest, IdsReply, IdsRequest, KnownId
 from shared.settings import CommonSettings
 from shared.subjects import archive_subject, partition_of
 from tests.support.archive import (
+    NOW_MS,
     archiver_settings,
     committed,
     created,
@@ -55,8 +57,8 @@ def user_erased(user: UserId) -> bytes:
     return encode(e.UserErased(**_who(UserId("operator")), user=user))
 
 
-def _who(author: UserId) -> dict[str, object]:
-    return posted("x", author).model_dump(include={"id", "author"})
+def _who(author: UserId) -> dict[str, Any]:
+    return {"id": new_command_id(NOW_MS), "author": author}
 
 
 async def carried_out(directory: Path, count: int) -> None:

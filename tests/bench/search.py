@@ -100,7 +100,7 @@ def messages(count: int, channels: int, chosen: random.Random) -> Iterator[Recor
         (key,) = chosen.choices(keys, cum_weights=weights)
         seqs[key] += 1
         author, text = next(said)
-        event = MessagePosted.model_construct(id=CommandId(""), author=UserId(author), text=text)
+        event = MessagePosted(id=CommandId(""), author=UserId(author), text=text)
         yield Recorded(key, Seq(seqs[key]), StreamSeq(number), 1_790_000_000_000_000 + number * 40_000, event)
 
 

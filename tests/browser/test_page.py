@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from playwright.async_api import Page, expect
 
 from shared import events as e
@@ -97,7 +98,7 @@ async def test_what_is_erased_is_gone(page: Page, edge: ScriptedEdge) -> None:
     await expect(page.locator("#m7 .text")).to_have_text("erased, #9")
     await expect(page.locator('[data-seq="9"]')).to_contain_text("what bob had said here was erased")
     left = e.MessagePosted(**who, text="", erased=True)
-    await session.send(event(10, edit.model_copy(update={"text": "Xsecret late"})), event(11, left))
+    await session.send(event(10, replace(edit, text="Xsecret late")), event(11, left))
     await expect(page.locator("#m11 .text")).to_have_text("erased")
     await expect(page.locator("#m4 .text")).to_have_text("erased, #8")
     assert "Xsecret" not in await page.content()

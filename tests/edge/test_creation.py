@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from edge.archive import Archive
 from edge.core.recording import Recording
@@ -43,12 +44,12 @@ async def test_creation_again(edge: Edge) -> None:
         await edge.publisher.record(feed, posted(str(number)))
     _, again = await edge.publisher.create(key, creation)
     assert (again.seq, again.at_us, again.duplicate) == (1, first.at_us, True)
-    other = creation.model_copy(update={"id": new_command_id(now_ms())})
+    other = replace(creation, id=new_command_id(now_ms()))
     with pytest.raises(Conflict) as refused:
         await edge.publisher.create(key, other)
     assert refused.value.seq is None
     with pytest.raises(Conflict) as refused:
-        await edge.publisher.create(key, creation.model_copy(update={"name": "y"}))
+        await edge.publisher.create(key, replace(creation, name="y"))
     assert refused.value.seq == 1
 
 

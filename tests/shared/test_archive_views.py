@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from shared import events as e
 from shared.archive_files import ARCHIVE_SQL, open_archive
@@ -93,7 +94,7 @@ def scenario(seed: int) -> tuple[dict[ChannelKey, Model], Said]:
         event = _next(chance, model)
         at_us = START_US + number * 61_000_000
         if chance.random() < 0.1:
-            event = event.model_copy(update={"imported": e.Imported(by=UserId("tool"), at=rfc3339(number))})
+            event = replace(event, imported=e.Imported(by=UserId("tool"), at=rfc3339(number)))
         body: KnownEvent | bytes = event
         if chance.random() < 0.1:  # as another encoder would write it
             body = encode(event).replace(b":", b": ")
@@ -124,7 +125,7 @@ def _next(chance: random.Random, model: Model) -> KnownEvent:
         "topic": f"topic {chance.random()}",
     }
     return example(
-        kind, author=author, **{name: v for name, v in fields.items() if name in kind.model_fields}
+        kind, author=author, **{name: v for name, v in fields.items() if name in kind.__struct_fields__}
     )
 
 

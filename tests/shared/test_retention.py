@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from shared import events as e
 from shared.clock import parse_rfc3339, rfc3339
@@ -42,6 +43,6 @@ def test_an_import_is_as_old_as_it_really_is(happened: str | None, said: str) ->
     """But never younger than the log says: a time in the future would keep it for ever."""
     event = posted("x")
     if happened is not None:
-        event = event.model_copy(update={"imported": e.Imported(by=UserId("tool"), at=happened)})
+        event = replace(event, imported=e.Imported(by=UserId("tool"), at=happened))
     at = Recorded(key_of("tea"), Seq(1), StreamSeq(1), parse_rfc3339(NOW), event)
     assert rfc3339(said_us(at)) == said

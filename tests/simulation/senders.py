@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from edge.core.recording import Recording
 from shared import events as e
 from shared.envelope import StoredMessage
@@ -87,7 +89,7 @@ class Senders:
         first = self.orders[a % len(self.orders)]
         event = first.event
         if b % 8 == 0:
-            event = event.model_copy(update={"text": "otherwise"})
+            event = replace(event, text="otherwise")
         self._hand_over(edge, [self._attempt(first.key, event)])
 
     def create_again(self, edge: Edge, key: ChannelKey, b: int) -> None:
@@ -95,7 +97,7 @@ class Senders:
         event = self.truths[key].facts[0].event
         assert isinstance(event, e.ChannelCreated)
         if b % 4 == 0:
-            event = event.model_copy(update={"name": "y"})
+            event = replace(event, name="y")
         attempt = self._attempt(key, event)
         Current.works.add(self._create(edge, attempt), edge)
 

@@ -22,7 +22,7 @@ from shared.records import ArchiveStatus
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
 from shared.subjects import archive_subject, channel_subject, log_stream, partition_of
-from tests.support.events import NOW_MS
+from tests.support.events import NOW_MS, made
 from tests.support.waiting import eventually
 
 WORKSPACE = workspace_id("acme")
@@ -41,9 +41,7 @@ def created(author: UserId = ALICE) -> e.ChannelCreated:
 
 def posted(text: str, author: UserId = ALICE, **fields: object) -> e.MessagePosted:
     """A message under a fresh id."""
-    return e.MessagePosted.model_validate(
-        {"id": new_command_id(NOW_MS), "author": author, "text": text} | fields
-    )
+    return made(e.MessagePosted, {"id": new_command_id(NOW_MS), "author": author, "text": text} | fields)
 
 
 async def store(bus: Bus, key: ChannelKey, bodies: Iterable[bytes], partitions: int = 2) -> StreamSeq:

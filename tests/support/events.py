@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import typing
+from collections.abc import Mapping
 
+import msgspec
 from hypothesis import strategies as st
 
 from shared import events as e
 from shared.ids import CommandId, Seq, UserId, new_command_id, user_id
 
+T = typing.TypeVar("T", bound=e.KnownEvent)
 NOW_MS = 1_790_000_000_000
-KINDS: tuple[type[e.KnownEvent], ...] = typing.get_args(typing.get_args(e.KnownEvent)[0])
+KINDS: tuple[type[e.KnownEvent], ...] = typing.get_args(e.KnownEvent)
 """The class of every kind, as `KnownEvent` lists them."""
 
 VALUES: dict[str, object] = {
@@ -31,10 +35,25 @@ VALUES: dict[str, object] = {
 
 def example(kind: type[e.KnownEvent], author: str = "alice", **fields: object) -> e.KnownEvent:
     """An event of this kind; fields that are not given have plain values."""
-    wanted = {
-        name: VALUES[name] for name, f in kind.model_fields.items() if f.is_required() and name in VALUES
-    }
-    return kind.model_validate({"id": new_command_id(NOW_MS), "author": author, **wanted, **fields})
+    wanted = {name: VALUES[name] for name in required(kind) if name in VALUES}
+    return made(kind, {"id": new_command_id(NOW_MS), "author": author, **wanted, **fields})
+
+
+def made(kind: type[T], fields: Mapping[str, object]) -> T:
+    """An event of a kind from its fields, checked as those of a stored one are."""
+    return msgspec.convert({"kind": kind.kind, **fields}, kind)
+
+
+def content(event: e.KnownEvent) -> dict[str, object]:
+    """What an event says, field by field."""
+    fields = {name: getattr(event, name) for name in event.__struct_fields__ if name != "v"}
+    said: dict[str, object] = json.loads(msgspec.json.encode(fields))
+    return {"kind": event.kind} | {name: value for name, value in said.items() if value is not None}
+
+
+def required(kind: type[e.KnownEvent]) -> list[str]:
+    """The fields of a kind that cannot be left out."""
+    return [field.name for field in msgspec.structs.fields(kind) if field.required]
 
 
 def users() -> st.SearchStrategy[UserId]:
@@ -63,6 +82,9 @@ def any_event(authors: st.SearchStrategy[UserId] | None = None) -> st.SearchStra
         "ref": refs,
         "imported": st.none() | imported,
         "thread": st.none() | refs,
+        "since": refs,
+        "before": refs,
+        "days": st.none() | st.integers(1, 36_500),
         "members": st.lists(people, max_size=4).map(tuple),
         "text": text,
         "name": text,
@@ -73,7 +95,7 @@ def any_event(authors: st.SearchStrategy[UserId] | None = None) -> st.SearchStra
     }
 
     def build(kind: type[e.KnownEvent]) -> st.SearchStrategy[e.KnownEvent]:
-        fields = {name: by_field[name] for name in kind.model_fields if name in by_field}
+        fields = {name: by_field[name] for name in kind.__struct_fields__ if name in by_field}
         return st.builds(kind, **fields)
 
     return st.sampled_from(KINDS).flatmap(build)

@@ -23,8 +23,9 @@ from shared.archive_store import Archive
 from shared.bus import Bus
 from shared.erasure import Erasures, emptied, erasure_of
 from shared.events import encode
+from shared.ids import Seq, new_command_id
 from shared.subjects import partition_of
-from tests.support.archive import key_of, posted, read_logs, store
+from tests.support.archive import ALICE, NOW_MS, key_of, posted, read_logs, store
 from tests.support.nats import NatsServer
 from tests.support.waiting import eventually
 
@@ -153,7 +154,7 @@ async def publish(bus: Bus, rng: random.Random, events: int) -> None:
 
 def erased(ref: int) -> e.MessageErased:
     """An erasure of a message."""
-    return e.MessageErased.model_validate(posted("x").model_dump(include={"id", "author"}) | {"ref": ref})
+    return e.MessageErased(id=new_command_id(NOW_MS), author=ALICE, ref=Seq(ref))
 
 
 async def caught_up(bus: Bus, archive: Archive) -> None:

@@ -11,7 +11,7 @@ from shared import events as e
 from shared.events import Recorded
 from shared.ids import Seq, UserId, new_command_id
 from shared.message_records import Deletion, Edit, Message, Reaction, Replies
-from tests.support.events import NOW_MS
+from tests.support.events import NOW_MS, made
 
 USERS = [UserId(name) for name in ("alice", "bob", "zoe", "Größe 🦊")]
 OLD = "2026-01-01T00:00:00.000Z"
@@ -113,7 +113,7 @@ def _answers(naive: _Naive) -> Seq | None:
 def random_events(rng: random.Random, length: int, *, erasing: bool = False) -> Sequence[e.KnownEvent]:
     """A channel's log: everything that can be said of messages, also by who may not and of what is none."""
     people = {"author": USERS[0], "channel_kind": "public", "name": "tea", "members": USERS[1:]}
-    log: list[e.KnownEvent] = [e.ChannelCreated.model_validate(_headed(rng, people))]
+    log: list[e.KnownEvent] = [made(e.ChannelCreated, _headed(rng, people))]
     log += [_random_event(rng, seq, erasing=erasing) for seq in range(2, length + 1)]
     return log
 
@@ -138,7 +138,7 @@ def _random_event(rng: random.Random, seq: int, *, erasing: bool) -> e.KnownEven
         (e.MessagesExpired, {"since": 1, "before": ref["ref"], "older_than": OLD}, int(erasing)),
     ]
     kind, fields, _ = rng.choices(kinds, [weight for *_, weight in kinds])[0]
-    return kind.model_validate(_headed(rng, {**fields, **who, **imported}))
+    return made(kind, _headed(rng, {**fields, **who, **imported}))
 
 
 def _headed(rng: random.Random, fields: dict[str, object]) -> dict[str, object]:

@@ -18,7 +18,7 @@ from shared.search import FoundText, SearchReply, SearchRequest, TextsReply, Tex
 from shared.settings import CommonSettings
 from shared.subjects import archive_subject, partition_of
 from tests.support.archive import ALICE, archiver_settings, posted, running, status, store
-from tests.support.events import NOW_MS, example
+from tests.support.events import NOW_MS, example, made
 from tests.support.waiting import eventually
 
 BOB = UserId("bob")
@@ -41,7 +41,7 @@ class Rooms:
     async def create(self, channel: str, kind: str = "public", name: str = "n") -> None:
         """A channel of Alice's."""
         fields = {"channel_kind": kind, "name": name, "id": new_command_id(NOW_MS), "author": ALICE}
-        await self.say(channel, e.ChannelCreated.model_validate(fields))
+        await self.say(channel, made(e.ChannelCreated, fields))
 
     async def say(self, channel: str, *events: KnownEvent) -> None:
         """Events, acknowledged when this returns."""

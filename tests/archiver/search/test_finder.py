@@ -94,10 +94,7 @@ def room(tmp_path: Path) -> Iterator[SearchIndex]:
         ("go", "a cup", "ada", {}),
     ]
     for number, (channel, text, author, fields) in enumerate(said):
-        event = e.MessagePosted.model_validate(
-            {"id": new_command_id(NOW_MS), "author": author, "text": text, **fields}
-        )
-        log.write(channel, event, began_us + number * day_us // 2)
+        log.write(channel, posted(text, UserId(author), **fields), began_us + number * day_us // 2)
     imported = {"by": "importer", "at": "2004-11-15T12:00:00Z"}
     ancient = posted("ancient kettle", UserId("zoe"), imported=imported)
     log.write("go", ancient, began_us + 3 * day_us)

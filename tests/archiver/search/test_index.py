@@ -9,6 +9,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from msgspec.structs import replace
 
 from archiver.search import index as search_index
 from archiver.search.index import At, SearchIndex
@@ -213,7 +214,7 @@ def test_erased_messages_leave_no_bytes(tmp_path: Path, erased: Log, size: int) 
 def test_what_was_never_written_needs_no_purge(tmp_path: Path) -> None:
     """A rebuild from emptied segments writes nothing of what is erased, and the file not twice."""
     log = Log()
-    gone = posted("", ALICE).model_copy(update={"erased": True})
+    gone = replace(posted("", ALICE), erased=True)
     ref = log.write("tea", gone)
     log.write("tea", e.MessageEdited(**WHO, ref=ref, ref_author=ALICE, text="", erased=True))
     log.erase("tea", ref)

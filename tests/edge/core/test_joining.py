@@ -13,7 +13,7 @@ from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, UserId, WorkspaceI
 from tests.support.events import example
 
 KEY = ChannelKey(WorkspaceId("w"), ChannelId("c"))
-KINDS = get_args(get_args(e.KnownEvent)[0])
+KINDS = get_args(e.KnownEvent)
 
 
 def entries(*events: e.KnownEvent, void: int = 0) -> list[Entry]:

@@ -42,7 +42,7 @@ def test_end_makes_typing_news_again() -> None:
 
 def test_ending_kinds_are_kinds() -> None:
     """Messages, leaving and removal end typing; each is a kind that exists."""
-    assert {kind.model_fields["kind"].default for kind in KINDS} >= ENDING
+    assert {kind.kind for kind in KINDS} >= ENDING
     assert "message.posted" in ENDING
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import given
+from msgspec.structs import replace
 
 from sequencer.core.belongings import Entry, all_entries, entries
 from sequencer.core.ledger import Ledger
@@ -86,7 +87,7 @@ def test_a_rebuilt_directory_says_the_same(log: list[StoredMessage]) -> None:
 
 def test_creation_lists_the_members_and_the_channel() -> None:
     """A public channel's creation makes its author and first members belong, and shows it in lists."""
-    found = after(MADE.model_copy(update={"members": (BO,)}))
+    found = after(replace(MADE, members=(BO,)))
     assert {entry.key for entry in found} == {
         directory_key(ONE.workspace, ANN, ONE.channel),
         directory_key(ONE.workspace, BO, ONE.channel),
@@ -98,7 +99,7 @@ def test_creation_lists_the_members_and_the_channel() -> None:
 
 def test_a_direct_channel_is_its_members_alone() -> None:
     """A direct channel is in no list, and its creator belongs only as one of its members."""
-    found = after(MADE.model_copy(update={"channel_kind": "direct", "members": (BO, CY)}))
+    found = after(replace(MADE, channel_kind="direct", members=(BO, CY)))
     assert [entry.user for entry in found] == [BO, CY]
 
 
