@@ -24,6 +24,7 @@ _COMMANDS = (
     "infra.cli.new_epoch:new_epoch",
     "infra.cli.token:token",
     "infra.cli.nats_env:nats_env",
+    "infra.cli.archiver:archiver",
     "infra.cli.bench:bench",
     "infra.cli.send:send",
     "infra.cli.tail:tail",

@@ -18,7 +18,7 @@ from shared.bus import Bus
 from shared.errors import BadRequest, Unavailable
 from shared.retry import Deadline
 
-ORDER = ("nats", "sequencer", "archiver", "edge")
+ORDER = ("nats", "sequencer", "archiver", "reader", "edge")
 """What others stand on first: who restarts last connects to what will stay."""
 
 

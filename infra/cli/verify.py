@@ -33,6 +33,13 @@ async def verify(
         bool, Parameter(negative=(), help="Prove that nothing is left of what is erased.")
     ] = False,
     wait: Annotated[float, Parameter(help="Seconds that archiver and sequencer have to catch up.")] = 60.0,
+    reader: Annotated[
+        list[Path] | None,
+        Parameter(
+            negative=(),
+            help="With --erased: the PARLEY_ARCHIVE_CACHE of a reader outside of the data directory.",
+        ),
+    ] = None,
     workspace: WorkspaceOption = WORKSPACE_DEFAULT,
     data: DataOption = DATA_DEFAULT,
 ) -> None:
@@ -44,7 +51,7 @@ async def verify(
     """
     console = Console()
     if erased:
-        await _verify_erased(console, data, given or (), wait)
+        await _verify_erased(console, data, given or (), wait, reader or ())
         return
     verifiers = [_loaded(Path(path)) for path in given or ()]
     with console.status("") as status:
@@ -56,7 +63,12 @@ async def verify(
         sys.exit(1)
 
 
-async def _verify_erased(console: Console, data: Path, texts: Sequence[str], wait_s: float) -> None:
+async def _verify_erased(
+    console: Console, data: Path, texts: Sequence[str], wait_s: float, readers: Sequence[Path]
+) -> None:
+    for one in readers:
+        if not one.is_dir():
+            raise BadRequest(f"--reader: {one} is no directory")
     if not all(texts):
         raise BadRequest("--erased: an empty text is everywhere")
     directory = data_directory(data)
@@ -71,6 +83,7 @@ async def _verify_erased(console: Console, data: Path, texts: Sequence[str], wai
                 texts,
                 wait_s=wait_s,
                 note=lambda what: status.update(f"{what} …"),
+                readers=readers,
             )
     show_erased(console, report)
     if not report.clean:

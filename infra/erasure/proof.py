@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from infra.erasure.named import Named, has_text, read_named, rows_with_text
 from infra.erasure.pinned import whole
-from infra.erasure.traces import Needles, is_directory, traces_below, traces_in, unpurged_below
+from infra.erasure.traces import Index, Needles, indexes_below, is_directory, traces_below, traces_in
 from infra.proof import sources
 from infra.proof.findings import Findings
-from shared.archive_files import epochs_set_aside
+from shared.archive_files import epochs_set_aside, pin
 from shared.archive_store import Archive, open_store
 from shared.bus import Bus
 from shared.errors import Unavailable
 from shared.events import Recorded, decode
-from shared.ids import Partition, Seq, StreamSeq
+from shared.ids import Epoch, Partition, Seq, StreamSeq
 from shared.puller import Follower
 from shared.retry import Deadline
-from shared.subjects import log_stream, parse_channel_subject
+from shared.subjects import log_stream, parse_channel_subject, partition_of
 
 Note = Callable[[str], None]
+INDEXES_EVERY_S = 0.2
+
+
+class _End(NamedTuple):
+    epoch: Epoch
+    stream_seq: StreamSeq
 
 
 @dataclass(slots=True)
@@ -42,9 +49,12 @@ async def check_erased(
     *,
     wait_s: float,
     note: Note,
+    readers: Sequence[Path] = (),
 ) -> ErasedReport:
     """Look at every file of the archive, at the logs, and for texts at every byte below the data directory.
 
+    `readers`: directories elsewhere in which readers keep what they derive. A search index that has not taken
+    an erasure in within `wait_s` may hold the words.
     Raises `Unavailable` if the archive does not reach the logs' ends within `wait_s`.
     """
     note("waiting for the archive")
@@ -59,12 +69,13 @@ async def check_erased(
     note("reading the logs")
     for partition, head in heads.items():
         await _enter_log(report, bus, partition, head, named)
-    for path in await asyncio.to_thread(lambda: list(unpurged_below(data))):
-        report.add(f"{path} is still to be written anew")
+    note("reading the search indexes")
+    ends = await asyncio.to_thread(_ends, archive, named, partitions)
+    await _enter_indexes(report, (data, *readers), ends, Deadline.after(wait_s))
     needles = Needles(texts)
     if needles:
         note("reading all files")
-        await asyncio.to_thread(_enter_texts, report, archive, data, needles)
+        await asyncio.to_thread(_enter_texts, report, archive, (data, *readers), needles)
     return report
 
 
@@ -93,14 +104,51 @@ async def _enter_log(report: ErasedReport, bus: Bus, partition: Partition, head:
                 return
 
 
-def _enter_texts(report: ErasedReport, archive: Archive, data: Path, needles: Needles) -> None:
+def _ends(archive: Archive, named: Named, partitions: int) -> dict[Partition, _End]:
+    """The epoch of each partition's archive, and the last event there that erases something."""
+    ends = {manifest.partition: _End(manifest.epoch, StreamSeq(0)) for manifest in pin(archive).manifests}
+    for erasure in named.erasures:
+        partition = partition_of(erasure.key, partitions)
+        if partition in ends:
+            ends[partition] = ends[partition]._replace(
+                stream_seq=max(ends[partition].stream_seq, erasure.stream_seq)
+            )
+    return ends
+
+
+async def _enter_indexes(
+    report: ErasedReport, directories: Sequence[Path], ends: Mapping[Partition, _End], deadline: Deadline
+) -> None:
+    while True:
+        found = await asyncio.to_thread(lambda: [it for one in directories for it in indexes_below(one)])
+        behind = [index for index in found if _is_behind(index, ends)]
+        if not behind or deadline.passed:
+            break
+        await asyncio.sleep(min(INDEXES_EVERY_S, deadline.left_s))
+    for index in behind:
+        report.add(f"{index.path} has not taken in what is erased: does its archiver or reader run?")
+    for index in found:
+        if index.is_unpurged:
+            report.add(f"{index.path} is still to be written anew")
+
+
+def _is_behind(index: Index, ends: Mapping[Partition, _End]) -> bool:
+    end = None if index.partition is None else ends.get(index.partition)
+    if end is None or not end.stream_seq:
+        return False
+    return index.epoch != end.epoch or index.stream_seq < end.stream_seq
+
+
+def _enter_texts(
+    report: ErasedReport, archive: Archive, directories: Sequence[Path], needles: Needles
+) -> None:
     store = open_store(archive)
-    directory = is_directory(store)
-    for path, text in traces_below(data, needles):
-        report.add(f"{path} holds the bytes of {text!r}")
-    if directory is None:
-        for path, text in traces_in(store, needles):
-            report.add(f"{path} holds the bytes of {text!r}")
-    elif not directory.resolve().is_relative_to(data.resolve()):
+    local = is_directory(store)
+    if local is not None and not any(local.resolve().is_relative_to(one.resolve()) for one in directories):
+        directories = (*directories, local)
+    for directory in directories:
         for path, text in traces_below(directory, needles):
+            report.add(f"{path} holds the bytes of {text!r}")
+    if local is None:
+        for path, text in traces_in(store, needles):
             report.add(f"{path} holds the bytes of {text!r}")

@@ -8,13 +8,16 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from infra.erasure.named import partitions_of
 from shared.archive_files import epochs_set_aside
+from shared.archive_manifest import partition_of_dir
 from shared.archive_store import LocalStore, Store
+from shared.ids import Epoch, Partition, StreamSeq
 
 CHUNK_BYTES = 16 * 1024 * 1024
 INDEX = ".search.sqlite"
@@ -53,12 +56,24 @@ def traces_below(directory: Path, needles: Needles) -> Iterator[tuple[str, str]]
                 yield str(path), held
 
 
-def unpurged_below(directory: Path) -> Iterator[str]:
-    """Search indexes that still have to be written anew without what was erased."""
+class Index(NamedTuple):
+    """A search index, how far it is, and whether it still has to be written anew without what was erased."""
+
+    path: str
+    partition: Partition | None
+    epoch: Epoch
+    stream_seq: StreamSeq
+    is_unpurged: bool
+
+
+def indexes_below(directory: Path) -> Iterator[Index]:
+    """The search indexes below a directory."""
     for path in sorted(directory.rglob(f"*{INDEX}")):
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-            if connection.execute("SELECT max(erased) > max(purged) FROM position").fetchone()[0]:
-                yield str(path)
+            query = "SELECT epoch, stream_seq, erased > purged FROM position"
+            for epoch, stream_seq, is_unpurged in connection.execute(query).fetchmany(1):
+                partition = partition_of_dir(path.name.removesuffix(INDEX))
+                yield Index(str(path), partition, epoch, stream_seq, bool(is_unpurged))
 
 
 def traces_in(store: Store, needles: Needles) -> Iterator[tuple[str, str]]:

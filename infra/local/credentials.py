@@ -25,12 +25,16 @@ class Credentials(BaseModel):
 
 
 def load_or_create(path: Path) -> Credentials:
-    """The credentials in `path`, made and written with mode 0600 if the file is missing.
+    """The credentials in `path`, made and written with mode 0600 if the file or a user's are missing.
 
     Raises `Misconfigured` if others may read the file.
     """
     if not path.exists():
         _write(path, _fresh())
+    known = load(path)
+    if missing := [user for user in USERS if user not in known.nats]:  # an installation older than the user
+        more = {user: secrets.token_urlsafe(_SECRET_BYTES) for user in missing}
+        _write(path, known.model_copy(update={"nats": known.nats | more}))
     return load(path)
 
 

@@ -51,6 +51,10 @@ class DataDirectory:
         """The Parquet archive: what `PARLEY_ARCHIVE` says, a directory or a bucket, else one in here."""
         return os.environ.get("PARLEY_ARCHIVE") or str(self.path.absolute() / "archive")
 
+    def reader_cache(self, name: str) -> Path:
+        """What a reader derives from the archive: nobody else writes there."""
+        return self.path.absolute() / "readers" / name
+
     @property
     def running(self) -> bool:
         """Whether a supervisor lives here."""

@@ -35,6 +35,13 @@ class Options:
     archivers: Annotated[
         int, Parameter(validator=_COUNT, help="Number of archivers, among which the partitions are divided.")
     ] = 1
+    readers: Annotated[
+        int,
+        Parameter(
+            validator=validators.Number(gte=0, lte=64),
+            help="Number of readers: each answers what archivers answer, of all partitions; none writes.",
+        ),
+    ] = 0
     nats: Annotated[
         Literal[1, 3],
         Parameter(help="Number of NATS servers, fixed at first start; with 3 every log has three copies."),

@@ -15,15 +15,21 @@ from infra.local.credentials import Credentials
 from infra.local.data_directory import DataDirectory
 from infra.local.options import Options
 from infra.nats.config import Config, NatsNode, server_config
-from infra.nats.permissions import ARCHIVER, EDGE, SEQUENCER
+from infra.nats.permissions import ARCHIVER, EDGE, READER, SEQUENCER
 from shared.errors import Misconfigured
 
-Kind = Literal["nats", "sequencer", "archiver", "edge"]
+Kind = Literal["nats", "sequencer", "archiver", "reader", "edge"]
 
-STOP_ORDER: tuple[Kind, ...] = ("edge", "archiver", "sequencer", "nats")
+STOP_ORDER: tuple[Kind, ...] = ("edge", "reader", "archiver", "sequencer", "nats")
 """Clients are moved away first; what they sent is then archived and numbered; the log goes last."""
 
-_STOP_DEADLINE_S: dict[Kind, float] = {"edge": 15.0, "archiver": 20.0, "sequencer": 10.0, "nats": 15.0}
+_STOP_DEADLINE_S: dict[Kind, float] = {
+    "edge": 15.0,
+    "reader": 10.0,
+    "archiver": 20.0,
+    "sequencer": 10.0,
+    "nats": 15.0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ class Ports:
     nats_cluster: tuple[int, ...]
     sequencers: tuple[int, ...]
     archivers: tuple[int, ...]
+    readers: tuple[int, ...] = ()
     shared: int = 0
     """Served by all edges together, beside their own; 0: there is one edge."""
 
@@ -92,6 +99,7 @@ def plan(
                     strict=True,
                 )
             ),
+            *(services.reader(name, port) for name, port in _numbered("reader", ports.readers)),
             *(
                 services.edge(number + 1, options.host, port, ports.shared)
                 for number, port in enumerate(ports.edges)
@@ -138,6 +146,15 @@ class _Services:
         }
         return replace(self._service(name, "archiver", ARCHIVER, port, env), partitions=partitions)
 
+    def reader(self, name: str, port: int) -> ChildSpec:
+        env = {
+            "PARLEY_METRICS_PORT": str(port),
+            "PARLEY_ARCHIVE": self.directory.archive,
+            "PARLEY_ARCHIVE_CACHE": str(self.directory.reader_cache(name)),
+        }
+        command = (sys.executable, "-m", "archiver", "--reader")
+        return replace(self._service(name, "reader", READER, port, env), command=command)
+
     def edge(self, number: int, host: str, port: int, shared_port: int) -> ChildSpec:
         env = {
             "PARLEY_HOST": host,
@@ -176,8 +193,10 @@ def shares(partitions: int, archivers: int) -> list[range]:
 
 def _named(kind: Kind, ports: tuple[int, ...]) -> list[tuple[str, int]]:
     """A process that is alone has the name of its kind, several are numbered from 1."""
-    if len(ports) == 1:
-        return [(kind, ports[0])]
+    return [(kind, ports[0])] if len(ports) == 1 else _numbered(kind, ports)
+
+
+def _numbered(kind: str, ports: tuple[int, ...]) -> list[tuple[str, int]]:
     return [(f"{kind}-{number + 1}", port) for number, port in enumerate(ports)]
 
 

@@ -23,7 +23,7 @@ class RunningProcess(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
-    kind: Literal["nats", "sequencer", "archiver", "edge"]
+    kind: Literal["nats", "sequencer", "archiver", "reader", "edge"]
     pid: int | None
     url: str
     ready_path: str = "/readyz"

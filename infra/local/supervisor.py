@@ -158,7 +158,7 @@ class Supervisor:
         """Ask for the ordered stop; asked a second time, kill what is left."""
         now_s = time.monotonic()
         if not self._stop_asked.is_set():
-            self._say("parley", "stops: edges, archiver, sequencer, NATS (once more: at once)")
+            self._say("parley", "stops: edges, readers, archiver, sequencer, NATS (once more: at once)")
             self._stop_asked_s = now_s
             self._stop_asked.set()
         elif now_s - self._stop_asked_s > ECHO_S:

@@ -66,7 +66,7 @@ def choose_ports(options: Options) -> Ports:
     nats = tuple(range(options.nats_port, options.nats_port + options.nats))
     if options.nats_port == 0 or not all(port_is_free(port) for port in nats):
         nats = free_ports(options.nats)
-    free = iter(free_ports(options.sequencers + options.archivers + 2 * options.nats))
+    free = iter(free_ports(options.sequencers + options.archivers + options.readers + 2 * options.nats))
 
     def some(count: int) -> tuple[int, ...]:
         return tuple(itertools.islice(free, count))
@@ -77,6 +77,7 @@ def choose_ports(options: Options) -> Ports:
         nats=nats,
         sequencers=some(options.sequencers),
         archivers=some(options.archivers),
+        readers=some(options.readers),
         nats_monitor=some(options.nats),
         nats_cluster=some(options.nats),
     )

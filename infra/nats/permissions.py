@@ -17,8 +17,9 @@ from shared.streams import BUCKETS, bucket_stream
 EDGE = "edge"
 SEQUENCER = "sequencer"
 ARCHIVER = "archiver"
+READER = "reader"
 OPERATOR = "operator"
-USERS = (EDGE, SEQUENCER, ARCHIVER, OPERATOR)
+USERS = (EDGE, SEQUENCER, ARCHIVER, READER, OPERATOR)
 
 # A subject wildcard stands for a whole token, so `STREAM.INFO.LOG_*` cannot be said: reading is allowed on
 # every stream, changing only by name.
@@ -82,16 +83,22 @@ def permissions(partitions: int) -> dict[str, Permissions]:
             ),
             subscribe=_inbox(SEQUENCER),
         ),
-        ARCHIVER: Permissions(
-            publish=("archive.*.readable", *_READ, *_follow(partitions), *_trim(partitions)),
-            subscribe=(*_inbox(ARCHIVER), "archive.*.*"),
-            answers=True,
-        ),
+        ARCHIVER: _answering(ARCHIVER, *_follow(partitions), *_trim(partitions)),
+        READER: _answering(READER, *_follow(partitions)),
         OPERATOR: Permissions(
             publish=("$JS.API.>", "$JS.ACK.>", "archive.*.*", f"$KV.{subjects.CHECKPOINTS}.*.position"),
             subscribe=(">",),
         ),
     }
+
+
+def _answering(user: str, *more: str) -> Permissions:
+    """Whoever answers about the archive, and asks others who may read what."""
+    return Permissions(
+        publish=("archive.*.readable", *_READ, *more),
+        subscribe=(*_inbox(user), "archive.*.*"),
+        answers=True,
+    )
 
 
 def _inbox(user: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from edge.core.ring import Entry
 from edge.fanout import Flush, frames_of
 from shared import events as e
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, WorkspaceId
+from shared.wire_form import wire
 from tests.support.events import example
 
 KEY = ChannelKey(WorkspaceId("w"), ChannelId("c"))
@@ -14,7 +15,7 @@ KEY = ChannelKey(WorkspaceId("w"), ChannelId("c"))
 def entry(seq: int, event: e.KnownEvent, void: str | None = None) -> Entry:
     """An event as a feed hands it over."""
     recorded = e.Recorded(KEY, Seq(seq), StreamSeq(seq), 1, event, void)
-    return Entry(recorded, e.wire(recorded), 0)
+    return Entry(recorded, wire(recorded), 0)
 
 
 ENTRIES = [entry(1, example(e.MessagePosted)), entry(2, example(e.MessagePosted, "bob"))]

@@ -24,6 +24,7 @@ class Stack:
     sequencer: ServiceProcess
     archiver: ServiceProcess
     edges: list[ServiceProcess] = field(default_factory=list)
+    readers: list[ServiceProcess] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -41,6 +42,20 @@ class Stack:
         await edge.start()
         self.edges.append(edge)
         return edge
+
+    async def add_reader(self, **settings: str) -> ServiceProcess:
+        """A reader of the archive."""
+        name = f"reader-{len(self.readers) + 1}"
+        own = {
+            "PARLEY_ARCHIVE": str(self.folder / "archive"),
+            "PARLEY_ARCHIVE_CACHE": str(self.folder / name),
+            "PARLEY_ARCHIVER_READER": "true",
+        }
+        log = self.folder / f"{name}.log"
+        reader = ServiceProcess("archiver", log, **_common(self.nats), **(own | settings))
+        self.readers.append(reader)
+        await reader.start()
+        return reader
 
 
 @contextlib.asynccontextmanager
@@ -68,7 +83,7 @@ async def running_stack(folder: Path, *, edges: int = 1, **edge_settings: str) -
             await stack.add_edge(**edge_settings)
         yield stack
     finally:
-        for process in (*stack.edges, stack.archiver, stack.sequencer):
+        for process in (*stack.edges, *stack.readers, stack.archiver, stack.sequencer):
             if process.running:
                 process.kill()
         nats.kill()

@@ -60,7 +60,7 @@ def _started(tmp_path: Path, archive: str, options: tuple[str, ...]) -> Iterator
     started = LocalSystem(
         tmp_path,
         *options,
-        *("--partitions", str(PARTITIONS), "--edges", "2", "--durability", "process"),
+        *("--partitions", str(PARTITIONS), "--edges", "2", "--readers", "1", "--durability", "process"),
         *("--env.PARLEY_FLUSH_INTERVAL_S", "0.5", "--env.PARLEY_ERASED_GRACE_S", "2"),
         archive=archive,
     )

@@ -11,7 +11,8 @@ import pytest
 
 from archiver.search.index import SearchIndex
 from infra.erasure import traces
-from infra.erasure.traces import Needles, traces_below, unpurged_below
+from infra.erasure.traces import Index, Needles, indexes_below, traces_below
+from shared.ids import Partition, StreamSeq
 from tests.support.search import EPOCH, Log, record
 
 TEXT = 'a "quoted" ☕ line\nand more'
@@ -46,11 +47,17 @@ def test_an_index_that_is_to_be_written_anew(tmp_path: Path) -> None:
     path = tmp_path / "cache" / "p00.search.sqlite"
     index = SearchIndex(path, EPOCH)
     record(index, log)
-    assert list(unpurged_below(tmp_path)) == []
+
+    def found(*, upto: int, unpurged: bool) -> bool:
+        return list(indexes_below(tmp_path)) == [
+            Index(str(path), Partition(0), EPOCH, StreamSeq(upto), unpurged)
+        ]
+
+    assert found(upto=2, unpurged=False)
     log.erase("tea", ref)
     record(index, log)
-    assert list(unpurged_below(tmp_path)) == [str(path)]
+    assert found(upto=3, unpurged=True)
     index.purge()
-    assert list(unpurged_below(tmp_path)) == []
+    assert found(upto=3, unpurged=False)
     assert list(traces_below(tmp_path, Needles(["Xsecret"]))) == []
     index.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.local.credentials import load, load_or_create
-from infra.nats.permissions import USERS
+from infra.nats.permissions import READER, USERS
 from shared.errors import Misconfigured
 
 
@@ -30,6 +30,19 @@ def test_every_user_has_a_password_of_its_own(tmp_path: Path) -> None:
     ]
     assert len(set(every)) == 2 * (len(USERS) + 2)
     assert all(len(secret) >= 32 for secret in every)
+
+
+def test_a_user_that_came_later_gets_a_password(tmp_path: Path) -> None:
+    """An installation that is older than a service goes on with the secrets that it has."""
+    path = tmp_path / "credentials.json"
+    first = load_or_create(path)
+    older = {user: password for user, password in first.nats.items() if user != READER}
+    path.write_text(first.model_copy(update={"nats": older}).model_dump_json())
+    again = load_or_create(path)
+    assert set(again.nats) == set(USERS)
+    assert again == first.model_copy(update={"nats": older | {READER: again.nats[READER]}})
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert load_or_create(path) == again
 
 
 def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ PORTS = Ports(
     nats_cluster=(4, 5, 6),
     sequencers=(7,),
     archivers=(8,),
+    readers=(9,),
 )
 
 
@@ -93,6 +94,19 @@ def test_archivers_divide_the_partitions(tmp_path: Path) -> None:
     assert [c.partitions for c in _plan(tmp_path, partitions=1).children if c.kind == "archiver"] == ["0-0"]
 
 
+def test_readers_have_a_cache_of_their_own(tmp_path: Path) -> None:
+    """Each has all partitions of the one archive, and a directory that it shares with nobody."""
+    children = _plan(tmp_path, ports=replace(PORTS, readers=(9, 10))).children
+    readers = [child for child in children if child.kind == "reader"]
+    assert [child.name for child in readers] == ["reader-1", "reader-2"]
+    assert {child.command[1:] for child in readers} == {("-m", "archiver", "--reader")}
+    caches = {Path(child.env["PARLEY_ARCHIVE_CACHE"]) for child in readers}
+    assert caches == {tmp_path / "readers" / child.name for child in readers}
+    (archive,) = {child.env["PARLEY_ARCHIVE"] for child in children if child.kind in {"archiver", "reader"}}
+    assert not any(cache.is_relative_to(archive) for cache in caches)
+    assert not any("PARLEY_ARCHIVER_PARTITIONS" in child.env for child in readers)
+
+
 @given(st.integers(1, 1024), st.integers(1, 64))
 def test_every_partition_has_one_keeper(partitions: int, archivers: int) -> None:
     """Whatever the numbers; more archivers than partitions are refused."""
@@ -107,11 +121,11 @@ def test_every_partition_has_one_keeper(partitions: int, archivers: int) -> None
 
 def test_every_process_gets_its_ports() -> None:
     """As many as there are processes, all different."""
-    ports = choose_ports(Options(port=0, nats_port=0, nats=3, sequencers=2, archivers=2, edges=3))
+    ports = choose_ports(Options(port=0, nats_port=0, nats=3, sequencers=2, archivers=2, readers=2, edges=3))
     assert (len(ports.edges), len(ports.sequencers), len(ports.archivers), len(ports.nats)) == (3, 2, 2, 3)
     assert len({ports.shared, *ports.edges} - {0}) == 4
-    own = {*ports.sequencers, *ports.archivers, *ports.nats_monitor, *ports.nats_cluster}
-    assert len(own) == 2 + 2 + 3 + 3
+    own = {*ports.sequencers, *ports.archivers, *ports.readers, *ports.nats_monitor, *ports.nats_cluster}
+    assert len(own) == 2 + 2 + 2 + 3 + 3
 
 
 def test_several_edges_share_the_port_that_was_asked_for(tmp_path: Path) -> None:

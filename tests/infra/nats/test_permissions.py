@@ -14,7 +14,7 @@ from nats.aio.client import Client
 
 from infra.local.credentials import Credentials, load_or_create
 from infra.nats.config import NatsNode, server_config, write_config
-from infra.nats.permissions import ARCHIVER, EDGE, OPERATOR, SEQUENCER, USERS
+from infra.nats.permissions import ARCHIVER, EDGE, OPERATOR, READER, SEQUENCER, USERS
 from shared.bus import Bus
 from shared.errors import Unavailable
 from shared.ids import ChannelId, ChannelKey, StreamSeq, WorkspaceId
@@ -127,6 +127,10 @@ PUBLISH_REFUSED = [
     (ARCHIVER, "$KV.DIRECTORY.demo.ada.general"),
     (ARCHIVER, "$JS.API.STREAM.PURGE.KV_CHECKPOINTS"),
     (ARCHIVER, "_INBOX_edge.x.1"),
+    (READER, "channel.0.demo.general"),
+    (READER, "$KV.DIRECTORY.demo.ada.general"),
+    (READER, "$JS.API.STREAM.PURGE.LOG_0"),
+    (READER, "_INBOX_archiver.x.1"),
     (OPERATOR, "channel.0.demo.general"),
     (OPERATOR, "live.0.demo.general"),
     (OPERATOR, "heads.0"),
@@ -156,6 +160,8 @@ async def test_publish_is_refused(
         (SEQUENCER, "live.>"),
         (ARCHIVER, "channel.>"),
         (ARCHIVER, "user.>"),
+        (READER, "channel.>"),
+        (READER, "_INBOX_archiver.>"),
     ],
 )
 async def test_subscribe_is_refused(
@@ -229,14 +235,15 @@ async def test_sequencer_can_do_its_work(guarded: NatsServer, credentials: Crede
         assert (await proven(edge, PARTITION)).replaced == (verdict.epoch, epoch)
 
 
-async def test_archiver_can_do_its_work(guarded: NatsServer, credentials: Credentials) -> None:
+@pytest.mark.parametrize("service", [ARCHIVER, READER])
+async def test_archiver_can_do_its_work(guarded: NatsServer, credentials: Credentials, service: str) -> None:
     """Follow a log and answer requests of edges, of the sequencer and of the operator."""
 
     async def history(body: bytes) -> bytes:
         return body.upper()
 
-    async with _as(guarded, credentials, EDGE) as edge, _as(guarded, credentials, ARCHIVER) as archiver:
-        await edge.commit(channel_subject(PARTITION, KEY), b"{}", msg_id="archiver-1")
+    async with _as(guarded, credentials, EDGE) as edge, _as(guarded, credentials, service) as archiver:
+        await edge.commit(channel_subject(PARTITION, KEY), b"{}", msg_id=f"{service}-1")
         async with asyncio.timeout(30), Follower(archiver, f"LOG_{PARTITION}", StreamSeq(1)) as follower:
             assert await anext(follower)
         await archiver.serve("archive.*.history", history, queue="archiver")
@@ -277,4 +284,4 @@ async def test_operator_reads_everything_but_cannot_post(
 
 def test_every_service_has_a_user() -> None:
     """One user per service, and the operator."""
-    assert set(USERS) == {"edge", "sequencer", "archiver", "operator"}
+    assert set(USERS) == {"edge", "sequencer", "archiver", "reader", "operator"}
