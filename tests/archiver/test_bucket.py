@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +14,12 @@ from archiver import compactor
 from archiver.core.compaction import RUNS_MAX, runs_of
 from archiver.manifest_store import Fenced, ManifestStore
 from shared.archive_files import newest_manifest, open_archive, pin, scan
+from shared.archive_s3 import S3Store
 from shared.archive_store import open_store
 from shared.bus import Bus
 from shared.events import encode
 from shared.ids import Partition
-from shared.records import HistoryPage, HistoryRequest
+from shared.records import ArchivedHeads, ArchivedHeadsRequest, Failure, HistoryPage, HistoryRequest
 from shared.settings import CommonSettings
 from shared.sql_records import SQL_PIECE, SQL_WAIT, SqlNext, SqlOpened, SqlRequest
 from shared.subjects import archive_subject, partition_of
@@ -26,10 +29,13 @@ from tests.support.archive import (
     created,
     key_of,
     posted,
+    read_logs,
     running,
     store,
 )
-from tests.support.seaweed import Seaweed
+from tests.support.naive_messages import folded, random_events
+from tests.support.readers import EVERYBODY, ask, messages, reader_settings, reading
+from tests.support.seaweed import READER_KEY, Seaweed
 from tests.support.waiting import eventually
 
 TEA = key_of("tea")
@@ -106,6 +112,18 @@ async def test_an_archive_in_a_bucket(
         early.publish(first.model_copy(update={"version": first.version + 1}))
 
 
+async def asked_in_sql(bus: Bus, at: str, text: str) -> bytes:
+    """The first piece of what a user gets."""
+    request = {"workspace": TEA.workspace, "user": "bob", "format": "json", "query": text}
+    query = SqlRequest.model_validate(request).model_dump_json().encode()
+    begun = SqlOpened.model_validate_json(await bus.request(f"{at}.sql.open", query, timeout_s=60))
+    asked = SqlNext(query=begun.query, piece=0).model_dump_json().encode()
+    piece = SQL_WAIT
+    while piece == SQL_WAIT:
+        piece = await bus.request(f"{at}.{begun.at}.next", asked, timeout_s=60)
+    return piece
+
+
 async def test_users_ask_a_bucket_in_sql(
     fresh_bus: Bus, fresh_settings: CommonSettings, bucket: str, tmp_path: Path
 ) -> None:
@@ -116,13 +134,56 @@ async def test_users_ask_a_bucket_in_sql(
     async with running(fresh_bus, settings):
         await store(fresh_bus, TEA, [encode(created()), *(encode(posted("hi")) for _ in range(3 * FLUSH))])
         await committed(fresh_bus)
-        request = {"workspace": TEA.workspace, "user": "bob", "format": "json"}
-        query = SqlRequest.model_validate(request | {"query": "SELECT count(*) AS n FROM messages"})
-        subject = archive_subject("sql", "open")
-        body = await fresh_bus.request(subject, query.model_dump_json().encode(), timeout_s=60)
-        begun = SqlOpened.model_validate_json(body)
-        asked = SqlNext(query=begun.query, piece=0).model_dump_json().encode()
-        piece = SQL_WAIT
-        while piece == SQL_WAIT:
-            piece = await fresh_bus.request(archive_subject(begun.at, "next"), asked, timeout_s=60)
+        piece = await asked_in_sql(fresh_bus, EVERYBODY, "SELECT count(*) AS n FROM messages")
     assert piece == SQL_PIECE + b'{"n":15}\n'
+
+
+async def test_a_reader_of_a_bucket(
+    fresh_bus: Bus,
+    fresh_settings: CommonSettings,
+    bucket: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a key that may only read it says what the log says, whatever its writer commits and erases."""
+    monkeypatch.setattr(compactor, "SWEEP_EVERY_S", 0.2)
+    rng = random.Random(3)
+    writer = archiver_settings(
+        fresh_settings,
+        bucket,
+        archive_cache=str(tmp_path / "cache"),
+        flush_events=FLUSH,
+        flush_interval_s=0.5,
+        query_timeout_s=30.0,
+    )
+    settings = reader_settings(
+        fresh_settings, bucket, tmp_path / "reader", reader_poll_s=0.2, query_timeout_s=30.0
+    )
+    log = list(random_events(rng, 90, erasing=True))
+    async with running(fresh_bus, writer):
+        for _ in range(2):  # it is started again, and finds what was written meanwhile
+            await store(fresh_bus, TEA, [encode(event) for event in log[:15]])
+            del log[:15]
+            key = os.environ["AWS_ACCESS_KEY_ID"]
+            monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER_KEY)
+            async with reading("one", settings):
+                monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+                for _ in range(3):
+                    last = await store(fresh_bus, TEA, [encode(event) for event in log[:10]])
+                    del log[:10]
+                    truth = folded((await read_logs(fresh_bus)).events[TEA])
+                    page = await messages(fresh_bus, "one", TEA, last)
+                    while isinstance(page, Failure):
+                        page = await messages(fresh_bus, "one", TEA, last)
+                    assert list(page.messages) == list(truth.values())
+                await committed(fresh_bus)
+                heads = ArchivedHeadsRequest(upto=last)
+                found = await ask(fresh_bus, "one", partition_of(TEA, 2), "heads", heads, ArchivedHeads)
+                assert isinstance(found, ArchivedHeads), found
+                assert found.watermark == last
+                sql = "SELECT seq, text FROM messages ORDER BY seq"
+                assert await asked_in_sql(fresh_bus, "one", sql) == await asked_in_sql(
+                    fresh_bus, EVERYBODY, sql
+                )
+                with pytest.raises(OSError, match="AccessDenied"):
+                    S3Store.at(bucket, os.environ | {"AWS_ACCESS_KEY_ID": READER_KEY}).create("x", b"")

@@ -262,6 +262,26 @@ async def test_a_writer_that_is_too_far_ahead(
         assert list(page.messages) == list(truth.values())[-200:]
 
 
+async def test_a_store_that_is_away(fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path) -> None:
+    """What memory has is answered all the same; the reader is not ready until the archive is back."""
+    archive, elsewhere = tmp_path / "archive", tmp_path / "elsewhere"
+    writer = writer_settings(fresh_settings, archive)
+    async with running(fresh_bus, writer):
+        await say(fresh_bus, TEA, created(), posted("hi"))
+        await committed(fresh_bus)
+    async with reading("one", reader_settings(fresh_settings, archive, tmp_path / "reader")) as one:
+        archive.rename(elsewhere)
+        await eventually(lambda: not one.health.ready, within_s=60)
+        last = await say(fresh_bus, GO, created(), posted("hot"))
+        page = await messages(fresh_bus, "one", GO, last)
+        assert isinstance(page, MessagesPage)
+        assert [it.text for it in page.messages] == ["hot"]
+        assert isinstance(await messages(fresh_bus, "one", TEA), Failure)
+        elsewhere.rename(archive)
+        await eventually(lambda: one.health.ready, within_s=60)
+        assert [it.text for it in (await until_answered(fresh_bus, "one", StreamSeq(0))).messages] == ["hi"]
+
+
 async def test_a_log_with_a_new_epoch(fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path) -> None:
     """The reader answers for the new one as soon as its writer has begun its archive, and not before."""
     archive = tmp_path / "archive"

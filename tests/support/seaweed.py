@@ -15,13 +15,18 @@ from infra.local.lifeline import die_with_parent, free_ports
 from tests.support.ports import PORTS
 
 START_DEADLINE_S = 90.0
-KEY, SECRET = "parley", "not-a-secret"
+KEY, READER_KEY, SECRET = "parley", "reader", "not-a-secret"
 _IDENTITIES = {
     "identities": [
         {
             "name": "parley",
             "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        },
+        {
+            "name": "reader",
+            "credentials": [{"accessKey": READER_KEY, "secretKey": SECRET}],
+            "actions": ["Read", "List"],
         },
     ]
 }
