@@ -16,6 +16,7 @@ from archiver.derived_file import kept
 from archiver.duck import Duck
 from archiver.history import History
 from archiver.ingest import Ingest
+from archiver.kept_groups import KeptGroups
 from archiver.parquet import write_empty_segment
 from archiver.partition import End, PartitionArchive
 from archiver.queries import Queries
@@ -24,7 +25,7 @@ from archiver.read_only import ReadOnlyStore
 from archiver.replica import PartitionReplica
 from archiver.sandbox import Sandbox
 from archiver.search.service import Search
-from archiver.segment_reader import Footers
+from archiver.segment_reader import Known
 from archiver.settings import ArchiverSettings
 from archiver.takeover import Takeover
 from archiver.threads import Threads
@@ -59,7 +60,7 @@ class _Pools:
     lookups: Threads
     merges: Threads
     duck: Duck
-    footers: Footers
+    known: Known
     search: Search
 
 
@@ -144,7 +145,7 @@ class Archiver:
         """Until we stop. Raises `LogRegressed` if the log is replaced."""
         ingest = self._ingest(archive, pools)
         timeout_s = self._settings.query_timeout_s
-        history = History(archive, pools.duck, pools.lookups, timeout_s, pools.footers)
+        history = History(archive, pools.duck, pools.lookups, timeout_s, pools.known)
         read_index = ReadIndex(self._bus, ingest)
         access = Access(archive, read_index, pools.lookups)
         async with pools.search.of(archive, access, read_index, history) as found:
@@ -254,11 +255,11 @@ class Archiver:
                 waiting_max=QUERIES_WAITING_MAX,
                 prepare=self._store.prepare,
             ),
-            footers=Footers(),
+            known=Known(groups=KeptGroups(settings.page_cache_bytes)),
             search=Search(settings, self._reached),
         )
         try:
             yield pools
         finally:
-            for pool in (pools.search, pools.lookups, pools.duck, pools.merges, pools.disk):
+            for pool in (pools.search, pools.lookups, pools.duck, pools.known, pools.merges, pools.disk):
                 await asyncio.to_thread(pool.close)

@@ -17,7 +17,7 @@ from archiver.core.page import Span, page_of, span_of
 from archiver.core.segment import data_name
 from archiver.duck import Duck, FilesGone, Rows
 from archiver.partition import PartitionArchive
-from archiver.segment_reader import Footers, SegmentReader
+from archiver.segment_reader import Known, SegmentReader, Stretch
 from archiver.threads import Threads
 from shared.archive_manifest import Manifest, Segment
 from shared.archive_rows import Row, body_of, body_text, recorded_of
@@ -49,13 +49,15 @@ class History:
         duck: Duck,
         lookups: Threads,
         timeout_s: float,
-        footers: Footers,
+        known: Known,
     ) -> None:
         self._archive = archive
         self._duck = duck
         self._lookups = lookups
         self._timeout_s = timeout_s
-        self._segments = SegmentReader(archive.files, footers)
+        self._segments = SegmentReader(archive.files, known)
+        archive.listed = self._follow
+        self._follow()
 
     async def page(self, request: HistoryRequest) -> HistoryPage:
         """The events that a request asks for, as of now; raises `Unavailable`."""
@@ -121,13 +123,8 @@ class History:
         """The events of these ranges, or those of them that are wanted, from the segments themselves."""
 
         def read(pinned: Manifest) -> list[Row]:
-            return [
-                row
-                for first, last in ranges
-                for row in self._segments.rows(
-                    self._covering(pinned, key, first, last), key, first, last, wanted
-                )
-            ]
+            stretches = [Stretch(self._covering(pinned, key, *both), *both) for both in ranges]
+            return self._segments.rows(key, stretches, wanted)
 
         for pinned in (manifest, None):
             try:
@@ -136,6 +133,9 @@ class History:
             except FilesGone as error:
                 gone = error
         raise Unavailable(f"archive files are missing: {gone}", retry_after_ms=1000) from gone
+
+    def _follow(self) -> None:
+        self._segments.follow(self._archive.manifest)
 
     async def _cold(self, sql: str, key: ChannelKey, ranges: Ranges, manifest: Manifest) -> Rows:
         """Run a query over the files that can hold the events of these ranges."""

@@ -40,6 +40,10 @@ QUERY_SECONDS = Histogram(
 )
 FOOTER_GROUPS = Gauge("parley_archive_footer_groups", "Row groups of which it is known what they hold")
 FOOTERS_READ = Counter("parley_archive_footers_read", "Footers of segments that had to be read for a page")
+GROUPS_READ = Counter(
+    "parley_archive_groups_read", "Row groups that pages needed, by where they were", ["where"]
+)
+GROUPS_KEPT_BYTES = Gauge("parley_archive_groups_kept_bytes", "Memory of row groups that are kept")
 TRIMMED = Gauge(
     "parley_archive_trimmed",
     "Newest stream sequence that was trimmed from the log",

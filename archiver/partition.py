@@ -72,9 +72,10 @@ class PartitionArchive:
         """When the newest of those texts was recorded, or of what has been erased since: not later."""
         self.publishing = asyncio.Lock()
         """Whoever makes the next version of the manifest holds it until `manifest` is that one."""
-        self.manifest: Manifest
         self.hot: Hot
         self.cache: Cache
+        self.listed: Callable[[], None] = lambda: None
+        """Called whenever the manifest is another one."""
         self.taken: Callable[[], None] = lambda: None
         """Called whenever the log was taken further."""
         self._replaced = replaced
@@ -83,6 +84,16 @@ class PartitionArchive:
         self.files = self._store.files
         self._cache_path = cache_dir / f"{partition_dir(partition)}.sqlite"
         self._reached = reached
+
+    @property
+    def manifest(self) -> Manifest:
+        """What is in Parquet, as of now."""
+        return self._manifest
+
+    @manifest.setter
+    def manifest(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self.listed()
 
     def found(self) -> End | None:
         """Where the archive ends that is there, whoever writes it; None if there is none."""

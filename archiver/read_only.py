@@ -26,6 +26,11 @@ class ReadOnlyStore:
         """The last part of the location."""
         return self._store.name
 
+    @property
+    def is_far(self) -> bool:
+        """As the store behind it."""
+        return self._store.is_far
+
     def within(self, folder: str) -> ReadOnlyStore:
         """What is below cannot be changed either."""
         return ReadOnlyStore(self._store.within(folder))

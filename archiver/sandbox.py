@@ -22,7 +22,7 @@ from archiver.sandbox_files import address
 from archiver.sandbox_reads import Reads
 from archiver.settings import ArchiverSettings
 from archiver.threads import Threads
-from shared.archive_store import LocalStore, Store
+from shared.archive_store import Store
 from shared.errors import BadRequest, ParleyError, QueryLimit, Unavailable
 
 START_S = 10.0
@@ -104,7 +104,7 @@ class Sandbox:
         """In a directory it opens the files itself; of a bucket, whose key it must not have, it asks us."""
         settings = self._settings
         threads, reads = settings.sql_threads, None
-        if not isinstance(self._store, LocalStore):
+        if self._store.is_far:
             threads = max(threads, settings.sql_reads)
             bounds = {"links": settings.sql_reads, "bytes_max": settings.sql_read_bytes}
             reads = Reads(self._store, self._threads, **bounds)

@@ -1,137 +1,197 @@
-"""Reads a few events of one channel out of segments: a footer once, then the row groups that they lie in.
+"""Reads a few events of one channel out of segments: footers once, then the row groups that they lie in.
 
 A page asks for fifty rows of one row group. DuckDB, asked for them, takes three times the CPU of reading the
-group as it is (DESIGN.md). Footers are kept, because they take as long to read as a row group, and no file
-ever changes.
+group as it is (DESIGN.md). A group's keys are looked at before the rest of it is decoded. In a bucket every
+look is a request: all footers that are missing are fetched at once, and then all row groups.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Collection, Iterator, Sequence
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from archiver import metrics
 from archiver.core.segment import data_name, key_at, rows_of
-from shared.archive_manifest import RowKey, Segment
+from archiver.far_pieces import FarPieces, Parts, Piece
+from archiver.footers import Footer, Footers, Place
+from archiver.kept_groups import Columns, KeptGroups
+from shared.archive_manifest import Manifest, RowKey, Segment
 from shared.archive_rows import Row
 from shared.archive_schema import SCHEMA
 from shared.archive_store import Store
 from shared.ids import ChannelKey, Seq
 
-GROUPS_MAX = 16_384
-"""Row groups that are known at a time, some 12 KB each: 200 MB, for files of 134 to 268 million events."""
+TAIL_BYTES = 16 * 1024
+TAIL_GROUP_BYTES = 2_048
+"""How long a footer is at most, as far as known: so much, and so much more for every 8,192 rows."""
 
+_FOOTER_END = 8
 _KEYS = list(RowKey._fields)
 _REST = [name for name in SCHEMA.names if name not in _KEYS]
 
 
-class _Group(NamedTuple):
-    """What the statistics of a row group say of its rows: each column's least and greatest value."""
+class Stretch(NamedTuple):
+    """Consecutive events of a channel, both ends inclusive, and the segments that can hold them."""
 
-    lowest: RowKey
-    highest: RowKey
-
-    def may_hold(self, key: ChannelKey, first: Seq, last: Seq) -> bool:
-        low, high = self.lowest, self.highest
-        if not low.workspace <= key.workspace <= high.workspace:
-            return False
-        if low.workspace != high.workspace:  # channels and seqs are of several workspaces
-            return True
-        if not low.channel <= key.channel <= high.channel:
-            return False
-        return low.channel != high.channel or (low.seq <= last and high.seq >= first)
+    segments: Sequence[Segment]
+    first: Seq
+    last: Seq
 
 
-class _Footer(NamedTuple):
-    metadata: pq.FileMetaData
-    groups: list[_Group]
+class _Wanted(NamedTuple):
+    stretch: Stretch
+    segment: Segment
+    number: int
 
 
-class Footers:
-    """What the partitions of a process know of their files; those longest not asked for go first."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What all partitions of a process share to read segments."""
 
-    def __init__(self, groups_max: int = GROUPS_MAX) -> None:
-        self._groups_max = groups_max
-        self._kept: OrderedDict[str, _Footer] = OrderedDict()
-        self._groups = 0
-        self._lock = threading.Lock()
+    footers: Footers = field(default_factory=Footers)
+    groups: KeptGroups = field(default_factory=KeptGroups)
+    far: FarPieces = field(default_factory=FarPieces)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(tuple(self._kept))
-
-    def of(self, name: str, content: pa.NativeFile) -> _Footer:
-        """The footer of a file with this name, of which the content is open. Raises OSError."""
-        with self._lock:
-            if (footer := self._kept.get(name)) is not None:
-                self._kept.move_to_end(name)
-                return footer
-        metadata = pq.read_metadata(content)
-        footer = _Footer(metadata, [_group(metadata, number) for number in range(metadata.num_row_groups)])
-        metrics.FOOTERS_READ.inc()
-        with self._lock:
-            self._groups += len(footer.groups) * (name not in self._kept)
-            self._kept[name] = footer
-            while self._groups > self._groups_max and len(self._kept) > 1:
-                self._groups -= len(self._kept.popitem(last=False)[1].groups)
-            metrics.FOOTER_GROUPS.set(self._groups)
-        return footer
+    def close(self) -> None:
+        """Wait for what is on its way."""
+        self.far.close()
 
 
 class SegmentReader:
-    """Of one partition. Everything blocks; call it from any thread, off the loop."""
+    """Of one partition. What reads blocks; call it from any thread, off the loop."""
 
-    def __init__(self, partition: Store, footers: Footers) -> None:
+    def __init__(self, partition: Store, known: Known) -> None:
         self._partition = partition
-        self._footers = footers
+        self._known = known
+        self._live: set[str] = set()
+
+    def follow(self, manifest: Manifest) -> None:
+        """The manifest is another one: forget files that it does not name, and keep nothing more of them."""
+        live = {self._label(segment) for segment in manifest.segments}
+        gone = self._live - live
+        self._live |= live
+        self._live -= gone  # the same set, which whoever reads at this moment looks into
+        if gone:
+            self._known.footers.forget(gone)
+            self._known.groups.forget(gone)
 
     def rows(
-        self,
-        segments: Sequence[Segment],
-        key: ChannelKey,
-        first: Seq,
-        last: Seq,
-        wanted: Collection[Seq] | None = None,
+        self, key: ChannelKey, stretches: Sequence[Stretch], wanted: Collection[Seq] | None = None
     ) -> list[Row]:
-        """A channel's events with these seqs, both inclusive, or the wanted ones of them, in order.
+        """A channel's events in these ascending stretches, or the wanted ones of them, in order.
 
         Raises FileNotFoundError and OSError.
         """
-        tables = [table for segment in segments for table in self._of(segment, key, first, last)]
+        footers = self._footers_of(dict.fromkeys(it for stretch in stretches for it in stretch.segments))
+        plan = [
+            _Wanted(stretch, segment, number)
+            for stretch in stretches
+            for segment in stretch.segments
+            for number, group in enumerate(footers[segment].groups)
+            if group.may_hold(key, stretch.first, stretch.last)
+        ]
+        tables = list(self._tables(key, footers, plan))
         if wanted is not None:
             ones = pa.array(wanted, pa.int64())
             tables = [table.filter(pc.is_in(table["seq"], ones)) for table in tables]
         return sorted((row for table in tables for row in rows_of(table)), key=lambda row: row.seq)
 
-    def _of(self, segment: Segment, key: ChannelKey, first: Seq, last: Seq) -> Iterator[pa.Table]:
-        with self._partition.reader(data_name(segment.path), segment.bytes) as content:
-            footer = self._footers.of(f"{self._partition.location}/{segment.path}", content)
-            groups = [
-                number for number, group in enumerate(footer.groups) if group.may_hold(key, first, last)
-            ]
-            if not groups:
-                return
-            file = pq.ParquetFile(content, metadata=footer.metadata, pre_buffer=True)
-            for number in groups:
-                keys = file.read_row_group(number, columns=_KEYS, use_threads=False)
-                low, high = _below(keys, RowKey(*key, first)), _below(keys, RowKey(*key, last + 1))
-                if (
-                    low < high
-                ):  # else it was on the edge of another channel: the rest takes four times as long
-                    rest = file.read_row_group(number, columns=_REST, use_threads=False)
+    def _tables(
+        self, key: ChannelKey, footers: Mapping[Segment, Footer], plan: Sequence[_Wanted]
+    ) -> Iterator[pa.Table]:
+        """The rows of the channel in each group."""
+        kept, missing = {}, []
+        for stretch, segment, number in plan:
+            columns = kept[segment, number] = self._known.groups.get(self._label(segment), number)
+            if columns is None or (columns.rest is None and _within(columns.keys, key, stretch)):
+                missing.append((segment, number))
+        with contextlib.ExitStack() as opened:
+            files = {
+                segment: pq.ParquetFile(
+                    opened.enter_context(content), metadata=footers[segment].metadata, pre_buffer=True
+                )
+                for segment, content in self._contents(footers, dict.fromkeys(missing))
+            }
+            for stretch, segment, number in plan:
+                columns = kept[segment, number]
+                keys = columns.keys if columns else _read(files[segment], number, _KEYS)
+                rest = columns.rest if columns else None
+                rows = _within(keys, key, stretch)
+                if rows and rest is None:  # else it is on the edge of another channel
+                    rest = _read(files[segment], number, _REST)
+                if columns is None or columns.rest is not rest:
+                    columns = kept[segment, number] = Columns(keys, rest)
+                    self._known.groups.keep(self._label(segment), number, columns, self._live)
+                if rows and rest is not None:
                     table = pa.Table.from_arrays(keys.columns + rest.columns, names=_KEYS + _REST)
-                    yield table.slice(low, high - low)
+                    yield table.slice(rows.start, len(rows))
+
+    def _footers_of(self, segments: Iterable[Segment]) -> dict[Segment, Footer]:
+        known = {segment: self._known.footers.get(self._label(segment)) for segment in segments}
+        missing = [segment for segment, footer in known.items() if footer is None]
+        for segment, content in self._ends(missing):
+            with content:
+                known[segment] = self._known.footers.read(self._label(segment), content, self._live)
+        return {segment: footer for segment, footer in known.items() if footer is not None}
+
+    def _ends(self, segments: Sequence[Segment]) -> Iterator[tuple[Segment, pa.NativeFile]]:
+        """Each with a content that has its footer."""
+        if not self._partition.is_far:
+            for segment in segments:
+                yield segment, self._partition.reader(data_name(segment.path), segment.bytes)
+            return
+        fetch = self._known.far.fetch
+        ends = fetch(self._partition, [_end(segment, _tail_bytes(segment)) for segment in segments])
+        lengths = [int.from_bytes(end[-_FOOTER_END:][:4], "little") + _FOOTER_END for end in ends]
+        longer = [number for number, end in enumerate(ends) if lengths[number] > len(end)]
+        again = [_end(segments[number], lengths[number]) for number in longer]
+        for number, end in zip(longer, fetch(self._partition, again), strict=True):
+            ends[number] = end
+        for segment, end in zip(segments, ends, strict=True):
+            yield segment, pa.BufferReader(end)
+
+    def _contents(
+        self, footers: Mapping[Segment, Footer], groups: Iterable[tuple[Segment, int]]
+    ) -> Iterator[tuple[Segment, pa.NativeFile]]:
+        """What these row groups are read from, each segment once."""
+        if not self._partition.is_far:
+            for segment in dict.fromkeys(segment for segment, _ in groups):
+                yield segment, self._partition.reader(data_name(segment.path), segment.bytes)
+            return
+        wanted = [(segment, footers[segment].groups[number].place) for segment, number in groups]
+        pieces = [Piece(data_name(segment.path), place) for segment, place in wanted]
+        parts: dict[Segment, dict[int, bytes]] = {}
+        for (segment, place), content in zip(
+            wanted, self._known.far.fetch(self._partition, pieces), strict=True
+        ):
+            parts.setdefault(segment, {})[place.offset] = content
+        for segment, of_segment in parts.items():
+            yield segment, pa.PythonFile(Parts(segment.bytes, of_segment), mode="r")
+
+    def _label(self, segment: Segment) -> str:
+        return f"{self._partition.location}/{segment.path}"
 
 
-def _group(metadata: pq.FileMetaData, number: int) -> _Group:
-    group = metadata.row_group(number)
-    bounds = [group.column(column).statistics for column in range(len(RowKey._fields))]
-    return _Group(RowKey(*(one.min for one in bounds)), RowKey(*(one.max for one in bounds)))
+def _read(file: pq.ParquetFile, number: int, columns: Sequence[str]) -> pa.Table:
+    return file.read_row_group(number, columns=columns, use_threads=False)
+
+
+def _end(segment: Segment, length: int) -> Piece:
+    return Piece(data_name(segment.path), Place(segment.bytes - length, length))
+
+
+def _tail_bytes(segment: Segment) -> int:
+    return min(segment.bytes, TAIL_BYTES + TAIL_GROUP_BYTES * (segment.rows // 8_192))
+
+
+def _within(keys: pa.Table, key: ChannelKey, stretch: Stretch) -> range:
+    """The rows of these events."""
+    return range(_below(keys, RowKey(*key, stretch.first)), _below(keys, RowKey(*key, stretch.last + 1)))
 
 
 def _below(table: pa.Table, key: RowKey) -> int:

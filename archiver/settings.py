@@ -76,6 +76,11 @@ class ArchiverSettings(CommonSettings):
     )
     query_memory: str = Field("512MB", description="Memory limit of DuckDB.")
     query_workers: int = Field(2, ge=1, le=64, description="Archive queries that run at once.")
+    page_cache_bytes: int = Field(
+        256 * 1024**2,
+        ge=0,
+        description="Memory of a process for row groups of the archive that pages were read from.",
+    )
     search_timeout_s: float = Field(
         2.0, gt=0, description="Seconds after which a question to the search index is interrupted."
     )

@@ -63,6 +63,11 @@ class S3Store:
         """The last part of the prefix."""
         return self._prefix.rpartition("/")[2]
 
+    @property
+    def is_far(self) -> bool:
+        """Yes."""
+        return True
+
     def within(self, folder: str) -> S3Store:
         """The same bucket, further down."""
         return S3Store(self._bucket, self._path(folder), self._objects, self._settings)

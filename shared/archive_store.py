@@ -46,6 +46,11 @@ class Store(Protocol):
         """The last part of the location."""
         ...
 
+    @property
+    def is_far(self) -> bool:
+        """Whether each look takes a request over the network."""
+        ...
+
     def within(self, folder: str) -> Store:
         """The part of the store whose names begin with `folder/`."""
         ...
@@ -142,6 +147,11 @@ class LocalStore:
     def name(self) -> str:
         """The name of the directory."""
         return self.directory.name
+
+    @property
+    def is_far(self) -> bool:
+        """No."""
+        return False
 
     def within(self, folder: str) -> LocalStore:
         """A directory below."""

@@ -20,7 +20,7 @@ def bench(
         str,
         Parameter(
             help="fold, archive, path, late, idle, lagging, storm, durability (these if none is named); "
-            "ingest, activate, connects, rolling, fan-out, history, search and sql take minutes each."
+            "ingest, activate, connects, rolling, fan-out, history, bucket, search and sql take minutes each."
         ),
     ],
     json: Annotated[bool, Parameter(help="JSON lines instead of a table.")] = False,

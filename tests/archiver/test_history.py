@@ -13,7 +13,7 @@ from archiver.core.manifest import claimed
 from archiver.duck import Duck, T
 from archiver.history import History
 from archiver.partition import PartitionArchive
-from archiver.segment_reader import Footers
+from archiver.segment_reader import Known
 from archiver.threads import Threads
 from shared.archive_store import LocalStore
 from shared.errors import Unavailable
@@ -33,7 +33,7 @@ class Reading:
         self.archive.open()
         self.lookups = Threads("lookup", 2)
         self.duck = duck or Duck(workers=2, memory_limit="256MB", waiting_max=64)
-        self.history = History(self.archive, self.duck, self.lookups, 10, Footers())
+        self.history = History(self.archive, self.duck, self.lookups, 10, Known())
         self.events = 0
 
     def add(self, count: int) -> None:
@@ -125,7 +125,28 @@ async def test_replaced_files_are_looked_up_again(tmp_path: Path) -> None:
     replaced = claimed(reading.archive.manifest, "w", 1).model_copy(update={"segments": (moved,)})
     duck.began = lambda: setattr(reading.archive, "manifest", replaced)
     assert await reading.seqs(limit=5) == [26, 27, 28, 29, 30]
+    gone = moved.model_copy(update={"path": old.path.replace(".parquet", "y.parquet")})
+    duck.began = lambda: None
+    reading.archive.manifest = replaced.model_copy(update={"segments": (gone,)})
     shutil.rmtree(data)
     with pytest.raises(Unavailable, match="missing"):
         await reading.seqs(limit=5)
     reading.close()
+
+
+async def test_what_a_manifest_names_no_more_is_forgotten(tmp_path: Path) -> None:
+    """With the manifest that replaces a file its row groups and its footer leave memory, asked for or not."""
+    reading = Reading(tmp_path / "archive", Duck(workers=1, memory_limit="256MB", waiting_max=4))
+    reading.add(30)
+    await reading.commit()
+    assert await reading.seqs(limit=2) == [29, 30]
+    known = reading.history._segments._known
+    assert known.groups.size > 0
+    assert list(known.footers)
+    old = reading.archive.manifest.segments[0]
+    other = old.model_copy(update={"path": old.path.replace(".parquet", "x.parquet")})
+    reading.archive.manifest = claimed(reading.archive.manifest, "w", 1).model_copy(
+        update={"segments": (other,)}
+    )
+    assert known.groups.size == 0
+    assert not list(known.footers)

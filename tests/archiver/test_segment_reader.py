@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
-from archiver import parquet
+from archiver import parquet, segment_reader
+from archiver.core.manifest import first
 from archiver.core.segment import SegmentRange, row_key
+from archiver.footers import Footers
+from archiver.kept_groups import KeptGroups
 from archiver.parquet import write_segment
-from archiver.segment_reader import Footers, SegmentReader
-from shared.archive_manifest import Segment
+from archiver.segment_reader import Known, SegmentReader, Stretch
+from shared.archive_manifest import Manifest, Segment
 from shared.archive_rows import Row
 from shared.archive_store import LocalStore
-from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, WorkspaceId
+from shared.ids import ChannelId, ChannelKey, Epoch, Partition, Seq, StreamSeq, WorkspaceId
 
 
 def row(workspace: str, channel: str, seq: int, stream_seq: int) -> Row:
@@ -47,8 +51,33 @@ def written(files: LocalStore, sizes: list[int], channels: int, seed: int) -> tu
     return segments, everything
 
 
+def manifest_of(segments: Sequence[Segment]) -> Manifest:
+    """One that names these."""
+    return first(Partition(0), Epoch("e1"), "test", 1).model_copy(update={"segments": tuple(segments)})
+
+
+class Far(LocalStore):
+    """A directory whose files are looked at as those of a bucket are; it counts."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.pieces: list[tuple[str, int, int]] = []
+
+    @property
+    def is_far(self) -> bool:
+        return True
+
+    def within(self, folder: str) -> Far:
+        return Far(self.directory / folder)
+
+    def piece(self, name: str, offset: int, length: int) -> bytes:
+        self.pieces.append((name, offset, length))
+        return super().piece(name, offset, length)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
+    st.sampled_from([LocalStore, Far]),
     st.lists(st.integers(1, 60), min_size=1, max_size=4),
     st.integers(1, 12),
     st.integers(1, 9),
@@ -58,31 +87,34 @@ def written(files: LocalStore, sizes: list[int], channels: int, seed: int) -> tu
 )
 def test_a_range_of_a_channel_is_found(
     tmp_path_factory: pytest.TempPathFactory,
+    kind: type[LocalStore],
     sizes: list[int],
     channels: int,
     group_rows: int,
     seed: int,
-    first: int,
+    first_seq: int,
     more: int,
 ) -> None:
-    """In order, each event once, from all the files that hold some of it."""
-    files = LocalStore(tmp_path_factory.mktemp("read"))
+    """In order, each event once, from all the files that hold some of it, read or kept."""
+    files = kind(tmp_path_factory.mktemp("read"))
     files.make("data")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", (group_rows,))
         segments, rows = written(files, sizes, channels, seed)
-    reader = SegmentReader(files, Footers())
+    reader = SegmentReader(files, Known(groups=KeptGroups(20_000)))
+    reader.follow(manifest_of(segments))
     for workspace in ("one", "two", "none"):
         for channel in range(channels + 1):
             key = ChannelKey(WorkspaceId(workspace), ChannelId(f"c{channel}"))
-            found = reader.rows(segments, key, Seq(first), Seq(first + more))
+            stretch = Stretch(segments, Seq(first_seq), Seq(first_seq + more))
+            found = reader.rows(key, [stretch])
+            of_channel = [it for it in rows if (it.workspace, it.channel) == key]
             assert found == sorted(
-                (it for it in rows if (it.workspace, it.channel) == key and first <= it.seq <= first + more),
-                key=lambda it: it.seq,
+                (it for it in of_channel if first_seq <= it.seq <= first_seq + more), key=lambda it: it.seq
             )
             some = [it for it in found if it.seq % 3 == 1]
             wanted = frozenset(Seq(seq) for seq in range(1, 100, 3))
-            assert reader.rows(segments, key, Seq(first), Seq(first + more), wanted) == some
+            assert reader.rows(key, [stretch], wanted) == some
 
 
 def test_only_the_groups_that_can_hold_it_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +124,7 @@ def test_only_the_groups_that_can_hold_it_are_read(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", (10,))
     rows = [row("one", "long", seq, seq) for seq in range(1, 101)]
     segment = write_segment(files, rows, SegmentRange(StreamSeq(1), StreamSeq(100), 0, 0), lambda _: None)
-    footer = Footers().of(segment.path, files.reader(f"data/{segment.path}", segment.bytes))
+    footer = Footers().read("name", files.reader(f"data/{segment.path}", segment.bytes), ())
     long, other = (ChannelKey(WorkspaceId("one"), ChannelId(name)) for name in ("long", "other"))
 
     def groups(key: ChannelKey, first: int, last: int) -> list[int]:
@@ -110,14 +142,16 @@ def test_footers_are_kept_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.M
     files.make("data")
     segments, rows = written(files, [5, 5, 5], 1, 1)
     footers = Footers(groups_max=6)
-    reader = SegmentReader(files, footers)
+    reader = SegmentReader(files, Known(footers))
+    reader.follow(manifest_of(segments))
     key = ChannelKey(WorkspaceId("one"), ChannelId("c0"))
     wanted = sorted((it for it in rows if it.workspace == "one"), key=lambda it: it.seq)
     for _ in range(2):
-        assert reader.rows(segments, key, Seq(1), Seq(100)) == wanted
-        assert [name.rpartition("/")[2] for name in footers] == [it.path for it in segments[1:]]
+        assert reader.rows(key, [Stretch(segments, Seq(1), Seq(100))]) == wanted
+        assert len(list(footers)) == 2
+    assert reader.rows(key, [Stretch(segments[1:], Seq(1), Seq(100))])
     read = REGISTRY.get_sample_value("parley_archive_footers_read_total")
-    assert reader.rows(segments[1:], key, Seq(1), Seq(100))
+    assert reader.rows(key, [Stretch(segments[1:], Seq(1), Seq(100))])
     assert REGISTRY.get_sample_value("parley_archive_footers_read_total") == read
 
 
@@ -128,6 +162,87 @@ def test_a_file_that_is_gone_is_said(tmp_path: Path) -> None:
     (segment,), _ = written(files, [5], 1, 1)
     files.remove(f"data/{segment.path}")
     with pytest.raises(FileNotFoundError):
-        SegmentReader(files, Footers()).rows(
-            [segment], ChannelKey(WorkspaceId("one"), ChannelId("c0")), Seq(1), Seq(9)
+        SegmentReader(files, Known()).rows(
+            ChannelKey(WorkspaceId("one"), ChannelId("c0")), [Stretch([segment], Seq(1), Seq(9))]
         )
+
+
+@pytest.fixture
+def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Far, list[Segment], SegmentReader, Known]:
+    """Three segments in a bucket of one channel in turn, ten rows a group, and who reads them."""
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", (10,))
+    files = Far(tmp_path)
+    files.make("data")
+    segments = []
+    for lo in (1, 101, 201):
+        rows = [row("one", "long", seq, seq) for seq in range(lo, lo + 100)]
+        where = SegmentRange(StreamSeq(lo), StreamSeq(lo + 99), 0, 0)
+        segments.append(write_segment(files, rows, where, lambda _: None))
+    known = Known()
+    reader = SegmentReader(files, known)
+    reader.follow(manifest_of(segments))
+    return files, segments, reader, known
+
+
+LONG = ChannelKey(WorkspaceId("one"), ChannelId("long"))
+
+
+def test_a_page_of_a_bucket_takes_two_rounds(far: tuple[Far, list[Segment], SegmentReader, Known]) -> None:
+    """One piece for each footer, then one for each row group; the same page again takes none."""
+    files, segments, reader, _ = far
+    stretches = [Stretch(segments, Seq(95), Seq(105)), Stretch(segments, Seq(200), Seq(201))]
+    found = [it.seq for it in reader.rows(LONG, stretches)]
+    assert found == [*range(95, 106), 200, 201]
+    ends = [(f"data/{it.path}", it.bytes) for it in segments]
+    assert [(name, offset + length) for name, offset, length in files.pieces[:3]] == ends
+    assert len(files.pieces) == 3 + 4
+    assert [it.seq for it in reader.rows(LONG, stretches)] == found
+    assert len(files.pieces) == 7
+
+
+def test_a_long_footer_is_fetched_again(
+    far: tuple[Far, list[Segment], SegmentReader, Known], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole, where its end says that it is longer than was thought."""
+    files, segments, reader, _ = far
+    monkeypatch.setattr(segment_reader, "TAIL_BYTES", 100)
+    assert len(reader.rows(LONG, [Stretch(segments, Seq(1), Seq(3))])) == 3
+    assert len(files.pieces) == 2 * 3 + 1
+
+
+def test_what_leaves_the_manifest_leaves_memory(
+    far: tuple[Far, list[Segment], SegmentReader, Known],
+) -> None:
+    """Footers and groups of replaced files go at once, and nobody who reads them late puts them back."""
+    files, segments, reader, known = far
+    reader.rows(LONG, [Stretch(segments, Seq(1), Seq(300))])
+    assert len(list(known.footers)) == 3
+    assert known.groups.size > 0
+    reader.follow(manifest_of(segments[2:]))
+    assert len(list(known.footers)) == 1
+    before = known.groups.size
+    assert len(reader.rows(LONG, [Stretch(segments, Seq(1), Seq(300))])) == 300
+    assert len(list(known.footers)) == 1
+    assert known.groups.size == before
+    assert known.groups.get(f"{files.location}/{segments[0].path}", 0) is None
+    reader.follow(manifest_of([]))
+    assert known.groups.size == 0
+
+
+def test_groups_are_kept_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those longest not asked for go; with no room at all pages are the same."""
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", (10,))
+    files = LocalStore(tmp_path)
+    files.make("data")
+    rows = [row("one", "long", seq, seq) for seq in range(1, 101)]
+    segment = write_segment(files, rows, SegmentRange(StreamSeq(1), StreamSeq(100), 0, 0), lambda _: None)
+    for room in (0, 3_000):
+        groups = KeptGroups(room)
+        reader = SegmentReader(files, Known(groups=groups))
+        reader.follow(manifest_of([segment]))
+        for at in range(1, 92, 10):
+            assert len(reader.rows(LONG, [Stretch([segment], Seq(at), Seq(at + 9))])) == 10
+            assert groups.size <= room
+        label = f"{files.location}/{segment.path}"
+        assert (groups.get(label, 9) is not None) == bool(room)
+        assert groups.get(label, 0) is None

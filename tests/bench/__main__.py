@@ -34,6 +34,7 @@ Name = Literal[
     "rolling",
     "fan-out",
     "history",
+    "bucket",
     "search",
     "sql",
 ]

@@ -25,10 +25,10 @@ from archiver.core.compaction import runs_of
 from archiver.duck import Duck
 from archiver.history import History
 from archiver.partition import PartitionArchive
-from archiver.segment_reader import Footers
+from archiver.segment_reader import Known
 from archiver.threads import Threads
 from shared.archive_files import pin
-from shared.archive_store import open_store
+from shared.archive_store import Store, open_store
 from shared.ids import ChannelId, ChannelKey, Partition, WorkspaceId
 from shared.records import HistoryRequest
 from tests.bench.generated import EPOCH, WORKSPACE, Generated, generate
@@ -62,7 +62,7 @@ async def _opened(directory: Path) -> AsyncIterator[History]:
     lookups = Threads("lookup", 2)
     duck = Duck(workers=2, memory_limit="1GB", waiting_max=64)
     try:
-        yield History(archive, duck, lookups, 60.0, Footers())
+        yield History(archive, duck, lookups, 60.0, Known())
     finally:
         lookups.close()
         duck.close()
@@ -72,9 +72,9 @@ async def _opened(directory: Path) -> AsyncIterator[History]:
 async def _pages(history: History, directory: Path, made: Generated, repetitions: int) -> list[Figure]:
     events, runs = made.manifest.hi, len(runs_of(made.manifest.segments))
     case = f"{events} events, {events // 1000} channels, {runs} runs, {len(made.manifest.segments)} files"
-    busy, quiet = _channels(directory, PAGES * repetitions)
-    by_traffic = [await _page_ms(history, channel) for channel in busy]
-    evenly = [await _page_ms(history, channel) for channel in quiet]
+    busy, quiet = channels_of(open_store(directory), directory / "cache", PAGES * repetitions)
+    by_traffic = [await page_ms(history, channel) for channel in busy]
+    evenly = [await page_ms(history, channel) for channel in quiet]
     rate = median([await _rate(history, busy) for _ in range(repetitions)])
     whole = median([await _reference_ms(history, directory, channel) for channel in busy[:REFERENCE_PAGES]])
 
@@ -91,9 +91,9 @@ async def _pages(history: History, directory: Path, made: Generated, repetitions
     ]
 
 
-def _channels(directory: Path, count: int) -> tuple[list[str], list[str]]:
+def channels_of(store: Store, cache: Path, count: int) -> tuple[list[str], list[str]]:
     """Channels as events have them, and channels as the cache lists them."""
-    archive = PartitionArchive(open_store(directory), directory / "cache", Partition(0), EPOCH)
+    archive = PartitionArchive(store, cache, Partition(0), EPOCH)
     archive.open()
     found = archive.cache._reader.execute("SELECT channel, seq FROM channels").fetchall()
     archive.close()
@@ -102,7 +102,8 @@ def _channels(directory: Path, count: int) -> tuple[list[str], list[str]]:
     return rng.choices(names, weights, k=count), rng.choices(names, k=count)
 
 
-async def _page_ms(history: History, channel: str) -> float:
+async def page_ms(history: History, channel: str) -> float:
+    """How long the newest page of a channel takes."""
     request = HistoryRequest(workspace=WorkspaceId(WORKSPACE), channel=ChannelId(channel), limit=PAGE)
     began_s = time.monotonic()
     page = await history.page(request)
@@ -116,7 +117,7 @@ async def _rate(history: History, channels: list[str]) -> float:
 
     async def ask() -> None:
         for channel in waiting:
-            await _page_ms(history, channel)
+            await page_ms(history, channel)
 
     began_s = time.monotonic()
     await asyncio.gather(*(ask() for _ in range(AT_ONCE)))

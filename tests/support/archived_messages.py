@@ -11,7 +11,7 @@ from archiver.duck import Duck
 from archiver.history import History
 from archiver.messages import Messages
 from archiver.partition import PartitionArchive
-from archiver.segment_reader import Footers
+from archiver.segment_reader import Known
 from archiver.threads import Threads
 from shared import events as e
 from shared.archive_store import LocalStore
@@ -40,7 +40,7 @@ class Archived:
         """As an archiver does when it starts; what was hot is gone."""
         self.archive = self.partition()
         self.archive.open()
-        self.history = History(self.archive, self.duck, self.lookups, 60, Footers())
+        self.history = History(self.archive, self.duck, self.lookups, 60, Known())
         self.messages = Messages(self.archive, self.history, self.lookups)
 
     def partition(self) -> PartitionArchive:
