@@ -22,6 +22,7 @@ from archiver.manifest_store import Fenced
 from shared.archive_store import Reached
 from shared.channel import dump_state, load_state
 from shared.erasure import Erasure
+from shared.events import MessagePosted
 from shared.ids import ChannelId, ChannelKey, CommandId, Epoch, Seq, StreamSeq, UserId, WorkspaceId
 from shared.records import KnownId
 
@@ -273,10 +274,11 @@ def _record_channel(
         "INSERT INTO runs VALUES (?, ?, ?, ?, ?)",
         (number, first.seq, last.seq, first.stream_seq, last.stream_seq),
     )
+    others = [hot for hot in events if not isinstance(hot.recorded.event, MessagePosted)]
     known_ids.record(writer, number, events)
-    readers.record(writer, number, head, events)
-    retained.record(writer, number, head, events)
-    cached_erasures.record(writer, number, events)
+    readers.record(writer, number, head, others)
+    retained.record(writer, number, head, others)
+    cached_erasures.record(writer, number, others)
     cached_messages.record(writer, number, events)
 
 

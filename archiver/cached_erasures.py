@@ -70,7 +70,7 @@ def forget(writer: sqlite3.Connection, upto: StreamSeq) -> None:
 
 
 def record(writer: sqlite3.Connection, channel: int, events: Sequence[HotEvent]) -> None:
-    """Take in a channel's next events."""
+    """Take in a channel's next events, messages left out."""
     for hot in events:
         erasure = erasure_of(hot.recorded)
         if erasure is not None:

@@ -160,7 +160,8 @@ def record(writer: sqlite3.Connection, channel: int, events: Sequence[HotEvent])
     _record_said(writer, channel, events)
     for hot in events:
         at = hot.recorded
-        if at.void is None:
+        is_plain = isinstance(at.event, MessagePosted) and at.event.thread is None
+        if not is_plain and at.void is None:
             _record_one(writer, channel, at)
 
 

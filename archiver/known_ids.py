@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 
 from archiver.core.hot import HotEvent
+from shared.events import Unreadable
 from shared.fingerprints import ERASED, fingerprint
 from shared.ids import ChannelKey, CommandId, Seq, StreamSeq, UserId
 from shared.records import KnownId
@@ -48,7 +49,7 @@ def record(writer: sqlite3.Connection, channel: int, events: Sequence[HotEvent])
     """Take in a channel's next events: of two with one id, the first is the one that counts, for ever."""
     writer.executemany(
         "INSERT OR IGNORE INTO ids VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        ((channel, *row) for row in _rows(events)),
+        _rows(channel, events),
     )
 
 
@@ -69,19 +70,13 @@ def _found(
     return reader.execute(_KNOWN_OF[size], asked).fetchall()
 
 
-def _rows(events: Sequence[HotEvent]) -> Iterator[_Row]:
+def _rows(channel: int, events: Sequence[HotEvent]) -> Iterator[tuple[int, *_Row]]:
     for hot in events:
         at = hot.recorded
-        if at.event.kind != "unreadable":
-            yield (
-                at.event.author,
-                at.event.id,
-                at.seq,
-                at.stream_seq,
-                at.at_us,
-                fingerprint(at.event),
-                at.void,
-            )
+        event = at.event
+        if not isinstance(event, Unreadable):
+            said = fingerprint(event)
+            yield channel, event.author, event.id, at.seq, at.stream_seq, at.at_us, said, at.void
 
 
 def _known(row: _Row) -> KnownId:

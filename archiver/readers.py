@@ -33,7 +33,7 @@ def readable(reader: sqlite3.Connection, workspace: WorkspaceId, user: UserId) -
 
 
 def record(writer: sqlite3.Connection, channel: int, head: Head, events: Sequence[HotEvent]) -> None:
-    """Take in a channel's next events; `head` is where it stands after them."""
+    """Take in a channel's next events, messages left out; `head` is where it stands after them."""
     users = {user for hot in events for user in regrouped(hot.recorded.event)}
     members = head.state.members if head.state else {}
     for user in sorted(users):

@@ -26,7 +26,7 @@ def behind(reader: sqlite3.Connection, after: ChannelKey) -> list[ChannelKey]:
 
 
 def record(writer: sqlite3.Connection, channel: int, head: Head, events: Sequence[HotEvent]) -> None:
-    """Take in a channel's next events; `head` is where it stands after them."""
+    """Take in a channel's next events, messages left out; `head` is where it stands after them."""
     if not any(isinstance(hot.recorded.event, ChannelRetentionSet) for hot in events):
         return
     if head.state is not None and head.state.retention_days is not None:

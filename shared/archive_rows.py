@@ -77,24 +77,16 @@ def row_of(recorded: Recorded, body: bytes) -> Row:
 
 def _posted(recorded: Recorded, event: MessagePosted) -> Row:
     """Most rows: what `row_of` would make of it, without reading its body again."""
-    id_ = _uuid(event.id)
-    extras: dict[str, object] = {"erased": True} if event.erased else {}
+    id_, extras = _uuid(event.id), None
     if id_ is None:
-        extras = _whole(encode(event))
+        extras = orjson.dumps(_whole(encode(event))).decode()
+    elif event.erased:
+        extras = '{"erased":true}'
+    key, void, at = recorded.key, recorded.void, recorded.stream_seq
     return Row(
-        *recorded.key,
-        recorded.seq,
-        event.kind,
-        event.author,
-        recorded.at_us,
-        text=event.text,
-        ref=None,
-        thread=event.thread,
-        id=id_,
-        void=recorded.void,
-        extras=orjson.dumps(extras).decode() if extras else None,
-        stream_seq=recorded.stream_seq,
-    )
+        *key, recorded.seq, event.kind, event.author, recorded.at_us,
+        event.text, None, event.thread, id_, void, extras, at,
+    )  # fmt: skip
 
 
 def body_of(row: Row) -> bytes:

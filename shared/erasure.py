@@ -172,4 +172,4 @@ def emptied(recorded: Recorded) -> tuple[Recorded, bytes]:
         event = msgspec.structs.replace(event, text="", erased=True)
     if isinstance(event, Unreadable):
         return recorded, b"erased"
-    return recorded._replace(event=event), encode(event)
+    return msgspec.structs.replace(recorded, event=event), encode(event)

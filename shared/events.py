@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, ClassVar, Literal, NamedTuple, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 
@@ -252,7 +252,7 @@ _decoder: msgspec.json.Decoder[KnownEvent] = msgspec.json.Decoder(KnownEvent)
 _encoder = msgspec.json.Encoder()
 
 
-class Recorded(NamedTuple):
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """An event at its position in the log, with the verdict of the fold there.
 
     `at_us` is the log's time (microseconds since 1970); `void` is the reason why the event had no effect.

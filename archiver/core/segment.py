@@ -57,8 +57,7 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
     for field in SCHEMA:
         values: Sequence[object] = columns.get("ts_us" if field.name == "ts" else field.name, ())
         if field.name == "id":
-            storage = pa.array([_uuid_bytes(value) for value in values], pa.binary(16))
-            arrays.append(pa.ExtensionArray.from_storage(pa.uuid(), storage))
+            arrays.append(_uuids(values))
         else:
             arrays.append(pa.array(values, field.type))
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
@@ -107,9 +106,15 @@ def key_at(table: pa.Table, index: int) -> RowKey:
     return RowKey(*(table.column(name)[index].as_py() for name in RowKey._fields))
 
 
-def _uuid_bytes(value: object) -> bytes | None:
-    """A third of the time of `UUID`, which parses other forms, too."""
-    return None if value is None else bytes.fromhex(str(value).replace("-", ""))
+def _uuids(values: Sequence[object]) -> pa.Array:
+    """From their texts; all in one, which takes a third of the time of one by one, if there is no null."""
+    if None in values:
+        each = [None if value is None else bytes.fromhex(str(value).replace("-", "")) for value in values]
+        storage = pa.array(each, pa.binary(16))
+    else:
+        whole = bytes.fromhex("".join(map(str, values)).replace("-", ""))
+        storage = pa.Array.from_buffers(pa.binary(16), len(values), [None, pa.py_buffer(whole)])
+    return pa.ExtensionArray.from_storage(pa.uuid(), storage)
 
 
 def _values(column: pa.ChunkedArray | pa.Array, field: pa.Field) -> list[object]:

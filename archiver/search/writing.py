@@ -142,11 +142,12 @@ def _new(
     new = _New()
     words, docs, hours = new.words, new.docs, new.hours
     channels, authors = numbers.channels, numbers.authors
-    for key, seq, stream_seq, at_us, event, _ in posted:
+    for at in posted:
+        event, seq, stream_seq = at.event, at.seq, at.stream_seq
         assert isinstance(event, e.MessagePosted)
-        channel = channels.get(key) or _channel(writer, numbers, key)
+        channel = channels.get(at.key) or _channel(writer, numbers, at.key)
         author = authors.get(event.author) or _author(writer, numbers, event.author)
-        at_ms = at_us // 1000
+        at_ms = at.at_us // 1000
         happened_ms = None if event.imported is None else _happened_ms(event.imported.at)
         text: str | None = event.text
         text_seq, flags = None, 0

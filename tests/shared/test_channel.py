@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from shared import channel as c
 from shared import events as e
@@ -195,8 +195,10 @@ def test_each_kind_changes_what_it_says(
     kind: type[e.KnownEvent], fields: dict[str, object], changed: dict[str, object]
 ) -> None:
     """An event by an admin changes exactly these fields of the state."""
-    expected = replace(state(), **changed)  # type: ignore[arg-type]
-    assert c.apply(state(), about(kind, ALICE, **fields)) == expected
+    after = c.apply(state(), about(kind, ALICE, **fields))
+    assert after is not None
+    expected = replace(state(), **changed, members_bytes=after.members_bytes)
+    assert after == expected
 
 
 def test_unarchiving_opens_the_channel() -> None:

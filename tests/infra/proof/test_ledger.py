@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from infra.proof.ledger import (
     Account,
@@ -77,9 +77,9 @@ def test_equal_sources_have_no_difference() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda r, b: (r._replace(at_us=r.at_us + 1), b),
-        lambda r, b: (r._replace(stream_seq=StreamSeq(r.stream_seq + 1)), b),
-        lambda r, b: (r._replace(void="because"), b),
+        lambda r, b: (replace(r, at_us=r.at_us + 1), b),
+        lambda r, b: (replace(r, stream_seq=StreamSeq(r.stream_seq + 1)), b),
+        lambda r, b: (replace(r, void="because"), b),
         lambda r, b: (r, b + b" "),
     ],
 )
@@ -100,7 +100,7 @@ def test_missing_rows_are_found() -> None:
 
 def test_row_that_the_log_does_not_hold_is_found() -> None:
     """One row too many."""
-    extra = (recorded()[-1]._replace(seq=Seq(7), stream_seq=StreamSeq(16)), BODIES[-1])
+    extra = (replace(recorded()[-1], seq=Seq(7), stream_seq=StreamSeq(16)), BODIES[-1])
     archive, _ = archived([*rows(), extra])
     assert [d.seq for d in compare_archive(logged(), archive)] == [7]
 
@@ -182,7 +182,7 @@ def test_what_is_erased_may_be_there_or_not(is_user: bool) -> None:
     ]
     archive, wrong = archived(left)
     assert (wrong, list(compare_archive(ledger, archive))) == ([], [])
-    moved = [(one._replace(at_us=8) if one.seq == 2 else one, body) for one, body in left]
+    moved = [(replace(one, at_us=8) if one.seq == 2 else one, body) for one, body in left]
     assert [it.seq for it in compare_archive(ledger, archived(moved)[0])] == [2]
     changed = [emptied(one) if one.seq == 4 else (one, body) for one, body in left]
     assert [it.seq for it in compare_archive(ledger, archived(changed)[0])] == [4]
