@@ -110,8 +110,8 @@ class Takeover(Ingest):
             if manifest is None or not await self._followed(manifest.hi):
                 self._accepted()
                 return False
-            names = await self._merges.run(self._replica.erased_names, manifest)
-        except OSError as error:  # the store is away, or the segment that was read for what is erased
+            names = await self._erased_names(manifest)
+        except OSError as error:
             _log.warning("archive.refused", partition=self.archive.partition, error=str(error))
             metrics.READ_FAILURES.labels(self._label).inc()
             self._health.set(f"archive {self._label}", False, f"the store refuses: {error}")
@@ -120,11 +120,21 @@ class Takeover(Ingest):
         except LogRegressed as error:
             self.lose(error)
             return False
+        if names is None:
+            return False
         await self._take_over(manifest, names)
         return True
 
     def _newer(self, listed: bool) -> Manifest | None:
         return self._replica.newer(listed=listed)
+
+    async def _erased_names(self, manifest: Manifest) -> list[Name] | None:
+        """None if a segment was replaced before it was read: there is a newer manifest."""
+        try:
+            return await self._merges.run(self._replica.erased_names, manifest)
+        except FileNotFoundError as error:
+            _log.info("archive.segments_replaced", partition=self.archive.partition, error=str(error))
+            return None
 
     async def _followed(self, stream_seq: StreamSeq) -> bool:
         """Whether the log is known up to there; False if it cannot be, or if we stop."""

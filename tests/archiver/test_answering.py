@@ -37,6 +37,7 @@ TEA = key_of("tea")
 P = partition_of(TEA, 2)
 
 
+@pytest.mark.faults
 async def test_it_keeps_out_of_the_way_until_it_has_caught_up(
     fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path
 ) -> None:
@@ -54,7 +55,9 @@ async def test_it_keeps_out_of_the_way_until_it_has_caught_up(
         applied_wait_s=0.2,
         archiver_partitions=str(P),
     )
-    await store(fresh_bus, TEA, [encode(posted("hi")) for _ in range(1_200)])  # more than two batches
+    await asyncio.gather(  # more than two batches
+        *(store(fresh_bus, TEA, [encode(posted("hi")) for _ in range(60)]) for _ in range(20))
+    )
     pauses = _pauses()
     health = Health()
     async with Bus.connect(fresh_settings, "reader") as bus:

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 from pydantic import BaseModel
 
-from archiver import compactor
+from archiver import compactor, takeover
 from shared.archive_files import newest_manifest, pin
 from shared.archive_store import LocalStore
 from shared.bus import Bus
@@ -140,7 +140,7 @@ async def test_answers_are_the_logs_while_the_writer_moves(
     logs = {key: list(random_events(rng, 150, erasing=True)) for key in (TEA, GO)}
     one, two = (reader_settings(fresh_settings, archive, tmp_path / name) for name in ("one", "two"))
     async with running(fresh_bus, writer), reading("one", one), reading("two", two):
-        for _ in range(15):
+        for _ in range(8):
             for key, log in logs.items():
                 some, logs[key] = log[:10], log[10:]
                 last = await say(fresh_bus, key, *some)
@@ -262,8 +262,11 @@ async def test_a_writer_that_is_too_far_ahead(
         assert list(page.messages) == list(truth.values())[-200:]
 
 
-async def test_a_store_that_is_away(fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path) -> None:
+async def test_a_store_that_is_away(
+    fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What memory has is answered all the same; the reader is not ready until the archive is back."""
+    monkeypatch.setattr(takeover, "LISTED_EVERY", 2)
     archive, elsewhere = tmp_path / "archive", tmp_path / "elsewhere"
     writer = writer_settings(fresh_settings, archive)
     async with running(fresh_bus, writer):
@@ -339,7 +342,9 @@ async def test_heads_are_those_of_the_newest_manifest(
     """A sequencer asks up to where the log begins: a reader that has not looked for long looks now."""
     archive = tmp_path / "archive"
     writer = writer_settings(fresh_settings, archive, flush_events=1)
-    settings = reader_settings(fresh_settings, archive, tmp_path / "reader", reader_poll_s=3600.0)
+    settings = reader_settings(
+        fresh_settings, archive, tmp_path / "reader", reader_poll_s=3600.0, applied_wait_s=1.0
+    )
     async with running(fresh_bus, writer), reading("one", settings):
         last = await say(fresh_bus, TEA, created(), posted("hi"))
         await committed(fresh_bus)
