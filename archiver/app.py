@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -23,6 +23,7 @@ from archiver.queries import Queries
 from archiver.read_index import ReadIndex
 from archiver.read_only import ReadOnlyStore
 from archiver.replica import PartitionReplica
+from archiver.retention import Retention
 from archiver.sandbox import Sandbox
 from archiver.search.service import Search
 from archiver.segment_reader import Known
@@ -33,6 +34,7 @@ from archiver.trimmer import Trimmer
 from shared.archive_files import ARCHIVE_SQL, archive_sql
 from shared.archive_store import Reached, open_store
 from shared.bus import Bus, BusError
+from shared.clock import now_us
 from shared.errors import LogRegressed, Unavailable
 from shared.health import Health
 from shared.ids import Epoch, Partition
@@ -74,12 +76,14 @@ class Archiver:
         settings: ArchiverSettings,
         health: Health,
         reached: Reached = lambda _: None,
+        clock: Callable[[], int] = now_us,
     ) -> None:
         self._bus = bus
         self._layout = layout
         self._settings = settings
         self._health = health
         self._reached = reached
+        self._clock = clock
         self._written = open_store(settings.archive)
         self._store = ReadOnlyStore(self._written) if settings.archiver_reader else self._written
         self._ingests: list[Ingest] = []
@@ -161,6 +165,9 @@ class Archiver:
                     await answering.begin()
                     trimmer = Trimmer(self._bus, archive, self._settings.log_keep_s)
                     beside.append(asyncio.create_task(trimmer.run()))
+                    beside.append(
+                        asyncio.create_task(self._retention(archive, history, read_index, pools).run())
+                    )
                 if self._stopping.is_set():
                     ingest.stop()
                 await ingest.run()
@@ -187,6 +194,20 @@ class Archiver:
         if isinstance(archive, PartitionReplica):
             return Takeover(archive, self._bus, self._settings, self._health, **on)
         return Ingest(archive, self._bus, self._settings, self._health, **on)
+
+    def _retention(
+        self, archive: PartitionArchive, history: History, read_index: ReadIndex, pools: _Pools
+    ) -> Retention:
+        return Retention(
+            self._bus,
+            archive,
+            history,
+            read_index,
+            pools.lookups,
+            self._settings.retention_every_s,
+            clock=self._clock,
+            reached=self._reached,
+        )
 
     async def _prove(self, archive: PartitionArchive, end: End | None) -> None:
         """Raises `LogRegressed` if the archive holds what the log does not, and nobody else has seen that."""

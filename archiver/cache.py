@@ -278,7 +278,7 @@ def _record_channel(
     known_ids.record(writer, number, events)
     readers.record(writer, number, head, others)
     retained.record(writer, number, head, others)
-    cached_erasures.record(writer, number, others)
+    cached_erasures.record(writer, number, others, events)
     cached_messages.record(writer, number, events)
 
 

@@ -69,9 +69,11 @@ def forget(writer: sqlite3.Connection, upto: StreamSeq) -> None:
     writer.execute("INSERT INTO forgotten VALUES (?)", (upto,))
 
 
-def record(writer: sqlite3.Connection, channel: int, events: Sequence[HotEvent]) -> None:
-    """Take in a channel's next events, messages left out."""
-    for hot in events:
+def record(
+    writer: sqlite3.Connection, channel: int, others: Sequence[HotEvent], events: Sequence[HotEvent]
+) -> None:
+    """Take in a channel's next events; `others` are those that are no messages."""
+    for hot in others:
         erasure = erasure_of(hot.recorded)
         if erasure is not None:
             expired = erasure.expired or (None, None, None)

@@ -50,6 +50,12 @@ TRIMMED = Gauge(
     ["partition"],
 )
 ERASURES = Counter("parley_archive_erasures", "Erasures that were carried out in Parquet")
+EXPIRIES = Counter(
+    "parley_archive_expiries", "Times that messages of a channel were let expire", ["partition"]
+)
+RETENTION_FAILURES = Counter(
+    "parley_archive_retention_failures", "Looks for expired messages that came to no end", ["partition"]
+)
 RUNS = Gauge("parley_archive_runs", "Sorted runs: a page may have to look into each", ["partition"])
 MERGE_SECONDS = Histogram(
     "parley_archive_merge_seconds",

@@ -71,6 +71,11 @@ class ArchiverSettings(CommonSettings):
         ge=2 * DUPLICATE_WINDOW_S,
         description="Age at which events leave the log for good, if they are in Parquet and in checkpoints.",
     )
+    retention_every_s: float = Field(
+        3600.0,
+        gt=0,
+        description="Seconds between two looks for messages whose channel keeps them no longer.",
+    )
     query_timeout_s: float = Field(
         5.0, gt=0, description="Seconds after which an archive query is interrupted."
     )

@@ -85,7 +85,7 @@ def described(feed: Feed, principal: Principal, marker: ReadMarker | None) -> Fi
     """The fields of `describe`, in their order: for lists, which are encoded without a model."""
     state = feed.state
     marker = standing(feed, marker)
-    return {
+    fields: Fields = {
         "id": feed.key.channel,
         "kind": state.kind,
         "name": state.name,
@@ -98,6 +98,9 @@ def described(feed: Feed, principal: Principal, marker: ReadMarker | None) -> Fi
         "archived": state.archived,
         "members": len(state.members),
     }
+    if state.retention_days is not None:
+        fields["retention_days"] = state.retention_days
+    return fields
 
 
 def _member_of(

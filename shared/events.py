@@ -35,7 +35,8 @@ def _check(user: UserId) -> None:
         raise ValueError(error.message) from error
 
 
-RetentionDays = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
+RETENTION_DAYS_MAX = 36_500
+RetentionDays = Annotated[int, msgspec.Meta(ge=1, le=RETENTION_DAYS_MAX)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,8 @@ def _forgotten(writer: apsw.Connection, numbers: Numbers, others: Sequence[Recor
                 place = _channel(writer, numbers, it.key), _author(writer, numbers, user)
                 forgotten[place] = it.seq
             case e.MessagesExpired(before=before):
-                forgotten[_channel(writer, numbers, it.key), EVERYBODY] = min(before, it.seq)
+                place = _channel(writer, numbers, it.key), EVERYBODY
+                forgotten[place] = max(forgotten.get(place, 0), min(before, it.seq))
     return forgotten
 
 

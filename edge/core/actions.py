@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypedDict
 
+import msgspec
+
 from edge.core import frames as f
 from edge.core.principal import Principal
 from shared import events as e
@@ -78,10 +80,17 @@ def visible(
 ) -> ChannelState:
     """The state, if the caller may know that the channel exists; raises `absent()` if not."""
     importing = command is not None and command.imported is not None and principal.may_import
-    erasing = isinstance(command, f.Erase) and principal.may_erase
+    erasing = _is_erasing(command) and principal.may_erase
     if state is None or not (importing or erasing or readable_by(state, principal.user)):
         raise absent()
     return state
+
+
+def _is_erasing(command: f.Writing | None) -> bool:
+    """What takes texts away, now or in days, is an operator's in any channel."""
+    return isinstance(command, f.Erase) or (
+        isinstance(command, f.UpdateChannel) and command.is_about_retention
+    )
 
 
 def member(state: ChannelState | None, principal: Principal) -> ChannelState:
@@ -122,6 +131,8 @@ def event_of(
     if isinstance(command, f.Erase) and not principal.may_erase:
         raise Forbidden("erase needs a token with the scope erase")
     event = draft(command, who, target)
+    if isinstance(event, e.ChannelRetentionSet) and principal.may_erase:
+        event = msgspec.structs.replace(event, operator=True)
     void = judge(seen, event)
     if void is not None:
         raise Forbidden(void)
@@ -219,6 +230,8 @@ def _update(command: f.UpdateChannel, who: Actor) -> e.KnownEvent:
         return e.ChannelRenamed(**_head(command, who), name=command.name)
     if command.topic is not None:
         return e.ChannelTopicSet(**_head(command, who), topic=command.topic)
+    if command.is_about_retention:
+        return e.ChannelRetentionSet(**_head(command, who), days=command.retention_days)
     return (
         e.ChannelArchived(**_head(command, who))
         if command.archived

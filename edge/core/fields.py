@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from shared import ids
 from shared.errors import InvalidText
+from shared.events import RETENTION_DAYS_MAX
 from shared.ids import ChannelId, CommandId, Seq, UserId
 
 INTEGER_MAX = 2**53 - 1
@@ -53,5 +54,6 @@ Text = Annotated[str, AfterValidator(clean_text)]
 Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX), AfterValidator(clean_text)]
 Topic = Annotated[str, Field(max_length=TOPIC_CHARS_MAX), AfterValidator(clean_text)]
 Emoji = Annotated[str, Field(min_length=1, max_length=EMOJI_CHARS_MAX), AfterValidator(clean_text)]
+RetentionDays = Annotated[int, Field(ge=1, le=RETENTION_DAYS_MAX)]
 Correlation = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(clean_text)]
 """An id that only pairs an answer with its question; commands that write carry a `Command` id."""

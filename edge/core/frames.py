@@ -2,8 +2,7 @@
 
 The codec validates with these models, the AsyncAPI file is generated from them, and the SDKs follow it.
 What the server sends is in `server_frames`.
-Validation is strict (no string passes for a number) and ignores unknown fields (P1). What may stand in a
-field is in `fields`.
+Validation is strict (no string passes for a number), unknown fields are ignored (P1); see also `fields`.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from edge.core.fields import (
     Name,
     Position,
     PositionOrZero,
+    RetentionDays,
     Text,
     Topic,
     User,
@@ -217,19 +217,30 @@ class CreateChannel(Writing):
 
 
 class UpdateChannel(InChannel):
-    """Change exactly one of a channel's name, topic and archived state: each is one event."""
+    """Change exactly one of a channel's name, topic, archived state and retention: each is one event.
+
+    Messages expire after `retention_days` whole days (UTC), null: never. The scope `erase` sets it anywhere.
+    """
 
     type: Literal["update_channel"]
     name: Name | None = None
     topic: Topic | None = None
     archived: bool | None = None
+    retention_days: RetentionDays | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> UpdateChannel:
-        given = [value for value in (self.name, self.topic, self.archived) if value is not None]
-        if len(given) != 1:
-            raise ValueError("exactly one of name, topic, archived is needed")
+        others = [value for value in (self.name, self.topic, self.archived) if value is not None]
+        if len(others) + self.is_about_retention != 1:
+            raise ValueError("exactly one of name, topic, archived, retention_days is needed")
         return self
+
+    @property
+    def is_about_retention(self) -> bool:
+        """Also if it is null and nothing else is named."""
+        others = (self.name, self.topic, self.archived)
+        is_null = "retention_days" in self.model_fields_set and others == (None, None, None)
+        return is_null or self.retention_days is not None
 
 
 class Erase(InChannel):

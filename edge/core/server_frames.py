@@ -31,7 +31,10 @@ class Limits(_ServerFrame):
 
 
 class ChannelInfo(_ServerFrame):
-    """A channel as one of its members sees it; `unread` counts messages after `read`."""
+    """A channel as one of its members sees it; `unread` counts messages after `read`.
+
+    Without `retention_days` messages are kept for ever.
+    """
 
     id: ChannelId
     kind: ChannelKind
@@ -44,6 +47,7 @@ class ChannelInfo(_ServerFrame):
     unread: int
     archived: bool
     members: int
+    retention_days: int | None = None
 
 
 class ChannelName(_ServerFrame):

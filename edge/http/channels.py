@@ -27,7 +27,10 @@ JSON = "application/json"
 
 
 class ChannelView(BaseModel):
-    """A channel as the caller may see it; what only members have is null for others."""
+    """A channel as the caller may see it; what only members have is null for others.
+
+    Without `retention_days` its messages are kept for ever.
+    """
 
     id: ChannelId
     kind: ChannelKind
@@ -41,6 +44,7 @@ class ChannelView(BaseModel):
     head: Seq | None = None
     read: Seq | None = None
     unread: int | None = None
+    retention_days: int | None = None
 
 
 class ChannelList(BaseModel):

@@ -6,7 +6,7 @@
 // deletion is for ever (P22). What was erased is forgotten here, too: no text of it stays in memory.
 
 /** Events whose own line is worth reading; edits, reactions and pins show on their message. */
-const NOTED = /^(channel|member)\.|^void$|^user\.erased$/;
+const NOTED = /^(channel|member)\.|^void$|^user\.erased$|^messages\.expired$/;
 
 /** Counts every change of any message, so that no two states of a row have one version. */
 let changes = 0;
@@ -15,6 +15,8 @@ export class ChannelLog {
   #messages = new Map();
   /** User → below which number all that they said is erased. */
   #forgotten = new Map();
+  /** Below this number all that was said has expired. */
+  #expiredBelow = 0;
 
   constructor(head) {
     this.restart(head);
@@ -28,6 +30,7 @@ export class ChannelLog {
     this.gaps = [];
     this.#messages.clear();
     this.#forgotten.clear();
+    this.#expiredBelow = 0;
   }
 
   /** The message at `seq` if it is loaded. */
@@ -102,10 +105,11 @@ export class ChannelLog {
     if (kind === "message.posted") {
       const message = this.#touch(seq);
       message.posted = event;
-      if (event.erased || message.erased || seq < (this.#forgotten.get(event.author) ?? 0)) this.#empty(message);
+      const gone = Math.max(this.#forgotten.get(event.author) ?? 0, this.#expiredBelow);
+      if (event.erased || message.erased || seq < gone) this.#empty(message);
     } else if (kind === "message.edited") {
       const message = this.#touch(event.ref);
-      if (event.erased || message.erased) this.#empty(message);
+      if (event.erased || message.erased || event.ref < this.#expiredBelow) this.#empty(message);
       else if (seq > message.edited) Object.assign(message, { edited: seq, text: event.text });
     } else if (kind === "message.erased") {
       this.#empty(this.#touch(event.ref), seq);
@@ -113,6 +117,11 @@ export class ChannelLog {
       this.#forgotten.set(event.user, seq);
       for (const message of this.#messages.values()) {
         if (message.posted?.author === event.user && message.seq < seq) this.#empty(this.#touch(message.seq), seq);
+      }
+    } else if (kind === "messages.expired") {
+      this.#expiredBelow = Math.max(this.#expiredBelow, Math.min(event.before, seq));
+      for (const message of this.#messages.values()) {
+        if (message.seq < this.#expiredBelow) this.#empty(this.#touch(message.seq), message.erased ? 0 : seq);
       }
     } else if (kind === "message.deleted") {
       this.#touch(event.ref).deleted = event;

@@ -170,6 +170,8 @@ function told(event) {
     "member.invited": () => `${author} added ${user}`,
     "member.removed": () => `${author} removed ${user}`,
     "member.role_changed": () => `${author} made ${user} ${event.role === "admin" ? "an admin" : "a member"}`,
+    "channel.retention_set": () => `${author} lets messages be kept ${event.days ? `for ${event.days} days` : "for ever"}`,
+    "messages.expired": () => `what was said before ${event.older_than.slice(0, 10)} has expired`,
     "user.erased": () => `what ${user} had said here was erased`,
     void: () => `an event${author ? ` of ${author}` : ""} had no effect: it was not allowed here`,
   };

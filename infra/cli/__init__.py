@@ -35,6 +35,7 @@ _COMMANDS = (
     "infra.cli.replay:replay",
     "infra.cli.export:export",
     "infra.cli.erase:erase",
+    "infra.cli.retention:retention",
 )
 _IMPORTS = ("infra.cli.import_slack:slack",)
 

@@ -3,7 +3,8 @@
 Derived from `shared.subjects` and `shared.streams`; whatever is not listed is refused by the server. What
 matters most: an edge, the only service that strangers talk to, cannot write what the sequencer derives
 (checkpoints, directory, heads), cannot forge what the stream republishes (`live`), and cannot touch a
-stream's configuration. Nobody but the edges can publish events, not even the operator.
+stream's configuration. Events are the edges' to publish, and the archiver's, which lets messages expire; not
+even the operator's.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def permissions(partitions: int) -> dict[str, Permissions]:
             ),
             subscribe=_inbox(SEQUENCER),
         ),
-        ARCHIVER: _answering(ARCHIVER, *_follow(partitions), *_trim(partitions)),
+        ARCHIVER: _answering(ARCHIVER, "channel.*.*.*", *_follow(partitions), *_trim(partitions)),
         READER: _answering(READER, *_follow(partitions)),
         OPERATOR: Permissions(
             publish=("$JS.API.>", "$JS.ACK.>", "archive.*.*", f"$KV.{subjects.CHECKPOINTS}.*.position"),

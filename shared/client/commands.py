@@ -6,9 +6,14 @@ import abc
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import orjson
+
 from shared.client.updates import Ack
 from shared.events import ChannelKind, Role
 from shared.ids import CommandId
+
+_NULL = orjson.Fragment(b"null")
+"""As a field: None is left out."""
 
 
 class Origin(NamedTuple):
@@ -118,6 +123,13 @@ class Commands(abc.ABC):
     ) -> Ack:
         """Change exactly one of name, topic and archived."""
         return await self.command("update_channel", channel, name=name, topic=topic, archived=archived)
+
+    async def set_retention(self, channel: str, days: int | None) -> Ack:
+        """Let messages expire after so many whole days (UTC); None keeps them for ever.
+
+        Needs an admin, or the scope `erase`: then no membership.
+        """
+        return await self.command("update_channel", channel, retention_days=_NULL if days is None else days)
 
     async def create_channel(
         self,

@@ -42,6 +42,7 @@ class ChannelInfo(TypedDict):
     unread: int
     archived: bool
     members: int
+    retention_days: NotRequired[int]
 
 
 class WelcomeFrame(TypedDict):

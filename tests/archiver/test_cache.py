@@ -9,14 +9,25 @@ from pathlib import Path
 
 import pytest
 
+from archiver import retained
 from archiver.cache import Cache
 from archiver.core.hot import NOTHING_YET, Batch, Hot
 from archiver.manifest_store import Fenced
 from archiver.partition import PartitionArchive
 from shared.archive_store import LocalStore
 from shared.channel import ChannelState
-from shared.events import encode
-from shared.ids import CommandId, Epoch, Partition, Seq, StreamSeq, UserId
+from shared.events import ChannelRetentionSet, KnownEvent, encode
+from shared.ids import (
+    ChannelId,
+    ChannelKey,
+    CommandId,
+    Epoch,
+    Partition,
+    Seq,
+    StreamSeq,
+    UserId,
+    WorkspaceId,
+)
 from tests.support.archive import ALICE, created, hot_of, key_of, posted
 
 EPOCH = Epoch("e1")
@@ -239,3 +250,39 @@ def test_stream_spans(tmp_path: Path) -> None:
             assert span[0] <= truth[first - 1] <= truth[last - 1] <= span[1]
     assert cache.stream_span(key_of("none"), Seq(1), Seq(2)) is None
     cache.close()
+
+
+def test_channels_with_a_retention_are_listed(tmp_path: Path) -> None:
+    """In pages, in order, as their newest setting says; rebuilt like the rest."""
+    names = [f"c{number:04d}" for number in range(retained.PAGE + 3)]
+    archive = archive_at(tmp_path)
+    for name in names:
+        say(archive, name, created(), retention(7))
+    say(archive, names[1], retention(None))
+    say(archive, "tea", created())
+    commit(archive)
+    expected = [key_of(name) for name in names if name != names[1]]
+    for _ in range(2):
+        page = archive.cache.retained(ChannelKey(WorkspaceId(""), ChannelId("")))
+        assert page == expected[: retained.PAGE]
+        assert archive.cache.retained(page[-1]) == expected[retained.PAGE :]
+        say(archive, names[2], retention(9))
+        commit(archive)
+        archive.close()
+        (tmp_path / "cache" / "p00.sqlite").unlink()
+        archive = archive_at(tmp_path)
+    archive.close()
+
+
+def say(archive: PartitionArchive, channel: str, *events: KnownEvent) -> None:
+    """Take events of a channel in."""
+    key = key_of(channel)
+    for missing in archive.hot.missing([key]):
+        archive.hot.load(missing, archive.cache.heads([missing])[missing])
+    for event in events:
+        archive.hot.add(key, StreamSeq(archive.hot.applied + 1), 1_790_000_000_000_000, encode(event))
+
+
+def retention(days: int | None) -> ChannelRetentionSet:
+    """Its setting."""
+    return ChannelRetentionSet(id=posted("x").id, author=ALICE, days=days)

@@ -15,12 +15,14 @@ from shared.archive_store import open_store
 from shared.envelope import StoredMessage
 from shared.events import encode
 from shared.ids import Epoch, Partition, StreamSeq
+from shared.retention import DAY_US
 from shared.subjects import channel_subject
 from tests.support.archive import key_of
 from tests.support.events import example
 from tests.support.traces import traces
 
 TEA = key_of("tea")
+LATER_US = 3 * DAY_US
 SECRETS = ["Xone", "Xtwo", "Xedit", "Xonly"]
 
 
@@ -62,12 +64,14 @@ def archive_at(
     return archive
 
 
-def fill(archive: PartitionArchive, events: Iterable[e.KnownEvent]) -> None:
-    """Take these in, and commit them."""
+def fill(archive: PartitionArchive, events: Iterable[e.KnownEvent], young: int = 99) -> None:
+    """Take these in, those from the number `young` on as of some later day, and commit them."""
     archive.hot.load(TEA, NOTHING_YET)
     for number, event in enumerate(events, 1):
         subject = channel_subject(Partition(0), TEA)
-        archive.take([StoredMessage(subject, encode(event), {}, StreamSeq(number), 7)])
+        archive.take(
+            [StoredMessage(subject, encode(event), {}, StreamSeq(number), 7 if number < young else LATER_US)]
+        )
     batch = archive.hot.cut()
     archive.committed(batch, archive.write(batch))
 
@@ -133,3 +137,21 @@ def test_it_can_be_repeated(directory: Path, point: str) -> None:
     erase(directory)
     assert traces(directory / "epochs", SECRETS) == []
     assert texts(directory) == [None, "", "", "", "kept", "", "kept"]
+
+
+def test_what_expires_is_from_before_the_same_moment(tmp_path: Path) -> None:
+    """Messages and their edits, whatever their number, known in the present log or not; younger ones stay."""
+    old = archive_at(tmp_path, "e1")
+    lost_edit = example(e.MessageEdited, author="ada", ref=2, ref_author="ada", text="Xlate edit")
+    was = [CREATED, said("ada", "Xone", 1), said("bob", "Xlost", 8), lost_edit, said("bob", "young", 9)]
+    fill(old, was, young=4)
+    old.close()
+    new = archive_at(tmp_path, "e2")
+    kept = example(e.ChannelRetentionSet, author="ada", days=1)
+    day = "1970-01-02T00:00:00.000Z"
+    expiry = example(e.MessagesExpired, author="parley", since=1, before=3, older_than=day)
+    fill(new, [CREATED, ONE, kept, expiry], young=3)
+    new.close()
+    erase(tmp_path)
+    assert texts(tmp_path) == [None, "", "", "", "young"]
+    assert traces(tmp_path / "epochs", ["Xone", "Xlost", "Xlate"]) == []

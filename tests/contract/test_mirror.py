@@ -15,6 +15,7 @@ _PUBLISHER = "tests/edge/test_publisher.py"
 _COMMANDS = "tests/infra/cli/test_data_commands.py"
 _UP = "tests/infra/cli/test_up.py"
 _ERASE = "tests/infra/cli/test_erase.py"
+_RETENTION = "tests/system/test_retention.py"
 _FAULTS = "tests/system/test_faults.py"
 
 ELSEWHERE = {
@@ -62,6 +63,7 @@ ELSEWHERE = {
     # behind the door of a sandbox, of a route
     "archiver/sandbox_child.py": "tests/archiver/test_sandbox.py",
     "edge/sql.py": "tests/edge/http/test_sql.py",
+    "infra/cli/retention.py": _RETENTION,
     # a table behind the cache's door
     "archiver/retained.py": "tests/archiver/test_cache.py",
     "archiver/known_ids.py": "tests/archiver/test_cache.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from archiver.app import Archiver
@@ -14,6 +14,7 @@ from shared import events as e
 from shared.archive_store import Archive, Reached
 from shared.bus import Bus
 from shared.channel import ChannelState, fold
+from shared.clock import now_us
 from shared.errors import Unavailable
 from shared.events import Recorded
 from shared.health import Health
@@ -107,12 +108,15 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    bus: Bus, settings: ArchiverSettings, reached: Reached = lambda _: None
+    bus: Bus,
+    settings: ArchiverSettings,
+    reached: Reached = lambda _: None,
+    clock: Callable[[], int] = now_us,
 ) -> AsyncIterator[Running]:
     """An archiver until the block ends; then it has committed everything."""
     layout = await ensure_streams(bus, settings)
     health = Health()
-    archiver = Archiver(bus, layout, settings, health, reached)
+    archiver = Archiver(bus, layout, settings, health, reached, clock)
     task = asyncio.create_task(archiver.run())
     try:
         await _ready(health, task)

@@ -62,6 +62,14 @@ class Log:
         )
         return self.write(channel, event)
 
+    def expire(self, channel: str, before: int, since: int = 1) -> Seq:
+        """What was said below a number has expired."""
+        head = {"id": posted("").id, "author": UserId("parley")}
+        event = e.MessagesExpired(
+            **head, since=Seq(since), before=Seq(before), older_than="2026-01-01T00:00:00Z"
+        )
+        return self.write(channel, event)
+
     def react(
         self, channel: str, ref: int, emoji: str = "👍", *, author: str = "bob", back: bool = False
     ) -> Seq:

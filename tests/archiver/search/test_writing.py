@@ -77,7 +77,7 @@ def test_reactions(tmp_path: Path, size: int) -> None:
 def happen(log: Log, rng: random.Random) -> None:
     """One event of any sort, about any message."""
     channel, ref = rng.choice(["tea", "go"]), rng.randint(1, 40)
-    match rng.randrange(6):
+    match rng.randrange(7):
         case 0:
             log.say(channel, rng.choice(["red fox", "blue fox", "red hen", "東京 fox"]))
         case 1:
@@ -88,6 +88,9 @@ def happen(log: Log, rng: random.Random) -> None:
             log.delete(channel, ref)
         case 4:
             log.react(channel, ref, back=rng.random() < 0.3)
+        case 6:
+            if rng.random() < 0.2:
+                log.expire(channel, rng.randint(2, 20))
         case 5:
             log.erase(channel, ref)
             if rng.random() < 0.1:
@@ -117,3 +120,25 @@ def test_the_size_of_batches_does_not_matter(tmp_path: Path) -> None:
             answers.append([found(index, query) for query in queries])
             index.close()
         assert answers[0] == answers[1] == answers[2]
+
+
+@SIZES
+def test_what_has_expired_is_found_no_more(tmp_path: Path, size: int) -> None:
+    """From the event on, whoever said it; what is said later and elsewhere stays; its bytes are due to go."""
+    log = Log()
+    gone = [log.say("tea", "fox of alice"), log.say("tea", "fox of bob", author="bob")]
+    log.edit("tea", gone[0], "fox again")
+    log.react("tea", gone[1])
+    left = log.say("tea", "fox too young")
+    other = log.say("go", "fox elsewhere")
+    log.expire("tea", left)
+    log.edit("tea", gone[1], "fox after all")
+    index = indexed(tmp_path, log, size)
+    assert found(index, "fox") == [f"go/{other}", f"tea/{left}"]
+    assert found(index, "has:reaction") == []
+    assert index.is_purge_due == (size < 7)
+    later = log.say("tea", "fox, the last")
+    log.expire("tea", later + 1, since=left)
+    record(index, log)
+    assert found(index, "fox") == [f"go/{other}"]
+    index.close()

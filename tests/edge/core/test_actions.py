@@ -43,6 +43,8 @@ COMMANDS: dict[str, f.InChannel] = {
     "topic": f.UpdateChannel(**IN_CHANNEL, type="update_channel", topic=""),
     "archive": f.UpdateChannel(**IN_CHANNEL, type="update_channel", archived=True),
     "unarchive": f.UpdateChannel(**IN_CHANNEL, type="update_channel", archived=False),
+    "retention": f.UpdateChannel(**IN_CHANNEL, type="update_channel", retention_days=30),
+    "no retention": f.UpdateChannel(**IN_CHANNEL, type="update_channel", retention_days=None),
     "erase": f.Erase(**IN_CHANNEL, type="erase", ref=3),
     "erase user": f.Erase(**IN_CHANNEL, type="erase", user=ANN),
 }
@@ -66,16 +68,20 @@ KIND_OF_EVENT = {
     "topic": "channel.topic_set",
     "archive": "channel.archived",
     "unarchive": "channel.unarchived",
+    "retention": "channel.retention_set",
+    "no retention": "channel.retention_set",
     "erase": "message.erased",
     "erase user": "user.erased",
 }
 ON_MESSAGES = {"edit", "delete", "react", "unreact", "pin", "unpin"}
 ANY_MEMBER = {"send", "reply", "react", "unreact", "pin", "unpin", "leave", "invite", "rename", "topic"}
-ADMIN_ONLY = {"invite admin", "kick", "set_role", "archive", "unarchive"}
-WHILE_ARCHIVED = {"unarchive", "leave", "kick"}
+ADMIN_ONLY = {"invite admin", "kick", "set_role", "archive", "unarchive", "retention", "no retention"}
+WHILE_ARCHIVED = {"unarchive", "leave", "kick", "retention", "no retention"}
 FIXED_IN_DIRECT = {"join", "leave", "invite", "invite admin", "kick", "set_role", "rename", "topic"} | {
     "archive",
     "unarchive",
+    "retention",
+    "no retention",
 }
 
 
@@ -260,9 +266,23 @@ def test_erasing_needs_the_scope_and_nothing_else(name: str, kind: e.ChannelKind
         actions.event_of(COMMANDS[name], bob(ERASE), None, HERS)
 
 
+@pytest.mark.parametrize("name", ["retention", "no retention"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_scope_sets_retention_as_well(name: str, kind: e.ChannelKind) -> None:
+    """It takes texts away, only later: in any channel, and the event says that it was an operator."""
+    state = channel(kind, None, archived=True)
+    event = actions.event_of(COMMANDS[name], bob(ERASE), state, None)
+    assert isinstance(event, e.ChannelRetentionSet)
+    assert (event.days, event.operator) == (30 if name == "retention" else None, True)
+    assert judge(state, event) is None
+    own = actions.event_of(COMMANDS[name], bob(), channel("public", "admin"), None)
+    assert isinstance(own, e.ChannelRetentionSet)
+    assert own.operator is None
+
+
 def test_the_scope_opens_no_channel() -> None:
     """It is for erasing: everything else its holder does is an ordinary user's."""
-    for name in COMMANDS.keys() - {"erase", "erase user"}:
+    for name in COMMANDS.keys() - {"erase", "erase user", "retention", "no retention"}:
         with pytest.raises(NotFound):
             actions.event_of(COMMANDS[name], bob(ERASE), channel("private", None), HIS)
 

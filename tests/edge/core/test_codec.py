@@ -13,7 +13,7 @@ from websockets.frames import Opcode
 from websockets.streams import StreamReader
 
 from edge.core import codec
-from edge.core.frames import ClientFrame, Pong, Send
+from edge.core.frames import ClientFrame, Pong, Send, UpdateChannel
 from edge.core.server_frames import Ack, Ping
 from shared.errors import BadFrame, BadRequest, InvalidId, InvalidText, ParleyError, RateLimited, UnknownType
 from shared.ids import ChannelId, CommandId, Seq
@@ -92,6 +92,27 @@ def test_text_of_any_code_points(text: str) -> None:
         (f'{{"type":"send","id":"{ID}","channel":"c","text":"ab\\u0000"}}', InvalidText, "position 2"),
         ('{"type":"hello","cursors":{"\\ud800":{"epoch":"e","seq":1}}}', InvalidId, "channel"),
         (f'{{"type":"update_channel","id":"{ID}","channel":"c"}}', BadRequest, "exactly one"),
+        (
+            f'{{"type":"update_channel","id":"{ID}","channel":"c","name":"n","retention_days":7}}',
+            BadRequest,
+            "exactly one",
+        ),
+        (
+            f'{{"type":"update_channel","id":"{ID}","channel":"c","retention_days":0}}',
+            BadRequest,
+            "retention_days",
+        ),
+        (
+            f'{{"type":"update_channel","id":"{ID}","channel":"c","retention_days":36501}}',
+            BadRequest,
+            "retention_days",
+        ),
+        (
+            f'{{"type":"update_channel","id":"{ID}","channel":"c","retention_days":"7"}}',
+            BadRequest,
+            "retention_days",
+        ),
+        (f'{{"type":"messages.expired","id":"{ID}","channel":"c","before":9}}', UnknownType, "expired"),
         (f'{{"type":"invite","id":"{ID}","channel":"c","user":"a\\u0007"}}', InvalidId, "control"),
     ],
 )
@@ -205,3 +226,21 @@ def test_a_ping_is_the_models() -> None:
 def test_a_pong_that_is_not_read_is_one() -> None:
     """What is taken for a pong by its spelling is one by its meaning."""
     assert {type(codec.parse(text)) for text in codec.PONGS} == {Pong}
+
+
+@pytest.mark.parametrize(
+    ("fields", "days", "is_about_retention"),
+    [
+        ('"retention_days":7', 7, True),
+        ('"retention_days":null', None, True),
+        ('"name":"n","retention_days":null', None, False),
+        ('"archived":false', None, False),
+    ],
+)
+def test_null_means_for_ever_where_nothing_else_is_said(
+    fields: str, days: int | None, is_about_retention: bool
+) -> None:
+    """A client that writes every field, null where it says nothing, changes what it names."""
+    frame = codec.parse(f'{{"type":"update_channel","id":"{ID}","channel":"c",{fields}}}')
+    assert isinstance(frame, UpdateChannel)
+    assert (frame.retention_days, frame.is_about_retention) == (days, is_about_retention)

@@ -36,8 +36,9 @@ CHANNELS = st.lists(
             "unread": NUMBERS,
             "archived": st.booleans(),
             "members": NUMBERS,
-        }
-    ).map(lambda fields: {name: fields[name] for name in ChannelInfo.model_fields}),
+        },
+        optional={"retention_days": NUMBERS},
+    ).map(lambda fields: {name: fields[name] for name in ChannelInfo.model_fields if name in fields}),
     max_size=3,
 )
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.core.ring import ENTRIES_MIN, ENTRY_BYTES, Budget, Entry, Ring
-from shared.erasure import Erasure
+from shared.erasure import Erasure, Expired
 from shared.events import MessageEdited, MessagePosted, Recorded, Unreadable
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, UserId, WorkspaceId, new_command_id
 from shared.wire_form import wire
@@ -101,6 +101,7 @@ def test_what_an_erasure_names_loses_its_text() -> None:
     for erasure, named in (
         (Erasure(KEY, StreamSeq(9), Seq(9), ref=Seq(2)), {2, 4}),
         (Erasure(KEY, StreamSeq(9), Seq(5), user=UserId("bob")), {3}),
+        (Erasure(KEY, StreamSeq(9), Seq(9), expired=Expired(Seq(1), Seq(3), 0)), {1, 2, 4}),
     ):
         budget = Budget(10**6)
         ring = Ring(Seq(0), entries_max=10, bytes_max=10**6, budget=budget)

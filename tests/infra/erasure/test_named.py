@@ -13,8 +13,9 @@ from shared import events as e
 from shared.archive_files import epochs_set_aside
 from shared.archive_rows import Row, recorded_of, row_of
 from shared.archive_store import Store, open_store
+from shared.clock import rfc3339
 from shared.erasure import emptied
-from tests.support.archived import archive_of, recorded
+from tests.support.archived import START_US, archive_of, recorded
 from tests.support.events import example
 from tests.support.seaweed import Seaweed
 
@@ -39,6 +40,16 @@ LOG = [
     LATER,
 ]
 NAMED = [2, 3, 5]
+
+
+EXPIRING = [
+    CREATED,
+    ONE,
+    TWO,
+    example(e.ChannelRetentionSet, author="ada", days=1),
+    example(e.MessagesExpired, author="parley", before=3, older_than="2026-06-01T00:00:00.000Z"),
+    EDIT,
+]
 
 
 def without(rows: list[Row]) -> list[Row]:
@@ -96,3 +107,17 @@ def test_every_file_counts(store: Store) -> None:
     over = recorded("tea", [CREATED, THREE, LATER, ONE, lost, said("bob", "Xlost too", 9)])
     written(store.within("epochs").within("e0"), over)
     assert sorted(found(store)) == [4, 5, 6], "not what is kept: 2 and 3"
+
+
+def test_what_has_expired_is_named(store: Store) -> None:
+    """By number in the present epoch, but for edits that came after; by its time in those that are over."""
+    written(store, recorded("tea", EXPIRING))
+    assert found(store) == [2]
+    over = recorded("tea", [CREATED, THREE, LATER, EDIT])
+    named = {START_US - 1: [], START_US + 1_000: [2, 3, 4]}
+    for at_us, numbers in named.items():
+        archive = store.within(str(at_us))
+        expiry = example(e.MessagesExpired, author="parley", before=3, older_than=rfc3339(at_us))
+        written(archive, recorded("tea", [*EXPIRING[:4], expiry]))
+        written(archive.within("epochs").within("e0"), over)
+        assert sorted(found(archive)) == sorted([2, *numbers])

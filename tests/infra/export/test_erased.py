@@ -30,6 +30,7 @@ EVENTS = st.one_of(
     ),
     st.builds(lambda r: example(e.MessageErased, author="op", ref=r), REFS),
     st.builds(lambda u: example(e.UserErased, author="op", user=u), PEOPLE),
+    st.builds(lambda r: example(e.MessagesExpired, author="parley", since=1, before=r), REFS),
     st.builds(lambda a, r: example(e.ReactionAdded, author=a, ref=r), PEOPLE, REFS),
     st.just(b"no event, secret"),
 )
@@ -39,9 +40,10 @@ EVENTS = st.one_of(
 def test_it_is_what_the_erasures_say(events: list[e.KnownEvent | bytes]) -> None:
     """Row by row the same as asking every erasure of the log."""
     created = example(e.ChannelCreated, author="ada", channel_kind="public")
-    rows = recorded("tea", [created, example(e.MemberJoined, author="bob"), *events])
+    kept = example(e.ChannelRetentionSet, author="ada", days=1)
+    rows = recorded("tea", [created, kept, example(e.MemberJoined, author="bob"), *events])
     erasures = [found for row in rows if (found := erasure_of(recorded_of(row))) is not None]
-    erased = Erased(row for row in rows if row.kind in {"message.erased", "user.erased"})
+    erased = Erased(row for row in rows if row.kind in {"message.erased", "user.erased", "messages.expired"})
     assert bool(erased) == bool(erasures)
     for row in rows:
         named = any(erasure.names(row.seq, row.kind, row.author, row.ref) for erasure in erasures)

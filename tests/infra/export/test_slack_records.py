@@ -143,3 +143,17 @@ def test_an_event_that_the_columns_cannot_hold(tmp_path: Path) -> None:
     )
     assert (record["text"], record["ts"]) == ("spaces", "1452837318.250000")
     assert record["reactions"] == [{"name": "ok", "users": ["alice"], "count": 1}]
+
+
+def test_what_has_expired_has_no_text(tmp_path: Path) -> None:
+    """A tombstone, as what was erased; a message that is young enough is there."""
+    found = records(
+        tmp_path,
+        example(e.ChannelRetentionSet, days=30),
+        posted("secret"),
+        example(e.MessageEdited, ref=3, text="secret, edited", ref_author="alice"),
+        posted("young"),
+        example(e.MessagesExpired, author="parley", since=1, before=5),
+    )
+    assert [record.get("subtype", record["text"]) for record in found][-2:] == ["tombstone", "young"]
+    assert "secret" not in str(found)

@@ -123,7 +123,7 @@ PUBLISH_REFUSED = [
     (SEQUENCER, "$JS.API.STREAM.DELETE.KV_CHECKPOINTS"),
     (SEQUENCER, "$JS.API.STREAM.CREATE.SPY"),
     (SEQUENCER, "$JS.API.CONSUMER.CREATE.KV_READS.spy"),
-    (ARCHIVER, "channel.0.demo.general"),
+    (ARCHIVER, "live.0.demo.general"),
     (ARCHIVER, "$KV.DIRECTORY.demo.ada.general"),
     (ARCHIVER, "$JS.API.STREAM.PURGE.KV_CHECKPOINTS"),
     (ARCHIVER, "_INBOX_edge.x.1"),
@@ -246,6 +246,8 @@ async def test_archiver_can_do_its_work(guarded: NatsServer, credentials: Creden
         await edge.commit(channel_subject(PARTITION, KEY), b"{}", msg_id=f"{service}-1")
         async with asyncio.timeout(30), Follower(archiver, f"LOG_{PARTITION}", StreamSeq(1)) as follower:
             assert await anext(follower)
+        if service == ARCHIVER:  # it says what has expired
+            await archiver.commit(channel_subject(PARTITION, KEY), b"{}", msg_id="archiver-2")
         await archiver.serve("archive.*.history", history, queue="archiver")
         await archiver.api(f"STREAM.INFO.LOG_{PARTITION}", {})  # behind it: the server knows who serves
         assert await edge.request("archive.0.history", b"page", timeout_s=30) == b"PAGE"

@@ -22,7 +22,17 @@ from shared.channel import fold
 from shared.client import Verifier, digest
 from shared.client.verifier import UNSEEN, Seen
 from shared.erasure import emptied
-from shared.events import KnownEvent, MessageEdited, MessageErased, Recorded, UserErased, decode, encode
+from shared.events import (
+    ChannelRetentionSet,
+    KnownEvent,
+    MessageEdited,
+    MessageErased,
+    MessagesExpired,
+    Recorded,
+    UserErased,
+    decode,
+    encode,
+)
 from shared.ids import ChannelKey, Epoch, Seq, StreamSeq, UserId
 from shared.records import Checkpoint
 from shared.wire_form import wire
@@ -157,18 +167,24 @@ def test_what_was_lost_is_named() -> None:
     assert lost(KEY, Epoch("e1"), [(Seq(9), "x")]).what == "1 event lost with epoch e1: seqs 9; ids x"
 
 
-@pytest.mark.parametrize("is_user", [False, True])
-def test_what_is_erased_may_be_there_or_not(is_user: bool) -> None:
+@pytest.mark.parametrize("how", ["message", "user", "expired"])
+def test_what_is_erased_may_be_there_or_not(how: str) -> None:
     """Log with the text, archive without: no difference, if the rest is the same; and clients are right."""
     head = {"id": posted("").id, "author": BOB}
-    erasing: KnownEvent = UserErased(**head, user=ALICE) if is_user else MessageErased(**head, ref=Seq(2))
+    erasing: dict[str, KnownEvent] = {
+        "message": MessageErased(**head, ref=Seq(2)),
+        "user": UserErased(**head, user=ALICE),
+        "expired": MessagesExpired(**head, since=Seq(1), before=Seq(4), older_than="2026-01-01T00:00:00Z"),
+    }
+    kept = ChannelRetentionSet(**head, days=1, operator=True)
     edit = MessageEdited(id=posted("").id, author=ALICE, ref=Seq(2), ref_author=ALICE, text="cup edited")
     bodies = [
         encode(created()),
         encode(posted("cup")),
         encode(edit),
         encode(posted("kept", BOB)),
-        encode(erasing),
+        encode(kept),
+        encode(erasing[how]),
     ]
     ledger: Ledger = {}
     events: list[Recorded] = []

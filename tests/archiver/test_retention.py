@@ -1,0 +1,422 @@
+"""Messages expire when their channel's time is over: said once, carried out everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from archiver import metrics, retention
+from archiver.app import Archiver
+from archiver.core.segment import rows_of
+from archiver.duck import Duck
+from archiver.history import History
+from archiver.parquet import open_segment
+from archiver.read_index import ReadIndex
+from archiver.retention import AUTHOR, Retention
+from archiver.segment_reader import Known
+from archiver.threads import Threads
+from shared import events as e
+from shared.archive_files import pin, scan
+from shared.archive_store import Archive
+from shared.bus import Bus
+from shared.clock import now_us, parse_rfc3339, rfc3339
+from shared.errors import Unavailable
+from shared.events import KnownEvent, encode
+from shared.ids import ChannelKey, Seq, UserId, new_command_id
+from shared.message_records import Message, MessagesPage, MessagesRequest
+from shared.retention import DAY_US
+from shared.settings import CommonSettings
+from shared.streams import ensure_streams
+from shared.subjects import archive_subject, partition_of
+from tests.support.archive import (
+    ALICE,
+    archiver_settings,
+    committed,
+    created,
+    key_of,
+    posted,
+    read_logs,
+    running,
+    store,
+)
+from tests.support.archived_messages import Archived
+from tests.support.events import NOW_MS
+from tests.support.killing import archivers
+from tests.support.nats import NatsServer
+from tests.support.seaweed import Seaweed
+from tests.support.waiting import eventually
+
+TEA, GO = key_of("tea"), key_of("go")
+EVERY_S = 0.1
+
+
+class Clock:
+    """Now, and days later when a test says so."""
+
+    def __init__(self) -> None:
+        self.days = 0
+
+    def __call__(self) -> int:
+        return now_us() + self.days * DAY_US
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Shows today."""
+    return Clock()
+
+
+def kept(days: int | None) -> e.ChannelRetentionSet:
+    """An admin sets the channel's retention."""
+    return e.ChannelRetentionSet(id=new_command_id(NOW_MS), author=ALICE, days=days)
+
+
+def imported(text: str, at: str) -> e.MessagePosted:
+    """A message that is older than the log."""
+    return posted(text, imported=e.Imported(by=UserId("tool"), at=at))
+
+
+def edited(ref: int, text: str) -> e.MessageEdited:
+    """An edit by the author."""
+    return e.MessageEdited(id=new_command_id(NOW_MS), author=ALICE, ref=Seq(ref), ref_author=ALICE, text=text)
+
+
+async def say(bus: Bus, *events: KnownEvent, key: ChannelKey = TEA) -> None:
+    """Into the channel's log; returns when all of it is in Parquet."""
+    await store(bus, key, [encode(event) for event in events])
+    await committed(bus)
+
+
+async def said(bus: Bus, key: ChannelKey = TEA) -> list[tuple[e.MessagesExpired, str | None]]:
+    """The expiries that the channel's log holds, with their verdicts."""
+    logged = await read_logs(bus)
+    return [
+        (one.event, one.void)
+        for one in logged.events.get(key, ())
+        if isinstance(one.event, e.MessagesExpired)
+    ]
+
+
+async def spans(bus: Bus, key: ChannelKey = TEA) -> list[tuple[int, int]]:
+    """From where to where each of them goes."""
+    return [(event.since, event.before) for event, void in await said(bus, key) if void is None]
+
+
+async def expire_to(bus: Bus, before: int, key: ChannelKey = TEA) -> None:
+    """Wait until it has been said."""
+
+    async def is_said() -> bool:
+        return any(span[1] == before for span in await spans(bus, key))
+
+    await eventually(is_said, within_s=60)
+
+
+async def messages(bus: Bus, key: ChannelKey = TEA) -> Sequence[Message]:
+    """The channel's, as members see them."""
+    request = MessagesRequest(workspace=key.workspace, channel=key.channel, limit=200)
+    subject = archive_subject(partition_of(key, 2), "messages")
+    reply = await bus.request(subject, request.model_dump_json().encode(), timeout_s=30)
+    return MessagesPage.model_validate_json(reply).messages
+
+
+async def texts(bus: Bus) -> list[str | None]:
+    """What the messages say."""
+    return [message.text for message in await messages(bus)]
+
+
+async def no_text_in(archive: Archive, *gone: str) -> None:
+    """Wait until no live file has any of these, nor one that was replaced."""
+
+    def is_done() -> bool:
+        manifests = pin(archive).manifests
+        is_swept = not any(old.erased for manifest in manifests for old in manifest.retired)
+        try:
+            return is_swept and not {row.text for row in scan(archive)} & {*gone}
+        except duckdb.IOException:  # a file was replaced meanwhile
+            return False
+
+    await eventually(is_done, within_s=60)
+
+
+@pytest.fixture(params=["directory", pytest.param("bucket", marks=pytest.mark.faults)])
+def archive(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A directory, or a bucket of a real server."""
+    if request.param == "directory":
+        yield str(tmp_path / "archive")
+        return
+    server = Seaweed(tmp_path / "seaweed")
+    server.start()
+    for name, value in server.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PARLEY_ARCHIVE_CACHE", str(tmp_path / "cache"))
+    yield "s3://archive/retention"
+    server.stop()
+
+
+async def test_messages_expire_with_the_days(
+    fresh_bus: Bus, fresh_settings: CommonSettings, archive: str, clock: Clock
+) -> None:
+    """Not before their time; then all of it, edits too, in every file; what is said later stays."""
+    settings = archiver_settings(
+        fresh_settings, archive, retention_every_s=EVERY_S, flush_interval_s=0.2, erased_grace_s=0.0
+    )
+    async with running(fresh_bus, settings, clock=clock):
+        await say(fresh_bus, created(), kept(2), posted("one"), posted("two"), edited(3, "one again"))
+        await say(fresh_bus, created(), posted("for ever"), key=GO)
+        clock.days = 1
+        await say(fresh_bus, posted("three"))
+        assert await texts(fresh_bus) == ["one again", "two", "three"]
+        assert await spans(fresh_bus) == []
+        clock.days = 3
+        await expire_to(fresh_bus, 7)
+        assert await texts(fresh_bus) == [None, None, None]
+        assert all(message.erased for message in await messages(fresh_bus))
+        await no_text_in(archive, "one", "two", "three", "one again")
+        await say(fresh_bus, posted("four"))
+        clock.days = 9
+        await expire_to(fresh_bus, 9)
+        clock.days = 20  # nothing was said meanwhile
+        await say(fresh_bus, posted("later still"), key=GO)
+        assert await spans(fresh_bus) == [(1, 7), (7, 9)]
+        assert await spans(fresh_bus, GO) == []
+        (first, _), _ = await said(fresh_bus)
+        assert first.author == AUTHOR
+        assert now_us() < parse_rfc3339(first.older_than) <= now_us() + DAY_US
+    assert [row.text for row in scan(archive, channel=GO.channel) if row.text] == ["for ever", "later still"]
+
+
+async def test_what_was_imported_is_as_old_as_it_really_is(
+    fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path, clock: Clock
+) -> None:
+    """It goes at once, but for what stands behind a younger message: that goes with it."""
+    settings = archiver_settings(
+        fresh_settings, tmp_path / "archive", retention_every_s=EVERY_S, flush_interval_s=0.2
+    )
+    old = rfc3339(now_us() - 40 * DAY_US)
+    young = rfc3339(now_us() - 2 * DAY_US)
+    async with running(fresh_bus, settings, clock=clock):
+        await say(fresh_bus, created(), imported("a", old), imported("b", young), imported("c", old))
+        await say(fresh_bus, kept(30))
+        await expire_to(fresh_bus, 3)
+        assert await texts(fresh_bus) == [None, "b", "c"]
+        clock.days = 29
+        await expire_to(fresh_bus, 5)
+        assert await texts(fresh_bus) == [None, None, None]
+
+
+async def test_retention_is_lowered_and_lifted(
+    fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path, clock: Clock
+) -> None:
+    """Lowered it counts from the next look on; lifted, what is gone stays gone and nothing more goes."""
+    settings = archiver_settings(
+        fresh_settings, tmp_path / "archive", retention_every_s=EVERY_S, flush_interval_s=0.2
+    )
+    async with running(fresh_bus, settings, clock=clock):
+        await say(fresh_bus, created(), kept(100), posted("one"))
+        clock.days = 9
+        await say(fresh_bus, posted("two"))
+        await say(fresh_bus, kept(5))
+        await expire_to(fresh_bus, 5)
+        await say(fresh_bus, kept(None), posted("three"), kept(36_500))
+        clock.days = 1000
+        await say(fresh_bus, created(), posted("x"), kept(1), key=GO)
+        await expire_to(fresh_bus, 3, GO)  # so it was looked at with this clock
+        assert await spans(fresh_bus) == [(1, 5)]
+        assert await texts(fresh_bus) == [None, None, "three"]
+
+
+async def test_much_expires_in_parts(
+    fresh_bus: Bus,
+    fresh_settings: CommonSettings,
+    tmp_path: Path,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No more at once than can be carried out in memory: the rest follows, without a hole."""
+    monkeypatch.setattr(retention, "EXPIRED_MAX", 10)
+    monkeypatch.setattr(retention, "AGAIN_S", EVERY_S)
+    settings = archiver_settings(
+        fresh_settings, tmp_path / "archive", retention_every_s=EVERY_S, flush_interval_s=0.2
+    )
+    async with running(fresh_bus, settings, clock=clock):
+        await say(fresh_bus, created(), kept(1), *(posted(str(number)) for number in range(30)))
+        clock.days = 2
+        await expire_to(fresh_bus, 33)
+        found = await spans(fresh_bus)
+        assert [low for low, _ in found] == [1, *(high for _, high in found[:-1])]
+        assert all(high - low <= 10 for low, high in found)
+        assert await texts(fresh_bus) == [None] * 30
+
+
+@contextlib.contextmanager
+def lookers(bus: Bus, archiver: Archiver, clock: Clock, count: int) -> Iterator[list[Retention]]:
+    """So many that look at the channel's partition."""
+    (ingest,) = (it for it in archiver._ingests if it.archive.partition == partition_of(TEA, 2))
+    duck = Duck(workers=1, memory_limit="256MB", waiting_max=64)
+    lookups = Threads("lookup", 2)
+    try:
+        history = History(ingest.archive, duck, lookups, 60, Known())
+        index = ReadIndex(bus, ingest)
+        yield [
+            Retention(bus, ingest.archive, history, index, lookups, 3600.0, clock=clock) for _ in range(count)
+        ]
+    finally:
+        duck.close()
+        lookups.close()
+
+
+async def test_several_who_look_say_it_once(
+    fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path, clock: Clock
+) -> None:
+    """At the same time, and one after the other with nothing remembered."""
+    settings = archiver_settings(
+        fresh_settings, tmp_path / "archive", retention_every_s=3600.0, flush_interval_s=0.2
+    )
+    async with running(fresh_bus, settings) as one:
+        await say(fresh_bus, created(), kept(1), posted("one"))
+        clock.days = 2
+        with lookers(fresh_bus, one.archiver, clock, 3) as (first, second, third):
+            assert not any(await asyncio.gather(first.look(), second.look()))
+            assert not await third.look()
+        assert [(event.since, event.before, void) for event, void in await said(fresh_bus)] == [(1, 4, None)]
+
+
+async def test_a_look_that_fails_is_made_again(
+    fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path, clock: Clock
+) -> None:
+    """Nobody is disturbed by it, and operators see that it failed."""
+    failing = 3
+
+    def reached(point: str) -> None:
+        nonlocal failing
+        if point == "retention-due" and failing:
+            failing -= 1
+            raise Unavailable("the log is away")
+
+    label = str(partition_of(TEA, 2))
+    before = metrics.RETENTION_FAILURES.labels(label)._value.get()
+    settings = archiver_settings(
+        fresh_settings, tmp_path / "archive", retention_every_s=EVERY_S, flush_interval_s=0.2
+    )
+    clock.days = 2
+    async with running(fresh_bus, settings, reached, clock):
+        await say(fresh_bus, created(), posted("one"), kept(1))
+        await expire_to(fresh_bus, 3)
+    assert metrics.RETENTION_FAILURES.labels(label)._value.get() == before + 3
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("point", ["retention-due", "retention-said", "segment-emptied", "erasure-published"])
+async def test_death_at_any_point(
+    fresh_bus: Bus, fresh_nats_server: NatsServer, fresh_settings: CommonSettings, tmp_path: Path, point: str
+) -> None:
+    """Killed before it is said, before it is known, and while it is carried out: it has effect once."""
+    archive = tmp_path / "archive"
+    old = rfc3339(now_us() - 40 * DAY_US)
+    await ensure_streams(fresh_bus, fresh_settings)
+    async with archivers(
+        fresh_nats_server, archive, PARLEY_RETENTION_EVERY_S="0.1", PARLEY_ERASED_GRACE_S="0"
+    ) as archiver:
+        await archiver.start(point)
+        await store(
+            fresh_bus, TEA, [encode(one) for one in (created(), imported("a", old), posted("b"), kept(30))]
+        )
+        assert await archiver.ended() == -signal.SIGKILL
+        await archiver.start()
+        await expire_to(fresh_bus, 3)
+        await no_text_in(archive, "a")
+        assert await texts(fresh_bus) == [None, "b"]
+    assert await spans(fresh_bus) == [(1, 3)]
+
+
+async def test_the_log_is_trimmed_early_only_for_what_it_may_hold(tmp_path: Path) -> None:
+    """Texts that are older than the cut went long ago; an import or a late edit may be there still."""
+    base_us = 1_790_000_000_000_000  # when `Archived` begins
+    archived = Archived(tmp_path)
+    try:
+        archived.add(TEA, [created(), kept(1), posted("one")])
+        await archived.commit()
+        archived.add(TEA, [expiry(1, 4, base_us + 1_000)])
+        assert archived.archive.erased_us == base_us + 1_000
+        await archived.commit()
+        await archived.erase()
+        assert archived.archive.erased_us == base_us + 1_000
+        archived.add(TEA, [posted("two")])
+        await archived.commit()
+        archived.add(TEA, [expiry(4, 6, base_us - DAY_US)])
+        assert archived.archive.erased_us == base_us + 1_000
+        archived.add(TEA, [posted("three"), expiry(6, 8, base_us - DAY_US)])
+        await archived.commit()
+        await archived.erase()
+        assert archived.archive.erased_us == base_us + 1_000
+        archived.archive.close()
+        archived.open()
+        assert archived.archive.erased_us == base_us + 1_000
+    finally:
+        archived.close()
+
+
+async def test_an_imported_text_is_in_the_log_longer(tmp_path: Path) -> None:
+    """Whether it is hot when it expires, or in Parquet; a restart does not forget it."""
+    base_us = 1_790_000_000_000_000
+    for is_hot in (True, False):
+        archived = Archived(tmp_path / str(is_hot))
+        try:
+            archived.add(TEA, [created(), kept(1), posted("young in the log")])
+            if not is_hot:
+                await archived.commit()
+            archived.add(TEA, [expiry(1, 4, base_us - DAY_US)])
+            await archived.commit()
+            await archived.erase()
+            assert archived.archive.erased_us == base_us + 3
+            archived.archive.close()
+            archived.open()
+            assert archived.archive.erased_us == base_us + 3
+        finally:
+            archived.close()
+
+
+def expiry(since: int, before: int, older_us: int) -> e.MessagesExpired:
+    """What an archiver says."""
+    return e.MessagesExpired(
+        id=new_command_id(NOW_MS),
+        author=AUTHOR,
+        since=Seq(since),
+        before=Seq(before),
+        older_than=rfc3339(older_us),
+    )
+
+
+async def test_what_has_expired_is_found_no_more_anywhere(tmp_path: Path) -> None:
+    """In pages, hot or archived, and whoever asks for it again by its id hears that it is there."""
+    rng = random.Random(7)
+    archived = Archived(tmp_path)
+    try:
+        archived.add(TEA, [created(), kept(1)])
+        for _ in range(60):
+            archived.add(TEA, [posted(f"text {rng.random()}")])
+            if rng.random() < 0.2:
+                await archived.commit()
+        archived.add(TEA, [edited(40, "edited 40"), edited(10, "edited 10"), expiry(1, 33, 0)])
+        for step in (archived.commit, archived.erase, archived.merge):
+            page = await archived.page(TEA, limit=200)
+            assert [message.text is None for message in page.messages] == [
+                message.seq < 33 for message in page.messages
+            ]
+            assert next(message.text for message in page.messages if message.seq == 40) == "edited 40"
+            await step()
+        stored = {
+            row.seq: row.text
+            for segment in archived.archive.manifest.segments
+            for row in rows_of(open_segment(archived.archive.files, segment).read())
+        }
+        assert {seq for seq, text in stored.items() if text} == {*range(33, 63), 63}
+    finally:
+        archived.close()
