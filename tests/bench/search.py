@@ -40,6 +40,7 @@ from shared.ids import (
     UserId,
     WorkspaceId,
 )
+from shared.service import settle_memory
 from shared.subjects import parse_channel_subject
 from tests.bench.corpus import FILE, lines, load
 from tests.bench.fold import stored
@@ -166,6 +167,7 @@ def _committed(directory: Path, repetitions: int) -> Figure:
         archive.open()
         index = SearchIndex(home / "cache" / "p00.search.sqlite", EPOCH)
         keys = dict.fromkeys(parse_channel_subject(message.subject)[1] for message in batch)
+        settle_memory()
         began_s = time.process_time()
         for key, head in archive.cache.heads(keys).items():
             archive.hot.load(key, head)
