@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import time
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import NamedTuple
@@ -16,7 +17,7 @@ import apsw
 
 from archiver.core.query import Query
 from archiver.search.index import SearchIndex
-from archiver.search.plan import Plan, Reader, Row, plan_of, rows_of
+from archiver.search.plan import Plan, Readable, Reader, Row, plan_of, readable_of, rows_of
 from archiver.search.ranking import FUNCTION, Ranking
 from archiver.search.writing import DELETED
 from shared.errors import Unavailable
@@ -25,6 +26,9 @@ from shared.search import COUNT_MAX, SearchHit, SearchPlace, SearchReply
 
 RANKED_MAX = 20_000
 """Hits that are ranked: the newest so many."""
+
+READERS_KEPT = 32
+"""Readers whose channels are kept in numbers: 0.6 MB each, if they are 5,000."""
 
 STEPS = 20_000
 """Of SQLite's machine, between two looks at the clock: about a millisecond."""
@@ -48,6 +52,14 @@ class _Opened(NamedTuple):
     numbers: Mapping[ChannelId, int]
 
 
+class _Counted(NamedTuple):
+    """`ids` in the numbers that there were when the index had so many `channels`."""
+
+    ids: frozenset[ChannelId]
+    channels: int
+    readable: Readable
+
+
 class Finder:
     """The one of an index. All methods block: call them off the event loop."""
 
@@ -57,6 +69,7 @@ class Finder:
         self._generation = -1
         self._channels: dict[WorkspaceId, dict[ChannelId, int]] = {}
         self._ids: dict[int, ChannelId] = {}
+        self._readers: OrderedDict[tuple[WorkspaceId, UserId], _Counted] = OrderedDict()
         self._ranking: Ranking
 
     def newest(
@@ -65,7 +78,7 @@ class Finder:
         """The newest hits below `after`; on the first page they are counted, up to `COUNT_MAX`."""
         rows_max = limit + 1 if after is not None else max(limit, COUNT_MAX) + 1
         with self._opened(reader.workspace) as (connection, numbers), self._deadline(connection):
-            plan = plan_of(connection, query, reader, numbers, upto)
+            plan = plan_of(connection, query, reader.user, self._readable(reader, numbers), numbers, upto)
             if plan.empty:
                 return SearchReply(hits=(), more=False, count=0, inside=plan.inside)
             if after is not None:
@@ -83,8 +96,9 @@ class Finder:
     def relevant(self, query: Query, reader: Reader, upto: StreamSeq, limit: int) -> SearchReply:
         """The best of the newest `RANKED_MAX` hits, the newer of two that are as good."""
         with self._opened(reader.workspace) as (connection, numbers):
+            readable = self._readable(reader, numbers)
             with self._deadline(connection):
-                plan = plan_of(connection, query, reader, numbers, upto)
+                plan = plan_of(connection, query, reader.user, readable, numbers, upto)
                 if plan.empty:
                     return SearchReply(hits=(), more=False, count=0, inside=plan.inside)
                 self._ranking.begin(query.wanted)
@@ -111,6 +125,18 @@ class Finder:
                     found[channel, seq] = Written(*row)
         return found
 
+    def _readable(self, reader: Reader, numbers: Mapping[ChannelId, int]) -> Readable:
+        """What the reader may read now, in numbers; those of the last readers are kept."""
+        of = (reader.workspace, reader.user)
+        kept = self._readers.get(of)
+        if kept is None or kept.channels != len(numbers) or kept.ids != reader.readable:
+            kept = _Counted(reader.readable, len(numbers), readable_of(reader.readable, numbers))
+            self._readers[of] = kept
+        self._readers.move_to_end(of)
+        if len(self._readers) > READERS_KEPT:
+            self._readers.popitem(last=False)
+        return kept.readable
+
     def _scored(self, connection: apsw.Connection, plan: Plan, has_words: bool) -> list[Row]:
         """Hits with their scores, newest first; as many as the time suffices for, if that is any."""
         score = f"{FUNCTION}(words)" if has_words else "0.0"
@@ -130,6 +156,7 @@ class Finder:
             if self._generation != self._index.generation:  # another file, whose numbers mean other channels
                 self._generation = self._index.generation
                 self._channels, self._ids = {}, {}
+                self._readers.clear()
                 self._ranking = Ranking(connection)
             newest = next(reversed(self._ids)) if self._ids else 0
             query = "SELECT no, workspace, channel FROM channels WHERE no > ? ORDER BY no"

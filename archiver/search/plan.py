@@ -9,7 +9,7 @@ from __future__ import annotations
 import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import apsw
 
@@ -32,6 +32,13 @@ class Reader:
     workspace: WorkspaceId
     user: UserId
     readable: frozenset[ChannelId]
+
+
+class Readable(NamedTuple):
+    """What a reader may read, in the index's numbers; as an array they are in order."""
+
+    numbers: frozenset[int]
+    array: array.array[int]
 
 
 @dataclass(slots=True)
@@ -76,18 +83,18 @@ class Plan:
 def plan_of(
     connection: apsw.Connection,
     query: Query,
-    reader: Reader,
+    user: UserId,
+    readable: Readable,
     numbers: Mapping[ChannelId, int],
     upto: StreamSeq,
 ) -> Plan:
     """How to find what the query means; `numbers` are those of the workspace's channels in the index."""
-    readable = {number for number in set(map(numbers.get, reader.readable)) if number is not None}
-    named = [_named(connection, it, numbers, readable) for it in query.channels]
+    named = [_named(connection, it, numbers, readable.numbers) for it in query.channels]
     plan = Plan(tuple(map(_inside, query.channels, named)))
     chosen = _either(query.channels, named)
-    channels = readable if chosen is None else readable & chosen
+    channels = readable.numbers if chosen is None else readable.numbers & chosen
     channels -= _none_of(query.channels, named)
-    authors = [_authors(connection, it, reader.user) for it in query.authors]
+    authors = [_authors(connection, it, user) for it in query.authors]
     writers = _either(query.authors, authors)
     span = _span(connection, query, upto)
     if not channels or writers == set() or span is None:
@@ -107,11 +114,22 @@ def plan_of(
         groups.append([channel_term(number) for number in sorted(channels)])
     else:
         plan.clauses.append("docs.channel IN (SELECT value FROM carray(:channels))")
-        plan.values["channels"] = apsw.carray(array.array("q", sorted(channels)))
+        is_all = len(channels) == len(readable.numbers)
+        plan.values["channels"] = apsw.carray(readable.array if is_all else _array(channels))
     plan.match = expression(query.wanted, groups, query.unwanted, barred)
     plan.barred = excluded(query.unwanted, barred)
     _besides(plan, query)
     return plan
+
+
+def readable_of(readable: Iterable[ChannelId], numbers: Mapping[ChannelId, int]) -> Readable:
+    """In numbers; channels that the index has never met are left out."""
+    known = frozenset(number for number in map(numbers.get, readable) if number is not None)
+    return Readable(known, _array(known))
+
+
+def _array(channels: Iterable[int]) -> array.array[int]:
+    return array.array("q", sorted(channels))
 
 
 def _inside(it: Named, found: set[int]) -> Inside:
@@ -119,7 +137,7 @@ def _inside(it: Named, found: set[int]) -> Inside:
 
 
 def _named(
-    connection: apsw.Connection, it: Named, numbers: Mapping[ChannelId, int], readable: set[int]
+    connection: apsw.Connection, it: Named, numbers: Mapping[ChannelId, int], readable: frozenset[int]
 ) -> set[int]:
     """Of the readable channels the one with this id, else those that have or had this name."""
     number = numbers.get(ChannelId(it.value))

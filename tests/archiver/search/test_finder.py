@@ -8,6 +8,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from msgspec.structs import replace
 
 from archiver.core.query import parse
 from archiver.search import finder, plan
@@ -191,7 +192,8 @@ def test_pages_lose_and_double_nothing(tmp_path: Path, query: str) -> None:
     log = Log()
     for number in range(97):
         log.say(rng.choice(["tea", "go", "p_1"]), f"cup {number}")
-    same = [it._replace(at_us=1_795_564_800_000_000 + (it.stream_seq > 50)) for it in log.events]
+    at_us = 1_795_564_800_000_000
+    same = [replace(it, at_us=at_us + (it.stream_seq > 50)) for it in log.events]
     log.events[:] = same
     index = indexed(tmp_path, log)
     whole = found(index, query)
@@ -252,6 +254,43 @@ def test_what_takes_too_long_is_interrupted(tmp_path: Path, monkeypatch: pytest.
         with pytest.raises(Unavailable, match="took longer"):
             Finder(index, -1.0).newest(parse("cup"), reader, StreamSeq(2**60), 20, None)
     assert Finder(index, 60.0).newest(parse("cup"), reader, StreamSeq(2**60), 20, None).count == 50
+    index.close()
+
+
+def test_what_one_reader_may_read_changes(tmp_path: Path) -> None:
+    """Between two questions to the same finder: one channel more, one less, one that is new."""
+    log = Log()
+    log.say("tea", "a cup")
+    log.say("p_1", "secret cup")
+    index = indexed(tmp_path, log)
+    asking = Finder(index, 60.0)
+
+    def cups(*channels: str) -> set[str]:
+        reader = Reader(WORKSPACE, UserId("ada"), frozenset(map(ChannelId, channels)))
+        reply = asking.newest(parse("cup"), reader, StreamSeq(2**60), 20, None)
+        return {hit.channel for hit in reply.hits}
+
+    assert cups("tea", "go") == {"tea"}
+    assert cups("tea", "go", "p_1") == {"tea", "p_1"}
+    assert cups("tea", "go") == {"tea"}
+    log.say("go", "another cup")
+    record(index, log)
+    assert cups("tea", "go") == {"tea", "go"}
+    assert cups() == set()
+    index.close()
+
+
+def test_readers_that_are_kept_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asked longest ago is counted again, and finds the same."""
+    monkeypatch.setattr(finder, "READERS_KEPT", 2)
+    log = Log()
+    log.say("tea", "a cup")
+    index = indexed(tmp_path, log)
+    asking = Finder(index, 60.0)
+    for user in ("ada", "bo", "cy", "ada"):
+        reader = Reader(WORKSPACE, UserId(user), frozenset({ChannelId("tea")}))
+        assert asking.newest(parse("cup"), reader, StreamSeq(2**60), 20, None).count == 1
+        assert len(asking._readers) <= 2
     index.close()
 
 
