@@ -25,7 +25,7 @@ from shared.archive_store import LocalStore, Store, open_store
 from shared.ids import Partition
 from tests.bench import generated
 from tests.bench.generated import EPOCH, Generated, generate
-from tests.bench.history import channels_of, page_ms
+from tests.bench.history import chosen, page_ms
 from tests.bench.lag_proxy import Lag, lagging
 from tests.bench.measure import median, percentile
 from tests.bench.report import Figure
@@ -72,8 +72,8 @@ async def _measure(server: Seaweed, cache: Path, made: Generated, lag: Lag, repe
     near = open_store("s3://archive/bench", server.environ)
     far_environ = server.environ | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{lag.port}"}
     far = open_store("s3://archive/bench", far_environ)
-    busy, quiet = channels_of(near, cache, PAGES * repetitions)
-    before, _ = channels_of(near, cache, 3 * PAGES * repetitions)
+    busy, quiet = chosen(cache, PAGES * repetitions)
+    before, _ = chosen(cache, 3 * PAGES * repetitions)
     at_hand = [(await _cold(near, cache, channel, lag.requests))[0] for channel in busy[:PAGES]]
     figures = []
     for what, channels in (("by traffic", busy), ("of any channel", quiet)):

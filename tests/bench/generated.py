@@ -7,17 +7,24 @@ is left out: pages need heads and runs.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import multiprocessing
+import os
 import random
 import resource
+import shutil
+import sqlite3
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
+import orjson
 import pyarrow as pa
 
 from archiver.cache import Cache
@@ -27,6 +34,7 @@ from archiver.core.segment import SegmentRange
 from archiver.manifest_store import ManifestStore
 from archiver.merge import merge_runs
 from archiver.parquet import write_empty_segment, write_table
+from shared.archive_files import newest_manifest
 from shared.archive_manifest import Manifest, Segment
 from shared.archive_schema import SCHEMA
 from shared.archive_store import Archive, Store, open_store
@@ -95,6 +103,30 @@ class Generated:
 
     manifest: Manifest
     merges: list[Merged] = field(default_factory=list)
+
+
+@contextmanager
+def generated(events: int) -> Iterator[tuple[Path, Generated]]:
+    """An archive of that many events in a thousandth as many channels, its cache below it.
+
+    In a temporary directory; or, made once and kept for later runs, in the one that `BENCH_ARCHIVE` names.
+    """
+    with tempfile.TemporaryDirectory(prefix="parley-bench-", dir=os.environ.get("BENCH_DIR")) as scratch:
+        directory = Path(os.environ.get("BENCH_ARCHIVE", scratch)) / f"{events}"
+        done = directory / "merges.json"
+        if not done.exists():
+            shutil.rmtree(directory, ignore_errors=True)
+            made = generate(directory, directory / "cache", events, events // 1000)
+            done.write_bytes(orjson.dumps(made.merges))
+        manifest = newest_manifest(open_store(directory).within("p00"))
+        assert manifest is not None
+        yield directory, Generated(manifest, [Merged(*merge) for merge in orjson.loads(done.read_bytes())])
+
+
+def channels_of(cache_dir: Path) -> dict[str, int]:
+    """The channels of such an archive, each with its number of events."""
+    with contextlib.closing(sqlite3.connect(cache_dir / "p00.sqlite")) as cache:
+        return dict(cache.execute("SELECT channel, seq FROM channels ORDER BY channel"))
 
 
 def generate(archive: Archive, cache_dir: Path, events: int, channels: int) -> Generated:

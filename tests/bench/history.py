@@ -14,8 +14,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,10 +26,10 @@ from archiver.partition import PartitionArchive
 from archiver.segment_reader import Known
 from archiver.threads import Threads
 from shared.archive_files import pin
-from shared.archive_store import Store, open_store
+from shared.archive_store import open_store
 from shared.ids import ChannelId, ChannelKey, Partition, WorkspaceId
 from shared.records import HistoryRequest
-from tests.bench.generated import EPOCH, WORKSPACE, Generated, generate
+from tests.bench.generated import EPOCH, WORKSPACE, Generated, channels_of, generated
 from tests.bench.measure import median, percentile
 from tests.bench.report import Figure
 
@@ -46,12 +44,9 @@ REFERENCE_PAGES = 20
 async def measure(repetitions: int) -> list[Figure]:
     """Milliseconds of pages, pages a second, and what the merges took."""
     events = int(os.environ.get("BENCH_EVENTS", EVENTS))
-    with tempfile.TemporaryDirectory(prefix="parley-bench-", dir=os.environ.get("BENCH_DIR")) as scratch:
-        directory = Path(scratch) / "archive"
-        made = generate(directory, directory / "cache", events, events // 1000)
+    with generated(events) as (directory, made):
         async with _opened(directory) as history:
             figures = await _pages(history, directory, made, repetitions)
-        shutil.rmtree(directory)
     return figures + _merges(made)
 
 
@@ -72,7 +67,7 @@ async def _opened(directory: Path) -> AsyncIterator[History]:
 async def _pages(history: History, directory: Path, made: Generated, repetitions: int) -> list[Figure]:
     events, runs = made.manifest.hi, len(runs_of(made.manifest.segments))
     case = f"{events} events, {events // 1000} channels, {runs} runs, {len(made.manifest.segments)} files"
-    busy, quiet = channels_of(open_store(directory), directory / "cache", PAGES * repetitions)
+    busy, quiet = chosen(directory / "cache", PAGES * repetitions)
     by_traffic = [await page_ms(history, channel) for channel in busy]
     evenly = [await page_ms(history, channel) for channel in quiet]
     rate = median([await _rate(history, busy) for _ in range(repetitions)])
@@ -91,15 +86,11 @@ async def _pages(history: History, directory: Path, made: Generated, repetitions
     ]
 
 
-def channels_of(store: Store, cache: Path, count: int) -> tuple[list[str], list[str]]:
+def chosen(cache: Path, count: int) -> tuple[list[str], list[str]]:
     """Channels as events have them, and channels as the cache lists them."""
-    archive = PartitionArchive(store, cache, Partition(0), EPOCH)
-    archive.open()
-    found = archive.cache._reader.execute("SELECT channel, seq FROM channels").fetchall()
-    archive.close()
-    rng = random.Random(11)
-    names, weights = [name for name, _ in found], [seq for _, seq in found]
-    return rng.choices(names, weights, k=count), rng.choices(names, k=count)
+    channels, rng = channels_of(cache), random.Random(11)
+    names = list(channels)
+    return rng.choices(names, list(channels.values()), k=count), rng.choices(names, k=count)
 
 
 async def page_ms(history: History, channel: str) -> float:
