@@ -76,7 +76,9 @@ class Api:
             "heads": self.heads,
             "readable": self.readable,
         }
-        return await self._begin(bus, operations)
+        begun = await self._begin(bus, operations)
+        begun.append(await self._serve(bus, "rebuild", self._search.rebuild, queue=""))
+        return begun
 
     async def serve_search(self, bus: Bus) -> list[Subscription]:
         """The same for search."""
@@ -186,7 +188,7 @@ class Api:
         return IdsReply(found=found, greatest=greatest)
 
     async def _serve(
-        self, bus: Bus, operation: str, answer: Callable[[bytes], Awaitable[BaseModel]]
+        self, bus: Bus, operation: str, answer: Callable[[bytes], Awaitable[BaseModel]], queue: str = QUEUE
     ) -> Subscription:
         counted = REQUESTS.labels(operation)
 
@@ -195,4 +197,4 @@ class Api:
             return (await answer(body)).model_dump_json().encode()
 
         subject = archive_subject(self._archive.partition, operation)
-        return await bus.serve(subject, handle, queue=QUEUE, concurrency_max=REQUESTS_MAX)
+        return await bus.serve(subject, handle, queue=queue, concurrency_max=REQUESTS_MAX)

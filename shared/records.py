@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.channel import ChannelState
 from shared.events import ChannelKind, Recorded, Role
@@ -215,6 +215,21 @@ class ArchiveStatus(_Record):
     manifest: int
     searchable: StreamSeq | None = None
     """Up to here the search index has it; None while there is none."""
+
+
+class RebuildRequest(_Record):
+    """Make the search index anew, unless that was begun under this name already; and say how far it is."""
+
+    run: str = Field(min_length=1, max_length=64)
+
+
+class RebuildReply(_Record):
+    """Of one process; everyone who answers for the partition has an index of their own."""
+
+    instance: str
+    searchable: StreamSeq
+    """Up to here the new index has it."""
+    applied: StreamSeq
 
 
 class ArchivedHeadsRequest(_Record):

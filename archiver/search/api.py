@@ -7,6 +7,8 @@ the log is asked first, then who may read, then the index up to that end.
 from __future__ import annotations
 
 import asyncio
+import secrets
+import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -29,7 +31,7 @@ from archiver.search.plan import Reader
 from archiver.threads import Threads
 from shared.errors import Unavailable
 from shared.ids import ChannelId, Epoch, Seq, StreamSeq, UserId, WorkspaceId
-from shared.records import HistoryRequest
+from shared.records import HistoryRequest, RebuildReply, RebuildRequest
 from shared.search import FoundText, SearchReply, SearchRequest, TextsReply, TextsRequest
 
 TEXTS_AT_ONCE = 4
@@ -51,6 +53,7 @@ class SearchApi:
         history: History,
         threads: Threads,
     ) -> None:
+        self._instance = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._epoch = epoch
         self._feed = feed
         self._finder = finder
@@ -71,6 +74,12 @@ class SearchApi:
     async def ready(self) -> None:
         """Wait until all that the log holds now can be found. Raises `Unavailable` if that takes longer."""
         await self._feed.reaches(await self._index.now())
+
+    async def rebuild(self, body: bytes) -> RebuildReply:
+        """Begin to make the index anew, if that is news."""
+        request = parsed(RebuildRequest, body)
+        found = self._feed.rebuild(request.run)
+        return RebuildReply(instance=self._instance, searchable=found, applied=self._feed.applied)
 
     async def search(self, body: bytes) -> SearchReply:
         """Where a query is met, and how often."""

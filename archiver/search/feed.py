@@ -60,6 +60,8 @@ class Feed:
         self._moved = asyncio.Condition()
         self._waiting = 0
         self._is_damaged = False
+        """To be made anew: something is wrong with it, or somebody wants it so."""
+        self._rebuild = ""
         self._next_purge_s = 0.0
         self._log_end = StreamSeq(0)
         """The log had so many events when it was last asked."""
@@ -92,6 +94,20 @@ class Feed:
             if time.monotonic() - began_s > self._wait_s:
                 tries = delays(first_s=0.2, cap_s=5.0)
             await asyncio.sleep(next(tries))
+
+    @property
+    def applied(self) -> StreamSeq:
+        """Up to where the log is known here."""
+        return self._archive.hot.applied
+
+    def rebuild(self, run: str) -> StreamSeq:
+        """Make the index anew, once for a name; up to where the new one has got."""
+        if run != self._rebuild:
+            self._rebuild = run
+            self._is_damaged = True
+            self._more.set()
+            _log.info("search.rebuild_wanted", partition=self._label)
+        return StreamSeq(0) if self._is_damaged else self.position
 
     def distrust(self) -> None:
         """A question has met damage: begin anew."""
@@ -198,7 +214,7 @@ class Feed:
             _log.info("search.rebuilding", partition=self._label, events=behind)
         batches = backlog(self._archive.files, manifest, began, BATCH)
         while (batch := await self._threads.run(next, batches, None)) is not None:
-            if not await self._record(*batch):
+            if not await self._record(*batch) or self._is_damaged:
                 return
             if behind >= BEHIND_MIN and time.monotonic() - told_s >= PROGRESS_EVERY_S:
                 told_s = time.monotonic()

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from infra.cli.access import ACCESS_DEFAULT, Access
 from infra.cli.options import FROM_1
-from shared.errors import ParleyError, Unavailable
+from infra.cli.search_rebuild import rebuild as make_anew
+from shared.errors import BadRequest, ParleyError, Unavailable
 
 _PAGE_MAX = 50
 _TIMEOUT_S = 30
@@ -27,9 +28,12 @@ class SearchRefused(ParleyError):
 
 
 def search(
-    query: str,
+    query: str = "",
     /,
     *,
+    rebuild: Annotated[
+        bool, Parameter(negative=(), help="Make the indexes anew, as an operator; nothing is looked for.")
+    ] = False,
     access: Access = ACCESS_DEFAULT,
     sort: Annotated[
         Literal["newest", "relevant"], Parameter(help="The newest first, or the best of the newest.")
@@ -42,7 +46,18 @@ def search(
 
     QUERY: words, "phrases", beginnings*, -without, from:user in:channel has:link|file|reaction is:thread
     before: after: on: during: (2026-11-25, 2026-11 or 2026).
+
+    With --rebuild every archiver and reader makes its indexes anew from the archive and the log. Until they
+    are done, search says `unavailable` and how far they are; everything else goes on. Ctrl-C ends the
+    progress bar only.
     """
+    if rebuild:
+        if query:
+            raise BadRequest("--rebuild takes no query")
+        make_anew(access.data)
+        return
+    if not query:
+        raise BadRequest("what is to be found? Name a QUERY, or --rebuild")
     console = Console(soft_wrap=True, highlight=False)
     headers = {"Authorization": f"Bearer {access.bearer()}"}
     asked = {"q": query, "sort": sort, "tz": tz}

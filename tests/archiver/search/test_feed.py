@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from archiver.search import backlog, feed
@@ -243,3 +244,41 @@ async def test_what_could_not_be_rewritten_is_at_the_next_start(
 def erasing(user: str) -> UserErased:
     """All that somebody has said is erased."""
     return UserErased(id=posted("").id, author=UserId("operator"), user=UserId(user))
+
+
+async def test_it_is_made_anew_when_somebody_wants_it(tmp_path: Path) -> None:
+    """Once for a run, however often that is asked about; what was wrong with it is right then."""
+    kept = Kept(tmp_path)
+    kept.say("cup one", "cup two")
+    kept.commit()
+    kept.say("cup three")
+    async with kept.fed() as (feeding, index):
+        await feeding.reaches(kept.applied)
+        for run in ("first", "second"):
+            generation = index.generation
+            with contextlib.closing(apsw.Connection(str(kept.path))) as other:
+                other.execute("DELETE FROM docs")
+            assert found(index, "cup") == []
+            assert feeding.rebuild(run) == 0
+            await eventually(lambda run=run: feeding.rebuild(run) == kept.applied)
+            assert index.generation == generation + 1
+            assert found(index, "cup") == ["tea/3", "go/2", "tea/2"]
+        await feeding.reaches(kept.applied)
+        assert index.generation == generation + 1
+    kept.archive.close()
+
+
+async def test_a_rebuild_begins_again_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who wants another one does not wait for the one that is under way."""
+    monkeypatch.setattr(feed, "BATCH", 1)
+    kept = Kept(tmp_path)
+    kept.say(*(f"cup {number}" for number in range(200)))
+    kept.commit()
+    async with kept.fed() as (feeding, index):
+        await eventually(lambda: feeding.position > 0, every_s=0.001)
+        generation = index.generation
+        feeding.rebuild("another")
+        await eventually(lambda: index.generation == generation + 1)
+        await feeding.reaches(kept.applied)
+        assert ask(index, "cup").count == 200
+    kept.archive.close()

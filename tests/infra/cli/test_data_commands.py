@@ -71,6 +71,14 @@ def test_search_shows_what_was_said(system: LocalSystem) -> None:
     assert [hit["seq"] for hit in newest] == [4]
 
 
+def test_search_indexes_are_made_anew(system: LocalSystem) -> None:
+    """As the operator, whom the servers let; what was found is found again."""
+    before = system.parley("search", "shall").stdout
+    made = system.parley("search", "--rebuild").stdout
+    assert made.endswith(" search indexes made anew\n")
+    assert system.parley("search", "shall").stdout == before
+
+
 def test_what_the_server_refuses_is_said(system: LocalSystem) -> None:
     """Its code and its sentence, and exit code 1; nothing was sent."""
     assert "not_found" in refused(system, "send", "nowhere", "hi")
