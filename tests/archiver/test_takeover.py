@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 from pydantic import BaseModel
 
 from archiver import compactor, takeover
+from shared import events as e
 from shared.archive_files import newest_manifest, pin
 from shared.archive_store import LocalStore
 from shared.bus import Bus
@@ -117,6 +118,15 @@ async def answers(bus: Bus, at: str, key: ChannelKey, applied: StreamSeq, ids: S
     return [await answered(bus, at, partition, *question) for question in questions(key, applied, ids)]
 
 
+def honest(log: Sequence[KnownEvent]) -> list[KnownEvent]:
+    """Without edits of others' messages, which no edge makes: a search index does not look whose they are."""
+    authors = {seq: event.author for seq, event in enumerate(log, 1) if isinstance(event, e.MessagePosted)}
+    return [
+        posted("instead") if isinstance(it, e.MessageEdited) and authors.get(it.ref) != it.author else it
+        for it in log
+    ]
+
+
 @pytest.mark.parametrize("grace_s", [0.0, 900.0])
 async def test_answers_are_the_logs_while_the_writer_moves(
     fresh_bus: Bus,
@@ -137,7 +147,7 @@ async def test_answers_are_the_logs_while_the_writer_moves(
         orphan_grace_s=grace_s,
         erased_grace_s=grace_s,
     )
-    logs = {key: list(random_events(rng, 150, erasing=True)) for key in (TEA, GO)}
+    logs = {key: honest(random_events(rng, 150, erasing=True)) for key in (TEA, GO)}
     one, two = (reader_settings(fresh_settings, archive, tmp_path / name) for name in ("one", "two"))
     async with running(fresh_bus, writer), reading("one", one), reading("two", two):
         for _ in range(8):
