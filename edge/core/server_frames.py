@@ -1,7 +1,7 @@
 """Every frame that the server sends in protocol version 1, defined once.
 
 The AsyncAPI file is generated from these models. `event` is the exception: its bytes come from
-`shared.events.wire`, once for all recipients (P20); `EventFrame` describes them for schemas and tests.
+`shared.wire_form.wire`, once for all recipients (P20); `EventFrame` describes them for schemas and tests.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class ImportedMark(_ServerFrame):
 
 
 class EventFrame(_ServerFrame):
-    """What `shared.events.wire` writes, for schemas and tests: which fields stand depends on `kind` (P19)."""
+    """What `shared.wire_form` writes, for schemas and tests: which fields stand depends on `kind` (P19)."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -221,6 +221,12 @@ class EventFrame(_ServerFrame):
     name: str | None = None
     topic: str | None = None
     members: list[UserId] | None = None
+    erased: Literal[True] | None = None
+    days: int | None = None
+    operator: Literal[True] | None = None
+    since: Seq | None = None
+    before: Seq | None = None
+    older_than: str | None = None
 
 
 ServerFrame = Annotated[

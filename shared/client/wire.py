@@ -100,6 +100,12 @@ class EventFrame(TypedDict):
     name: NotRequired[str]
     topic: NotRequired[str]
     imported: NotRequired[ImportedMark]
+    erased: NotRequired[Literal[True]]
+    days: NotRequired[int]
+    operator: NotRequired[Literal[True]]
+    since: NotRequired[Seq]
+    before: NotRequired[Seq]
+    older_than: NotRequired[str]
 
 
 class AckFrame(TypedDict):

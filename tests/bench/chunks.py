@@ -34,7 +34,7 @@ def is_event(payload: bytes) -> bool:
 def read_events(payload: bytes) -> Events:
     """Channel, seq and stamp (0: none) of one event, or of those in an array (P1).
 
-    Relies on the order of the fields that `shared.events.wire` gives.
+    Relies on the order of the fields that `shared.wire_form.wire` gives.
     """
     return tuple(_read_event(event) for event in payload.split(_EVENT)[1:])
 

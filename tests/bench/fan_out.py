@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from shared import events as e
 from shared.clock import now_us
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, UserId, WorkspaceId, new_command_id
+from shared.wire_form import wire
 from tests.bench.listeners import Listeners, listeners
 from tests.bench.marks import marked
 from tests.bench.measure import CpuMeter, median
@@ -278,7 +279,7 @@ def message(text: str) -> bytes:
     """The event that Parley makes of a text, which the others send as it is."""
     key = ChannelKey(WorkspaceId(WORKSPACE), ChannelId(parley.CHANNEL))
     posted = e.MessagePosted(id=new_command_id(now_us() // 1000), author=UserId("owner"), text=text)
-    return e.wire(e.Recorded(key, Seq(10_000), StreamSeq(10_000), now_us(), posted))
+    return wire(e.Recorded(key, Seq(10_000), StreamSeq(10_000), now_us(), posted))
 
 
 def _say(what: str) -> None:

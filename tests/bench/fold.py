@@ -17,6 +17,7 @@ from shared.channel import ChannelState, fold
 from shared.envelope import StoredMessage
 from shared.ids import ChannelKey, Partition, Seq, StreamSeq
 from shared.subjects import channel_subject
+from shared.wire_form import wire
 from tests.bench.corpus import Corpus, load
 from tests.bench.measure import median
 from tests.bench.report import Figure
@@ -94,4 +95,4 @@ def _wire(batch: Sequence[StoredMessage]) -> None:
         event = e.decode(message.body)
         states[message.subject], void = fold(states.get(message.subject), event)
         key = ChannelKey(*message.subject.split(".")[2:])  # type: ignore[arg-type]
-        e.wire(e.Recorded(key, Seq(1), message.stream_seq, message.at_us, event, void))
+        wire(e.Recorded(key, Seq(1), message.stream_seq, message.at_us, event, void))

@@ -10,6 +10,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from shared import events as e
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, UserId, WorkspaceId
+from shared.wire_form import wire
 from tests.bench.chunks import stamped
 from tests.bench.load_client import Refused, fresh_id, open_session
 from tests.bench.measure import send_queue_bytes
@@ -21,7 +22,7 @@ TEXT = "y" * 60
 def _event(seq: int, text: str) -> bytes:
     key = ChannelKey(WorkspaceId("w"), ChannelId("c"))
     posted = e.MessagePosted(id=fresh_id(), author=UserId("ann"), text=text)
-    return e.wire(e.Recorded(key, Seq(seq), StreamSeq(seq), 1_790_000_000_000_000, posted))
+    return wire(e.Recorded(key, Seq(seq), StreamSeq(seq), 1_790_000_000_000_000, posted))
 
 
 async def _greet(connection: ServerConnection) -> None:

@@ -105,6 +105,26 @@ async def test_what_is_erased_is_gone(page: Page, edge: ScriptedEdge) -> None:
     assert await numbers(page) == [1, 2, 3, 4, 5, 7, 9, 11]
 
 
+async def test_what_has_expired_is_gone(page: Page, edge: ScriptedEdge) -> None:
+    """Below the number, whoever said it, whenever it comes; what is younger stays, and a line says so."""
+    session = await opened(page, edge)
+    who = {"id": new_command_id(BORN_MS), "author": UserId("ana")}
+    root = e.MessagePosted(**who, text="Xsecret root")
+    edit = e.MessageEdited(**who, ref=Seq(4), ref_author=UserId("ana"), text="Xsecret edit")
+    await session.send(event(4, root), event(5, edit), event(6, e.MessagePosted(**who, text="young")))
+    await expect(page.locator("#m4 .text")).to_contain_text("Xsecret edit")
+    expired = e.MessagesExpired(**who, since=Seq(1), before=Seq(6), older_than="2026-10-28T00:00:00.000Z")
+    late = e.MessageEdited(**who, ref=Seq(4), ref_author=UserId("ana"), text="Xsecret late")
+    await session.send(event(7, e.ChannelRetentionSet(**who, days=30)), event(8, expired), event(9, late))
+    await expect(page.locator("#m4 .text")).to_have_text("erased, #8")
+    await expect(page.locator("#m6 .text")).to_have_text("young")
+    await expect(page.locator('[data-seq="7"]')).to_contain_text("ana lets messages be kept for 30 days")
+    await expect(page.locator('[data-seq="8"]')).to_contain_text(
+        "what was said before 2026-10-28 has expired"
+    )
+    assert "Xsecret" not in await page.content()
+
+
 async def test_actions_of_a_message_are_commands(page: Page, edge: ScriptedEdge) -> None:
     """Reacting, editing and deleting name the message's number."""
     session = await opened(page, edge)

@@ -35,6 +35,7 @@ from shared.ids import (
     WorkspaceId,
     new_command_id,
 )
+from shared.wire_form import wire
 
 WEB = Path(__file__).parents[2] / "edge" / "web"
 BORN_MS = 1_790_000_000_000
@@ -54,9 +55,7 @@ def event(seq: int, what: e.KnownEvent, channel: str = "tea", void: str | None =
     """The frame of an event, as every edge writes it."""
     key = ChannelKey(WorkspaceId("demo"), ChannelId(channel))
     at_us = (BORN_MS + seq * 1000) * 1000
-    frame: dict[str, object] = json.loads(
-        e.wire(e.Recorded(key, Seq(seq), StreamSeq(seq), at_us, what, void))
-    )
+    frame: dict[str, object] = json.loads(wire(e.Recorded(key, Seq(seq), StreamSeq(seq), at_us, what, void)))
     return frame
 
 

@@ -8,6 +8,7 @@ import pytest
 from infra.cli.lines import line
 from shared import events as e
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, WorkspaceId
+from shared.wire_form import wire
 from tests.support.events import KINDS, example
 
 KEY = ChannelKey(WorkspaceId("w"), ChannelId("tea"))
@@ -16,7 +17,7 @@ AT_US = 1_764_043_200_123_456
 
 def shown(event: e.Event, void: str | None = None) -> str:
     """The line of an event at seq 7."""
-    return line(orjson.loads(e.wire(e.Recorded(KEY, Seq(7), StreamSeq(9), AT_US, event, void)))).plain
+    return line(orjson.loads(wire(e.Recorded(KEY, Seq(7), StreamSeq(9), AT_US, event, void)))).plain
 
 
 def test_a_message() -> None:
