@@ -131,12 +131,13 @@ class Retention:
         if not first or (await self._said(key, first, _said_us)).get(first[0], cut) >= cut:
             return since
         low = await self._recorded_below(key, Seq(first[0] + 1), end, cut)
-        while page := (await self._messages(key, low, SCANNED))[0]:
+        count = 1
+        while page := (await self._messages(key, low, count))[0]:
             said = await self._said(key, page, _said_us)
             for seq in page:
                 if said.get(seq, cut) >= cut:
                     return seq
-            low = Seq(page[-1] + 1)
+            low, count = Seq(page[-1] + 1), SCANNED
         return low
 
     async def _recorded_below(self, key: ChannelKey, low: Seq, high: Seq, cut: int) -> Seq:
