@@ -12,10 +12,12 @@ import pytest
 from msgspec.structs import replace
 
 from shared import events as e
-from shared.archive_files import ARCHIVE_SQL, open_archive
-from shared.archive_views import views
+from shared.archive_files import ARCHIVE_SQL, open_archive, scan
+from shared.archive_rows import recorded_of
+from shared.archive_views import told, views
 from shared.channel import ChannelState, fold
 from shared.clock import rfc3339
+from shared.erasure import Erasures, erasure_of
 from shared.events import KnownEvent, encode
 from shared.ids import ChannelId, ChannelKey, Seq, UserId, WorkspaceId
 from tests.support.events import example
@@ -159,6 +161,28 @@ def test_reactions(folded: tuple[dict[ChannelKey, Model], Path]) -> None:
     expected = {(*key, *reaction) for key, model in models.items() for reaction in model.reactions}
     assert len(found) == len(expected)
     assert set(found) == expected
+
+
+def test_what_users_are_told(folded: tuple[dict[ChannelKey, Model], Path]) -> None:
+    """Of each event that is erased, or has expired, no text; of every other one all of it."""
+    _, path = folded
+    logged = [recorded_of(row) for row in scan(path)]
+    erasures = Erasures(
+        one for it in sorted(logged, key=lambda it: it.seq) if (one := erasure_of(it)) is not None
+    )
+    expected = {
+        (
+            *it.key,
+            it.seq,
+            None if it.void is not None else getattr(erasures.shown(it, b"")[0].event, "text", None),
+        )
+        for it in logged
+    }
+    with open_archive(path) as db:
+        found = db.sql(f"SELECT workspace, channel, seq, text FROM ({told('events')})").fetchall()
+    assert len(found) == len(expected)
+    assert set(found) == expected
+    assert any(text == "" for *_, text in found)
 
 
 def test_members_and_channels(folded: tuple[dict[ChannelKey, Model], Path]) -> None:

@@ -21,6 +21,7 @@ from shared.archive_manifest import partition_dir
 from shared.archive_rows import body_of, recorded_of
 from shared.archive_store import Archive
 from shared.bus import Bus
+from shared.clock import rfc3339
 from shared.erasure import Erasures, emptied, erasure_of
 from shared.events import encode
 from shared.ids import Seq, new_command_id
@@ -143,9 +144,12 @@ async def archivers(server: NatsServer, archive: Archive, **env: str) -> AsyncIt
 
 
 async def publish(bus: Bus, rng: random.Random, events: int) -> None:
-    """Messages into random channels, some of them garbage."""
+    """Messages into random channels, some of them garbage; some are erased, or expire."""
     for number in range(events):
         kind = rng.random()
+        if kind > 0.99:
+            await store(bus, rng.choice(CHANNELS), map(encode, expiring(rng.randrange(2, number + 3))))
+            continue
         body = encode(posted(f"{number} \x00 ☕")) if kind < 0.9 else b"\xff garbage"
         if kind > 0.97:
             body = encode(erased(rng.randrange(1, 20)))
@@ -155,6 +159,15 @@ async def publish(bus: Bus, rng: random.Random, events: int) -> None:
 def erased(ref: int) -> e.MessageErased:
     """An erasure of a message."""
     return e.MessageErased(id=new_command_id(NOW_MS), author=ALICE, ref=Seq(ref))
+
+
+def expiring(before: int) -> tuple[e.ChannelRetentionSet, e.MessagesExpired]:
+    """What was said below a number expires, if it has not."""
+    old = rfc3339(NOW_MS * 1000)
+    kept = e.ChannelRetentionSet(id=new_command_id(NOW_MS), author=ALICE, days=1)
+    return kept, e.MessagesExpired(
+        id=new_command_id(NOW_MS), author=ALICE, since=Seq(1), before=Seq(before), older_than=old
+    )
 
 
 async def caught_up(bus: Bus, archive: Archive) -> None:
