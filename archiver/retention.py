@@ -116,13 +116,13 @@ class Retention:
         return False
 
     async def _channels(self) -> AsyncIterator[tuple[ChannelKey, ChannelState | None]]:
-        """Those that had a retention when they were archived last, as they are now."""
+        """Those that had a retention when they were archived last, as they are now: one state at a time."""
         cache, hot = self._archive.cache, self._archive.hot
         after = _FIRST
         while page := await self._lookups.run(cache.retained, after):
-            heads = await self._lookups.run(cache.heads, page)
             for key in page:
-                yield key, (hot.head(key) or heads[key]).state
+                archived = await self._lookups.run(cache.heads, [key])
+                yield key, (hot.head(key) or archived[key]).state
             after = page[-1]
 
     async def _expired_below(self, key: ChannelKey, since: Seq, cut: int) -> Seq:

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from shared.client.wire import EventFrame
 
-_DETAILS = ("text", "emoji", "user", "role", "name", "topic")
+_DETAILS = ("text", "emoji", "user", "role", "name", "topic", "days", "older_than")
 
 
 def line(frame: EventFrame) -> Text:

@@ -44,3 +44,10 @@ def test_every_kind_has_a_line(kind: type[e.KnownEvent]) -> None:
     assert "tea #7 alice " in shown(event)
     assert (event.kind in shown(event)) == (event.kind != "message.posted")
     assert shown(event, "not allowed").endswith("tea #7 alice void ")
+
+
+def test_retention_says_how_long() -> None:
+    """Days as they were set, and up to when messages have expired."""
+    assert shown(example(e.ChannelRetentionSet, days=30)).endswith("channel.retention_set 30")
+    older = "2026-10-28T00:00:00.000Z"
+    assert shown(example(e.MessagesExpired, older_than=older)).endswith(f"messages.expired {older}")
