@@ -2,7 +2,7 @@
 
 A file has a number and a size, and is called `parley://<number>`. A request is a number, an offset and a
 length, an answer is a letter, a length and the bytes. DuckDB reads a few kilobytes here and there of each row
-group; so a piece reaches ahead, and what lies in it is not asked for again by the same reader.
+group, and opens each several times; so a piece reaches ahead, and what lies in one is not asked for again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import io
 import queue
 import socket
 import struct
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,8 @@ PIECE_BYTES_MAX = 4 * 1024**2
 AHEAD_BYTES = 64 * 1024
 FOOTER_BYTES = 256 * 1024
 """How much of a file's end is asked for with its footer: that of a million events takes some 180 KB."""
+
+WINDOWS_BYTES_MAX = 64 * 1024**2
 
 _MADE = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -59,16 +63,63 @@ class Links:
         return body
 
 
-class File(io.RawIOBase):
-    """One reader of a file: it has what it asked for last."""
+class Windows:
+    """What was asked for ahead, of all files, for all readers; what was asked for first goes first."""
 
-    def __init__(self, links: Links, number: int, size: int) -> None:
+    def __init__(self, links: Links) -> None:
         self._links = links
+        self._kept: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._firsts: dict[int, list[int]] = {}
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def read(self, number: int, size: int, at: int, wanted: int) -> bytes:
+        """So much of a file of this size, which has it. Raises OSError."""
+        if (found := self._found(number, at, wanted)) is not None:
+            return found
+        if wanted >= AHEAD_BYTES:
+            return self._pieces(number, at, wanted)
+        tail = max(0, size - FOOTER_BYTES)
+        first, end = (tail, size) if at >= tail else (at, min(size, at + AHEAD_BYTES))
+        window = self._pieces(number, first, end - first)
+        self._keep(number, first, window)
+        return window[at - first : at - first + wanted]
+
+    def _found(self, number: int, at: int, wanted: int) -> bytes | None:
+        with self._lock:
+            for first in self._firsts.get(number, ()):
+                window = self._kept[number, first]
+                if first <= at and at + wanted <= first + len(window):
+                    return window[at - first : at - first + wanted]
+        return None
+
+    def _keep(self, number: int, first: int, window: bytes) -> None:
+        with self._lock:
+            if (number, first) in self._kept:  # another reader was quicker
+                return
+            self._kept[number, first] = window
+            self._firsts.setdefault(number, []).append(first)
+            self._bytes += len(window)
+            while self._bytes > WINDOWS_BYTES_MAX:
+                (old, old_first), gone = self._kept.popitem(last=False)
+                self._firsts[old].remove(old_first)
+                self._bytes -= len(gone)
+
+    def _pieces(self, number: int, first: int, length: int) -> bytes:
+        return b"".join(
+            self._links.read(number, at, min(PIECE_BYTES_MAX, first + length - at))
+            for at in range(first, first + length, PIECE_BYTES_MAX)
+        )
+
+
+class File(io.RawIOBase):
+    """One reader of a file."""
+
+    def __init__(self, windows: Windows, number: int, size: int) -> None:
+        self._windows = windows
         self._number = number
         self._size = size
         self._at = 0
-        self._first = 0
-        self._window = b""
 
     def readable(self) -> bool:
         """Yes."""
@@ -91,28 +142,11 @@ class File(io.RawIOBase):
         """So much from there on, less only at the end. Raises OSError."""
         rest = max(0, self._size - self._at)
         wanted = rest if size is None or size < 0 else min(size, rest)
-        last = self._at + wanted
-        if not (self._first <= self._at and last <= self._first + len(self._window)):
-            if wanted >= AHEAD_BYTES:
-                self._at = last
-                return self._pieces(last - wanted, wanted)
-            self._fill(wanted)
-        found = self._window[self._at - self._first : last - self._first]
-        self._at = last
+        if not wanted:
+            return b""
+        found = self._windows.read(self._number, self._size, self._at, wanted)
+        self._at += wanted
         return found
-
-    def _fill(self, wanted: int) -> None:
-        self._first = min(self._at, max(0, self._size - FOOTER_BYTES))
-        if self._at < self._size - FOOTER_BYTES:
-            self._window = self._pieces(self._first, min(max(wanted, AHEAD_BYTES), self._size - self._first))
-        else:
-            self._window = self._pieces(self._first, self._size - self._first)
-
-    def _pieces(self, first: int, length: int) -> bytes:
-        return b"".join(
-            self._links.read(self._number, at, min(PIECE_BYTES_MAX, first + length - at))
-            for at in range(first, first + length, PIECE_BYTES_MAX)
-        )
 
 
 if TYPE_CHECKING:
@@ -133,6 +167,7 @@ class Files(Base):
     def __init__(self, links: Links, sizes: Sequence[int]) -> None:
         super().__init__()
         self._links = links
+        self._windows = Windows(links)
         self._sizes = {address(number): size for number, size in enumerate(sizes)}
 
     @property
@@ -145,7 +180,7 @@ class Files(Base):
         if mode != "rb":
             raise PermissionError("the archive is only read here")
         size = self.size(path)
-        return File(self._links, int(path.rpartition("/")[2]), size)
+        return File(self._windows, int(path.rpartition("/")[2]), size)
 
     def size(self, path: str) -> int:
         """In bytes. Raises FileNotFoundError."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from archiver import sandbox_files
 from archiver.sandbox_files import (
     ANSWER,
     HERE,
@@ -22,6 +23,7 @@ from archiver.sandbox_files import (
     File,
     Files,
     Links,
+    Windows,
     address,
 )
 from archiver.sandbox_reads import CHARGE_BYTES_MIN, Reads
@@ -42,6 +44,10 @@ class Distant(LocalStore):
         super().__init__(directory)
         self.asked = 0
         self.gate: list[int] = []
+
+    @property
+    def is_far(self) -> bool:
+        return True
 
     def piece(self, name: str, offset: int, length: int) -> bytes:
         self.asked += 1
@@ -88,26 +94,40 @@ async def asked(link: socket.socket, *request: int) -> tuple[bytes, bytes]:
     return kind, body
 
 
-async def test_any_reading_gives_the_content(store: Distant) -> None:
-    """Wherever one seeks and however much one reads, it is the file, in few questions where it is near."""
+@pytest.mark.parametrize("room", [0, 200_000, 10**9])
+async def test_any_reading_gives_the_content(
+    store: Distant, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever one seeks and however much one reads, it is the file, whatever is kept of it."""
+    monkeypatch.setattr(sandbox_files, "WINDOWS_BYTES_MAX", room)
 
     def read(descriptors: list[int]) -> None:
         rng = random.Random(7)
-        file = File(Links(descriptors), 0, len(CONTENT))
+        file = File(Windows(Links(descriptors)), 0, len(CONTENT))
         for _ in range(300):
             at, size = rng.randrange(len(CONTENT) + 10), rng.choice((1, 100, 70_000, 5_000_000, -1))
             assert file.seek(at) == at
             assert file.read(size) == (CONTENT[at:] if size < 0 else CONTENT[at : at + size])
-        before = store.asked
-        for at in range(0, 50_000, 1_000):
-            file.seek(at)
-            assert file.read(100) == CONTENT[at : at + 100]
-        assert store.asked == before + 1
-        file.seek(-8, 2)
-        file.read(8)
-        file.seek(-100_000, 2)
-        assert file.read(99_992) == CONTENT[-100_000:-8]
-        assert store.asked == before + 2
+
+    async with reading(store) as (descriptors, _):
+        await asyncio.to_thread(read, descriptors)
+
+
+async def test_what_is_near_is_not_asked_for_again(store: Distant) -> None:
+    """By whichever reader: neither what follows, nor a footer."""
+
+    def read(descriptors: list[int]) -> None:
+        windows = Windows(Links(descriptors))
+        for _ in range(2):
+            file = File(windows, 0, len(CONTENT))
+            for at in range(0, 50_000, 1_000):
+                file.seek(at)
+                assert file.read(100) == CONTENT[at : at + 100]
+            file.seek(-8, 2)
+            file.read(8)
+            file.seek(-100_000, 2)
+            assert file.read(99_992) == CONTENT[-100_000:-8]
+        assert store.asked == 2
 
     async with reading(store) as (descriptors, _):
         await asyncio.to_thread(read, descriptors)
@@ -169,13 +189,6 @@ def archive(tmp_path: Path) -> Distant:
     return Distant(steal_from(tmp_path / "archive"))
 
 
-@pytest.fixture
-def distant(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is in a directory."""
-    monkeypatch.setattr("archiver.sandbox.LocalStore", type("Nowhere", (), {}))
-
-
-@pytest.mark.usefixtures("distant")
 async def test_a_process_that_reads_without_end(archive: Distant) -> None:
     """It is ended, its bound is named, and the next query is answered."""
     greedy = "while True: files._links.read(1, 0, 4)"
@@ -192,7 +205,6 @@ async def test_a_process_that_reads_without_end(archive: Distant) -> None:
         assert json.loads(found) == {"n": 12}
 
 
-@pytest.mark.usefixtures("distant")
 async def test_a_process_that_asks_for_others(archive: Distant) -> None:
     """Whatever code runs in it, the sockets give it the files of its query, and say nothing of others."""
     tries = [
@@ -210,7 +222,6 @@ async def test_a_process_that_asks_for_others(archive: Distant) -> None:
     assert archive.asked == 1
 
 
-@pytest.mark.usefixtures("distant")
 async def test_a_query_that_is_killed_leaves_nothing(archive: Distant) -> None:
     """In the middle of a piece: no task, no socket, and the thread is free with its store's answer."""
     async with sandbox(archive) as opened:
@@ -229,7 +240,6 @@ async def test_a_query_that_is_killed_leaves_nothing(archive: Distant) -> None:
         assert json.loads(found) == {"n": 12}
 
 
-@pytest.mark.usefixtures("distant")
 async def test_a_store_that_refuses_is_said(archive: Distant) -> None:
     """A bucket that fails is no fault of the query."""
     job = job_for(archive, "SELECT count(*) FROM messages")
