@@ -55,21 +55,21 @@ async def test_who_missed_nothing_goes_on(quick: str) -> None:
     """A cursor at the head is answered as any other, and what comes next comes once."""
     async with Peer.opened(quick, "ona") as ona:
         ona.answers_pings = True
-        await ona.do("create_channel", kind="public", name="n", channel="now")
+        await ona.do("create_channel", kind="public", name="n", channel="missed")
         epoch = (await ona.take("channel"))["channel"]["epoch"]
-        async with Peer.opened(quick, "ona", cursors={"now": {"epoch": epoch, "seq": 1}}) as again:
+        async with Peer.opened(quick, "ona", cursors={"missed": {"epoch": epoch, "seq": 1}}) as again:
             again.answers_pings = True
             for seq in range(1, 4):
-                answer = await again.take("resumed", channel="now")
+                answer = await again.take("resumed", channel="missed")
                 assert (answer["from"], answer["to"], answer["complete"], answer["count"]) == (
                     seq,
                     seq,
                     True,
                     0,
                 )
-                assert (await ona.do("send", channel="now", text="next"))["seq"] == seq + 1
-                assert (await again.event("now", seq + 1))["text"] == "next"
-                await again.send({"type": "resume", "cursors": {"now": {"epoch": epoch, "seq": seq + 1}}})
+                assert (await ona.do("send", channel="missed", text="next"))["seq"] == seq + 1
+                assert (await again.event("missed", seq + 1))["text"] == "next"
+                await again.send({"type": "resume", "cursors": {"missed": {"epoch": epoch, "seq": seq + 1}}})
             assert not [frame for frame in await again.quiet() if frame["type"] == "event"]
 
 
