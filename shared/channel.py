@@ -78,7 +78,11 @@ def dump_state(state: ChannelState) -> bytes:
 
 def load_state(body: bytes | str) -> ChannelState:
     """The inverse of `dump_state`; raises msgspec's `MsgspecError`."""
-    return msgspec.json.decode(body, type=ChannelState)
+    return _decoder.decode(body)
+
+
+_decoder = msgspec.json.Decoder(ChannelState)
+"""Made before there are threads: two that let msgspec look at a type for the first time at once crash it."""
 
 
 def fold(state: ChannelState | None, event: e.Event) -> tuple[ChannelState | None, str | None]:
