@@ -10,6 +10,7 @@ import random
 import secrets
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,17 +25,21 @@ from tests.support.killing import (
     CHANNELS,
     Archivers,
     archivers,
+    caught_up,
     check_exactly_once,
     finish,
     publishing,
     reading,
 )
 from tests.support.nats import NatsServer
+from tests.support.readers import found_in, tables
 from tests.support.seaweed import Seaweed
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 
 KILLS = int(os.environ.get("KILLS", "60"))
+READER_KILLS = int(os.environ.get("READER_KILLS", "16"))
 BUCKET_KILLS = int(os.environ.get("BUCKET_KILLS", "16"))
 
 EVERYWHERE = [
@@ -58,6 +63,7 @@ EVERYWHERE = [
 RARE = ("part-", "merge-", "segment-", "erasure-")
 """Not passed with every commit."""
 
+OF_A_READER = ["cache-recording", "manifest-taken-in", "search-recording", "search-recorded"]
 IN_A_DIRECTORY = [
     *EVERYWHERE,
     "data-synced",
@@ -120,6 +126,40 @@ async def test_deaths_in_a_bucket(
             await finish(archiver, fresh_bus, bucket)
     print(f"{BUCKET_KILLS} kills, {reader.snapshots} snapshots, {reader.retries} read again")
     await check_exactly_once(fresh_bus, bucket, cache)
+
+
+async def test_deaths_of_a_reader(
+    fresh_bus: Bus, fresh_nats_server: NatsServer, fresh_settings: CommonSettings, tmp_path: Path
+) -> None:
+    """What it derives is what the writer derives in the end, and it never stands in that one's way."""
+    archive, cache = tmp_path / "archive", tmp_path / "reader"
+    await _prepared(fresh_bus, fresh_settings, archive)
+    settings = archiver_settings(fresh_settings, archive, flush_events=50, flush_interval_s=0.1)
+    env = {
+        "PARLEY_ARCHIVER_READER": "true",
+        "PARLEY_ARCHIVE_CACHE": str(cache),
+        "PARLEY_READER_POLL_S": "0.05",
+        "PARLEY_FLUSH_EVENTS": "10000",
+    }
+    async with (
+        running(fresh_bus, settings) as writer,
+        archivers(fresh_nats_server, archive, **env) as reader,
+    ):
+        await killed(reader, fresh_bus, OF_A_READER, READER_KILLS, random.Random(9))
+        assert not writer.task.done()
+        await caught_up(fresh_bus, archive)
+        await reader.start()
+        for partition in range(2):
+            for derived in (tables, found_in):
+                own = partial(derived, archive / "cache", partition)
+                await eventually(
+                    lambda own=own, derived=derived, partition=partition: own() == derived(cache, partition),
+                    within_s=120,
+                    every_s=0.5,
+                )
+        reader.signal(signal.SIGTERM)
+        assert await reader.ended() == 0
+    await check_exactly_once(fresh_bus, archive, cache)
 
 
 async def _prepared(bus: Bus, settings: CommonSettings, archive: Archive, **fields: object) -> None:

@@ -26,19 +26,10 @@ from tests.archiver.test_messages import check_all
 from tests.support.archive import created, key_of, posted
 from tests.support.archived_messages import PARTITION, Archived
 from tests.support.naive_messages import random_events
+from tests.support.readers import tables
 
 TEA, GO = key_of("tea"), key_of("go")
 ANN = UserId("ann")
-SAME_TABLES = (
-    "SELECT workspace, channel, seq, stream_seq, state, greatest, kind FROM channels",
-    "SELECT channels.channel, author, id, ids.seq, ids.stream_seq, at_us, fingerprint, void FROM ids"
-    " JOIN channels ON no = ids.channel",
-    "SELECT user, channels.channel FROM members JOIN channels ON no = members.channel",
-    "SELECT erasures.stream_seq, channels.channel, before, ref, user, since, below FROM erasures"
-    " JOIN channels ON no = erasures.channel",
-    "SELECT stream_seq FROM position",
-)
-"""What two caches at one position have in common; numbers of channels and ranges are each one's own."""
 
 
 class Written(Archived):
@@ -117,12 +108,6 @@ def reader(writer: Written, tmp_path: Path) -> Iterator[Replicated]:
     reader = Replicated(writer, tmp_path / "reader")
     yield reader
     reader.close()
-
-
-def tables(cache_dir: Path) -> list[list[tuple[object, ...]]]:
-    """What two caches must have in common."""
-    with sqlite3.connect(cache_dir / "p00.sqlite") as db:
-        return [sorted(db.execute(query).fetchall(), key=repr) for query in SAME_TABLES]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])

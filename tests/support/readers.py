@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TypeVar
 
+import apsw
 from pydantic import BaseModel
 
 from archiver.settings import ArchiverSettings
@@ -21,6 +23,16 @@ from tests.support.archive import Running, archiver_settings, running
 
 Reply = TypeVar("Reply", bound=BaseModel)
 EVERYBODY = "archive"
+SAME_TABLES = (
+    "SELECT workspace, channel, seq, stream_seq, state, greatest, kind FROM channels",
+    "SELECT channels.channel, author, id, ids.seq, ids.stream_seq, at_us, fingerprint, void FROM ids"
+    " JOIN channels ON no = ids.channel",
+    "SELECT user, channels.channel FROM members JOIN channels ON no = members.channel",
+    "SELECT erasures.stream_seq, channels.channel, before, ref, user, since, below FROM erasures"
+    " JOIN channels ON no = erasures.channel",
+    "SELECT stream_seq FROM position",
+)
+"""What two caches at one position have in common; numbers of channels and ranges are each one's own."""
 
 
 class Nothing(BaseModel):
@@ -78,3 +90,20 @@ async def messages(
         workspace=key.workspace, channel=key.channel, limit=limit, applied=StreamSeq(applied)
     )
     return await ask(bus, at, partition_of(key, 2), "messages", request, MessagesPage)
+
+
+_DOCS = "SELECT stream_seq, seq, iif(flags & 1, 0, text_seq), flags FROM docs ORDER BY 1"
+"""Which event took the text of a message is said of what is left only."""
+
+
+def tables(cache_dir: Path, partition: int = 0) -> list[list[tuple[object, ...]]]:
+    """What two caches must have in common."""
+    with contextlib.closing(sqlite3.connect(cache_dir / f"p{partition:02d}.sqlite")) as db:
+        return [sorted(db.execute(query).fetchall(), key=repr) for query in SAME_TABLES]
+
+
+def found_in(cache_dir: Path, partition: int) -> list[tuple[object, ...]]:
+    """What a search index knows of messages, how far it is, and whether it is purged."""
+    with contextlib.closing(apsw.Connection(str(cache_dir / f"p{partition:02d}.search.sqlite"))) as db:
+        at = db.execute("SELECT stream_seq, erased = purged FROM position").fetchall()
+        return at + db.execute(_DOCS).fetchall()
