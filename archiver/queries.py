@@ -15,8 +15,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from archiver.metrics import REQUESTS, SQL_QUERIES, SQL_RUNNING, SQL_SECONDS
 from archiver.requests import parsed
 from archiver.sandbox import Child, Frame, Sandbox
@@ -26,8 +24,9 @@ from shared.archive_files import pin
 from shared.archive_store import Store
 from shared.bus import Bus, Subscription
 from shared.errors import ParleyError, RateLimited, TooLarge, Unavailable
+from shared.failures import failure_of, reply_of
 from shared.ids import ChannelId, Partition, UserId, WorkspaceId
-from shared.records import Failure, ReadableReply, ReadableRequest
+from shared.records import ReadableReply, ReadableRequest
 from shared.sql_records import (
     SQL_END,
     SQL_PIECE,
@@ -182,7 +181,7 @@ class Queries:
         try:
             frame = coming.result()
         except ParleyError as error:
-            query.answer = _failed(error)
+            query.answer = failure_of(error)
             outcome = error.limit or error.code
         else:
             query.answer = SQL_PIECE + frame.body if frame.kind == b"D" else SQL_END
@@ -237,7 +236,7 @@ class Queries:
                 request.model_dump_json().encode(),
                 timeout_s=READABLE_TIMEOUT_S,
             )
-            reply = _readable_reply(body)
+            reply = reply_of(body, ReadableReply, may_refuse=False)
             found.update(reply.channels)
             if not reply.more:
                 return found
@@ -253,18 +252,3 @@ class Queries:
             return await answer(body)
 
         return await self._bus.serve(archive_subject(at, operation), handle, queue=queue, concurrency_max=256)
-
-
-def _readable_reply(body: bytes) -> ReadableReply:
-    try:
-        return ReadableReply.model_validate_json(body)
-    except ValidationError:
-        failure = Failure.model_validate_json(body)
-        raise Unavailable(f"archive: {failure.message}", retry_after_ms=1000) from None
-
-
-def _failed(error: ParleyError) -> bytes:
-    failure = Failure.model_validate(
-        {"error": error.code, "message": error.message, "retry_after_ms": None, "limit": error.limit}
-    )
-    return failure.model_dump_json().encode()

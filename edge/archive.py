@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from shared.bus import Bus, BusError
 from shared.errors import OutcomeUnknown, Unavailable
 from shared.events import Recorded, decode
+from shared.failures import error_of, reply_of
 from shared.ids import ChannelKey, CommandId, Epoch, Partition, Seq, StreamSeq, UserId
 from shared.message_records import MessagesPage, MessagesRequest
 from shared.records import (
     CountReply,
     CountRequest,
-    Failure,
     HistoryEvent,
     HistoryPage,
     HistoryRequest,
@@ -113,7 +113,7 @@ class Archive:
         reply = orjson.loads(body)
         found, greatest = reply.get("found"), reply.get("greatest")
         if not isinstance(found, list) or len(found) != len(ids) or not isinstance(greatest, str):
-            raise _failed(body)
+            raise error_of(body)
         return [None if known is None else KnownId.model_validate(known) for known in found], greatest
 
     async def count(self, key: ChannelKey, upto: Seq, applied: StreamSeq) -> int:
@@ -137,10 +137,7 @@ class Archive:
             request.model_dump_json().encode(),
             timeout_s=ANSWER_TIMEOUT_S,
         )
-        try:
-            return reply.model_validate_json(body)
-        except ValidationError:
-            raise _failed(body) from None
+        return reply_of(body, reply, may_refuse=False)
 
 
 @contextlib.contextmanager
@@ -150,11 +147,6 @@ def recorded_already(text: str) -> Iterator[None]:
         yield
     except (Unavailable, BusError) as error:
         raise OutcomeUnknown(f"{text}: {error.message}", retry_after_ms=1000) from error
-
-
-def _failed(body: bytes) -> Unavailable:
-    failure = Failure.model_validate_json(body)
-    return Unavailable(f"archive: {failure.message}", retry_after_ms=failure.retry_after_ms or 1000)
 
 
 def _recorded(key: ChannelKey, stored: HistoryEvent) -> Recorded:

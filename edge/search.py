@@ -11,14 +11,14 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from edge.core.found import Asked, Cursor, Merged, best, count, newest
 from edge.core.principal import Principal
 from shared.bus import Bus
-from shared.errors import BadQuery, BadRequest, ParleyError, Unavailable
+from shared.errors import BadQuery, Unavailable
+from shared.failures import reply_of
 from shared.ids import ChannelId, Epoch, Partition, Seq
-from shared.records import Failure
 from shared.search import (
     COUNT_MAX,
     LIMIT_MAX,
@@ -132,18 +132,7 @@ class Search:
     ) -> _Reply:
         subject = archive_subject(partition, operation)
         body = await self._bus.request(subject, request.model_dump_json().encode(), timeout_s=TIMEOUT_S)
-        try:
-            return reply.model_validate_json(body)
-        except ValidationError:
-            raise _failed(Failure.model_validate_json(body)) from None
-
-
-def _failed(failure: Failure) -> ParleyError:
-    if failure.error == "bad_query" and failure.place is not None:
-        return BadQuery(failure.message, offset=failure.place[0], length=failure.place[1])
-    if failure.error == "bad_request":
-        return BadRequest(failure.message)
-    return Unavailable(f"archive: {failure.message}", retry_after_ms=failure.retry_after_ms or 1000)
+        return reply_of(body, reply)
 
 
 def _check_channels(replies: Iterable[SearchReply]) -> None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Final
-
-from pydantic import ValidationError
 
 from edge.core.principal import Principal
 from shared.bus import Bus
-from shared.errors import BadRequest, ParleyError, QueryLimit, RateLimited, TooLarge, Unavailable
-from shared.records import Failure
+from shared.errors import Unavailable
+from shared.failures import error_of, reply_of
 from shared.sql_records import (
     SQL_END,
     SQL_PIECE,
@@ -28,8 +25,6 @@ OPEN_TIMEOUT_S = 15.0
 NEXT_TIMEOUT_S = 5.0
 TRIES = 3
 
-_KINDS: Final = {kind.code: kind for kind in (BadRequest, QueryLimit, RateLimited, TooLarge)}
-
 
 class Sql:
     """The archivers that run SQL, behind NATS."""
@@ -42,10 +37,7 @@ class Sql:
         request = SqlRequest(workspace=caller.workspace, user=caller.user, query=query, format=form)
         body = request.model_dump_json().encode()
         answer = await self._bus.request(archive_subject("sql", "open"), body, timeout_s=OPEN_TIMEOUT_S)
-        try:
-            return SqlOpened.model_validate_json(answer)
-        except ValidationError:
-            raise _failed(answer) from None
+        return reply_of(answer, SqlOpened)
 
     async def pieces(self, opened: SqlOpened) -> AsyncIterator[bytes]:
         """The result; whoever stops iterating must call `close`. Raises what ends it too early."""
@@ -58,7 +50,7 @@ class Sql:
             elif answer == SQL_END:
                 return
             elif answer != SQL_WAIT:
-                raise _failed(answer)
+                raise error_of(answer)
 
     async def close(self, opened: SqlOpened) -> None:
         """Nobody wants the rest; an archiver that does not hear it finds out by the silence."""
@@ -75,10 +67,3 @@ class Sql:
                     archive_subject(opened.at, "next"), body, timeout_s=NEXT_TIMEOUT_S
                 )
         return await self._bus.request(archive_subject(opened.at, "next"), body, timeout_s=NEXT_TIMEOUT_S)
-
-
-def _failed(answer: bytes) -> ParleyError:
-    failure = Failure.model_validate_json(answer)
-    kind = _KINDS.get(failure.error, Unavailable)
-    retry_after_ms = failure.retry_after_ms or (1000 if kind is Unavailable else None)
-    return kind(failure.message, retry_after_ms=retry_after_ms, limit=failure.limit)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 
 import structlog
-from pydantic import ValidationError
 
 from shared.bus import Bus
 from shared.errors import InvalidId, LogRegressed, Unavailable
+from shared.failures import reply_of
 from shared.ids import ChannelId, ChannelKey, Epoch, Partition, StreamSeq, WorkspaceId
-from shared.records import ArchivedHeads, ArchivedHeadsRequest, Checkpoint, Failure
+from shared.records import ArchivedHeads, ArchivedHeadsRequest, Checkpoint
 from shared.retry import Deadline, delays
 from shared.subjects import archive_subject, channel_subject, parse_channel_subject, partition_of
 
@@ -57,20 +57,12 @@ async def _page(bus: Bus, partition: Partition, request: ArchivedHeadsRequest) -
     while True:
         try:
             body = await bus.request(subject, request.model_dump_json().encode(), timeout_s=PAGE_TIMEOUT_S)
-            return _parsed(body)
+            return reply_of(body, ArchivedHeads, may_refuse=False)
         except Unavailable as error:
             if deadline.passed:
                 raise LogRegressed(f"the archive does not answer ({error.message})") from error
             _log.warning("archive.not_answered", partition=partition, error=error.message)
             await asyncio.sleep(min(next(waits), deadline.left_s))
-
-
-def _parsed(body: bytes) -> ArchivedHeads:
-    try:
-        return ArchivedHeads.model_validate_json(body)
-    except ValidationError:
-        failure = Failure.model_validate_json(body)
-        raise Unavailable(failure.message, retry_after_ms=failure.retry_after_ms or 1000) from None
 
 
 def _is_numbered(key: ChannelKey, partition: Partition, partitions: int) -> bool:

@@ -18,16 +18,14 @@ import nats.errors
 import structlog
 
 from shared.envelope import Message
-from shared.errors import BadQuery, ParleyError, Unavailable
+from shared.errors import ParleyError, Unavailable
+from shared.failures import failure_of
 from shared.nats_client import NatsClient
 from shared.questions import Questions
-from shared.records import Failure
 from shared.settings import CommonSettings
 from shared.subjects import inbox_prefix
 
 ANSWERS_MAX = 100_000
-FAILURES = frozenset({"unavailable", "bad_request", "bad_query", "query_limit", "rate_limited", "too_large"})
-"""Errors whose codes travel in a `Failure`; any other is `internal` there."""
 
 PING_S = 2
 """A connection that is up and says nothing is given up after the third unanswered ping, 6 s at most.
@@ -184,7 +182,7 @@ class Connection:
             try:
                 body = await handler(message.body)
             except ParleyError as error:
-                body = _failure(error)
+                body = failure_of(error)
             if message.reply:
                 with contextlib.suppress(Unavailable):
                     await self.publish(message.reply, body)
@@ -192,7 +190,7 @@ class Connection:
         def receive(message: Message) -> None:
             if len(self._serving) >= concurrency_max:
                 busy = Unavailable("too many requests at once", retry_after_ms=200)
-                task = asyncio.ensure_future(self.publish(message.reply, _failure(busy)))
+                task = asyncio.ensure_future(self.publish(message.reply, failure_of(busy)))
             else:
                 task = asyncio.ensure_future(answer(message))
             self._serving.add(task)
@@ -269,17 +267,3 @@ class Connection:
         token = reply.subject.rpartition(".")[2]
         if not self._questions.answer(token, reply) and (found := self._collecting.get(token)) is not None:
             found.take(reply)
-
-
-def _failure(error: ParleyError) -> bytes:
-    code = error.code if error.code in FAILURES else "internal"
-    failure = Failure.model_validate(
-        {
-            "error": code,
-            "message": error.message,
-            "retry_after_ms": error.retry_after_ms,
-            "limit": error.limit,
-            "place": (error.offset, error.length) if isinstance(error, BadQuery) else None,
-        }
-    )
-    return failure.model_dump_json().encode()
