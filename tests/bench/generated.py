@@ -117,7 +117,7 @@ def generated(events: int) -> Iterator[tuple[Path, Generated]]:
         if not done.exists():
             shutil.rmtree(directory, ignore_errors=True)
             made = generate(directory, directory / "cache", events, events // 1000)
-            done.write_bytes(orjson.dumps(made.merges))
+            done.write_bytes(orjson.dumps([*map(tuple, made.merges)]))
         manifest = newest_manifest(open_store(directory).within("p00"))
         assert manifest is not None
         yield directory, Generated(manifest, [Merged(*merge) for merge in orjson.loads(done.read_bytes())])

@@ -20,7 +20,7 @@ VALUES: dict[str, object] = {
     "ids": [["a", "i"]], "found": [None, {"seq": 1, "stream_seq": 2, "at_us": 3, "fingerprint": "f"}],
     "fingerprint": "f", "upto": 4, "partition": 1, "watermark": 9, "segments": 1, "manifest": 2,
     "greatest": "i", "channels": ["c"], "query": "select 1", "format": "csv", "at": "sql-1", "piece": 3,
-    "error": "unavailable", "message": "later", "epoch": "e1",
+    "error": "unavailable", "message": "later", "epoch": "e1", "run": "r1", "instance": "i1", "searchable": 4,
 }  # fmt: skip
 MODELS = [
     model
