@@ -29,8 +29,8 @@ from shared.archive_rows import Row
 from shared.archive_schema import SCHEMA, SCHEMA_VERSION
 from shared.archive_store import Reached, Store
 
-ROW_GROUP_ROWS = (8_192, 8_192, 16_384)
-"""By level; the last is for all above. Young segments are smaller, and more of them are read for a page."""
+ROW_GROUP_ROWS = 8_192
+"""What a page has to decode for each run that its channel is in."""
 
 _DICTIONARY = ["workspace", "channel", "kind", "author", "void"]
 _DELTAS = {
@@ -98,7 +98,7 @@ def _encoded(table: pa.Table, where: SegmentRange | None) -> bytes:
         sink,
         compression="zstd",
         compression_level=3,
-        row_group_size=ROW_GROUP_ROWS[min(where.level if where else 0, len(ROW_GROUP_ROWS) - 1)],
+        row_group_size=ROW_GROUP_ROWS,
         data_page_version="2.0",
         use_dictionary=_DICTIONARY,
         column_encoding=_DELTAS,

@@ -63,7 +63,7 @@ def written(files: LocalStore, sizes: list[int], channels: int, seed: int) -> tu
 
 def small_groups(monkeypatch: pytest.MonkeyPatch, rows: int, at_once: int) -> None:
     """Row groups of some rows, so that small runs have many."""
-    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", (rows,))
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", rows)
     monkeypatch.setattr(merge, "GROUPS_AT_ONCE", at_once)
 
 

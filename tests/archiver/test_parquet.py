@@ -46,7 +46,7 @@ def test_segments_read_back(tmp_path: Path) -> None:
 
 def test_the_layout_is_the_measured_one(tmp_path: Path) -> None:
     """Small row groups, zstd, dictionaries only where values repeat, a page index, the order declared."""
-    rows = rows_of(4, ROW_GROUP_ROWS[0])
+    rows = rows_of(4, ROW_GROUP_ROWS)
     files = LocalStore(tmp_path)
     files.make("data")
     where = SegmentRange(StreamSeq(1), StreamSeq(len(rows)), 0, 0)
@@ -54,7 +54,7 @@ def test_the_layout_is_the_measured_one(tmp_path: Path) -> None:
     facts = pq.ParquetFile(tmp_path / "data" / segment.path).metadata
     assert facts.num_row_groups == 5
     group = facts.row_group(0)
-    assert group.num_rows == ROW_GROUP_ROWS[0]
+    assert group.num_rows == ROW_GROUP_ROWS
     columns = {group.column(index).path_in_schema: group.column(index) for index in range(group.num_columns)}
     assert {column.compression for column in columns.values()} == {"ZSTD"}
     with_dictionary = {name for name, column in columns.items() if column.has_dictionary_page}

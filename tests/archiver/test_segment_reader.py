@@ -99,7 +99,7 @@ def test_a_range_of_a_channel_is_found(
     files = kind(tmp_path_factory.mktemp("read"))
     files.make("data")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", (group_rows,))
+        monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", group_rows)
         segments, rows = written(files, sizes, channels, seed)
     reader = SegmentReader(files, Known(groups=KeptGroups(20_000)))
     reader.follow(manifest_of(segments))
@@ -121,7 +121,7 @@ def test_only_the_groups_that_can_hold_it_are_read(tmp_path: Path, monkeypatch: 
     """Of a long channel those with its seqs; of a file without the channel none."""
     files = LocalStore(tmp_path)
     files.make("data")
-    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", (10,))
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 10)
     rows = [row("one", "long", seq, seq) for seq in range(1, 101)]
     segment = write_segment(files, rows, SegmentRange(StreamSeq(1), StreamSeq(100), 0, 0), lambda _: None)
     footer = Footers().read("name", files.reader(f"data/{segment.path}", segment.bytes), ())
@@ -137,7 +137,7 @@ def test_only_the_groups_that_can_hold_it_are_read(tmp_path: Path, monkeypatch: 
 
 def test_footers_are_kept_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second page reads no footer; of very many row groups some are forgotten, file by file."""
-    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", (2,))
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 2)
     files = LocalStore(tmp_path)
     files.make("data")
     segments, rows = written(files, [5, 5, 5], 1, 1)
@@ -170,7 +170,7 @@ def test_a_file_that_is_gone_is_said(tmp_path: Path) -> None:
 @pytest.fixture
 def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Far, list[Segment], SegmentReader, Known]:
     """Three segments in a bucket of one channel in turn, ten rows a group, and who reads them."""
-    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", (10,))
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 10)
     files = Far(tmp_path)
     files.make("data")
     segments = []
@@ -231,7 +231,7 @@ def test_what_leaves_the_manifest_leaves_memory(
 
 def test_groups_are_kept_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those longest not asked for go; with no room at all pages are the same."""
-    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", (10,))
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 10)
     files = LocalStore(tmp_path)
     files.make("data")
     rows = [row("one", "long", seq, seq) for seq in range(1, 101)]
