@@ -32,7 +32,9 @@ from shared.archive_store import Reached, Store
 ROW_GROUP_ROWS = 8_192
 """What a page has to decode for each run that its channel is in."""
 
-_DICTIONARY = ["workspace", "channel", "kind", "author", "void"]
+DICTIONARY = ["workspace", "channel", "kind", "author", "void"]
+"""Columns of few values. Read as such, they are not written out row by row."""
+
 _DELTAS = {
     "seq": "DELTA_BINARY_PACKED",
     "ts": "DELTA_BINARY_PACKED",
@@ -100,7 +102,7 @@ def _encoded(table: pa.Table, where: SegmentRange | None) -> bytes:
         compression_level=3,
         row_group_size=ROW_GROUP_ROWS,
         data_page_version="2.0",
-        use_dictionary=_DICTIONARY,
+        use_dictionary=DICTIONARY,
         column_encoding=_DELTAS,
         write_page_index=True,
         sorting_columns=[

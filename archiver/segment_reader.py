@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from archiver.core.segment import data_name, key_at, rows_of
+from archiver.core.segment import data_name, rows_of
 from archiver.far_pieces import FarPieces, Parts, Piece
 from archiver.footers import Footer, Footers, Place
 from archiver.kept_groups import Columns, KeptGroups
+from archiver.parquet import DICTIONARY
 from shared.archive_manifest import Manifest, RowKey, Segment
 from shared.archive_rows import Row
 from shared.archive_schema import SCHEMA
@@ -113,7 +114,10 @@ class SegmentReader:
         with contextlib.ExitStack() as opened:
             files = {
                 segment: pq.ParquetFile(
-                    opened.enter_context(content), metadata=footers[segment].metadata, pre_buffer=True
+                    opened.enter_context(content),
+                    metadata=footers[segment].metadata,
+                    read_dictionary=DICTIONARY,
+                    pre_buffer=False,  # it takes 1.3 ms more to gather in threads what is at hand
                 )
                 for segment, content in self._contents(footers, dict.fromkeys(missing))
             }
@@ -191,16 +195,26 @@ def _tail_bytes(segment: Segment) -> int:
 
 def _within(keys: pa.Table, key: ChannelKey, stretch: Stretch) -> range:
     """The rows of these events."""
-    return range(_below(keys, RowKey(*key, stretch.first)), _below(keys, RowKey(*key, stretch.last + 1)))
+    first = _below(keys, RowKey(*key, stretch.first), 0)
+    return range(first, _below(keys, RowKey(*key, stretch.last + 1), first))
 
 
-def _below(table: pa.Table, key: RowKey) -> int:
-    """How many rows come before a key."""
-    low, high = 0, table.num_rows
+def _below(table: pa.Table, key: RowKey, low: int) -> int:
+    """How many rows come before a key, if the first `low` do."""
+    high = table.num_rows
     while low < high:
         middle = (low + high) // 2
-        if key_at(table, middle) < key:
+        if _is_below(table, middle, key):
             low = middle + 1
         else:
             high = middle
     return low
+
+
+def _is_below(table: pa.Table, index: int, key: RowKey) -> bool:
+    """Whether a row comes before a key; no more of it is read than that takes."""
+    for number, wanted in enumerate(key):
+        value = table.column(number)[index].as_py()
+        if value != wanted:
+            return bool(value < wanted)
+    return False
