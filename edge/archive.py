@@ -113,7 +113,7 @@ class Archive:
         reply = orjson.loads(body)
         found, greatest = reply.get("found"), reply.get("greatest")
         if not isinstance(found, list) or len(found) != len(ids) or not isinstance(greatest, str):
-            raise error_of(body)
+            raise error_of(body, may_refuse=False)
         return [None if known is None else KnownId.model_validate(known) for known in found], greatest
 
     async def count(self, key: ChannelKey, upto: Seq, applied: StreamSeq) -> int:

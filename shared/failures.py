@@ -31,27 +31,24 @@ def failure_of(error: ParleyError) -> bytes:
     return failure.model_dump_json().encode()
 
 
-def error_of(answer: bytes) -> ParleyError:
-    """The error that was answered: what whoever asked can mend as it is, any other as `Unavailable`."""
+def error_of(answer: bytes, *, may_refuse: bool = True) -> ParleyError:
+    """The error that was answered: what whoever asked can mend as it is, any other as `Unavailable`.
+
+    Without `may_refuse` it is that in any case: nobody who hears of it has made the question.
+    """
     failure = Failure.model_validate_json(answer)
-    if failure.error == BadQuery.code and failure.place is not None:
+    if may_refuse and failure.error == BadQuery.code and failure.place is not None:
         return BadQuery(failure.message, offset=failure.place[0], length=failure.place[1])
-    kind = _REFUSALS.get(failure.error)
-    if kind is None:
-        return _unavailable(failure)
-    return kind(failure.message, retry_after_ms=failure.retry_after_ms, limit=failure.limit)
+    kind = _REFUSALS.get(failure.error) if may_refuse else None
+    if kind is not None:
+        return kind(failure.message, retry_after_ms=failure.retry_after_ms, limit=failure.limit)
+    retry_after_ms = failure.retry_after_ms or RETRY_AFTER_MS
+    return Unavailable(f"archive: {failure.message}", retry_after_ms=retry_after_ms)
 
 
 def reply_of(answer: bytes, reply: type[_Reply], *, may_refuse: bool = True) -> _Reply:
-    """The reply, or raises the error in its place: `Unavailable`, if nobody could mend the question."""
+    """The reply; raises the error in its place, as `error_of` has it."""
     try:
         return reply.model_validate_json(answer)
     except ValidationError:
-        if may_refuse:
-            raise error_of(answer) from None
-        raise _unavailable(Failure.model_validate_json(answer)) from None
-
-
-def _unavailable(failure: Failure) -> Unavailable:
-    retry_after_ms = failure.retry_after_ms or RETRY_AFTER_MS
-    return Unavailable(f"archive: {failure.message}", retry_after_ms=retry_after_ms)
+        raise error_of(answer, may_refuse=may_refuse) from None

@@ -68,7 +68,6 @@ ELSEWHERE = {
     "archiver/retained.py": "tests/archiver/test_cache.py",
     "archiver/known_ids.py": "tests/archiver/test_cache.py",
     # behind the publisher's door
-    "edge/archive.py": _PUBLISHER,
     "edge/waiting.py": "tests/edge/test_late_lane.py",
     # values without a rule of their own
     "edge/core/fields.py": "tests/edge/core/test_codec.py",
