@@ -19,11 +19,13 @@ from shared.ids import SEQ_MAX, ChannelKey, CommandId, Seq, StreamSeq, UserId, u
 Role = Literal["admin", "member"]
 ChannelKind = Literal["public", "private", "direct"]
 
-
 USERS_MAX = 50_000
 """User ids that are remembered as good ones: some 10 MB."""
 
 Ref = Annotated[Seq, msgspec.Meta(ge=1, le=SEQ_MAX)]
+
+RETENTION_DAYS_MAX = 36_500
+RetentionDays = Annotated[int, msgspec.Meta(ge=1, le=RETENTION_DAYS_MAX)]
 
 
 @lru_cache(USERS_MAX)
@@ -33,10 +35,6 @@ def _check(user: UserId) -> None:
         user_id(user)
     except InvalidId as error:
         raise ValueError(error.message) from error
-
-
-RETENTION_DAYS_MAX = 36_500
-RetentionDays = Annotated[int, msgspec.Meta(ge=1, le=RETENTION_DAYS_MAX)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,11 @@ class Imported:
 
 
 class _Base(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True, gc=False):
-    """Raises ValueError for a bad user id."""
+    """Raises ValueError for a bad user id.
+
+    What is None is not stored. Other defaults are, because clients and the archive read them there: a factory
+    makes them, which msgspec cannot compare with.
+    """
 
     kind: ClassVar[str]
     """As it stands in the log; each class's `tag`."""
@@ -65,7 +67,7 @@ class _Base(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_de
         _check(self.author)
 
 
-class _Targeted(_Base, frozen=True, tag="channel.created"):
+class _Targeted(_Base, frozen=True):
     ref: Ref
     """The seq of the message that this event is about."""
 
