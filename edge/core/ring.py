@@ -9,8 +9,8 @@ from shared.events import Recorded
 from shared.ids import Seq, StreamSeq
 from shared.wire_form import wire
 
-ENTRY_BYTES = 1700
-"""What an entry costs beside its body: a decoded message is about that large (measured 2026-11-25)."""
+ENTRY_BYTES = 700
+"""What an entry costs beside its body: 646 with a message (measured 2026-11-27)."""
 
 ENTRIES_MIN = 32
 
