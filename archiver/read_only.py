@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 
 import duckdb
-import pyarrow as pa
 
 from shared.archive_store import Entry, Reached, Store
 
@@ -54,10 +53,6 @@ class ReadOnlyStore:
     def read(self, name: str) -> bytes:
         """The content. Raises FileNotFoundError."""
         return self._store.read(name)
-
-    def reader(self, name: str, size: int) -> pa.NativeFile:
-        """The content piece by piece. Raises FileNotFoundError."""
-        return self._store.reader(name, size)
 
     def piece(self, name: str, offset: int, length: int) -> bytes:
         """A part of the content. Raises FileNotFoundError."""

@@ -7,7 +7,6 @@ group, and opens each several times; so a piece reaches ahead, and what lies in 
 
 from __future__ import annotations
 
-import io
 import queue
 import socket
 import struct
@@ -16,6 +15,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from shared.seekable import Seekable
 
 SCHEME = "parley"
 REQUEST = struct.Struct("<IQI")
@@ -112,41 +113,17 @@ class Windows:
         )
 
 
-class File(io.RawIOBase):
+class File(Seekable):
     """One reader of a file."""
 
     def __init__(self, windows: Windows, number: int, size: int) -> None:
+        super().__init__(size)
         self._windows = windows
         self._number = number
-        self._size = size
-        self._at = 0
 
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Yes."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go there; nothing is asked yet."""
-        self._at = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence] + offset
-        return self._at
-
-    def tell(self) -> int:
-        """Where it is."""
-        return self._at
-
-    def read(self, size: int | None = -1) -> bytes:
-        """So much from there on, less only at the end. Raises OSError."""
-        rest = max(0, self._size - self._at)
-        wanted = rest if size is None or size < 0 else min(size, rest)
-        if not wanted:
-            return b""
-        found = self._windows.read(self._number, self._size, self._at, wanted)
-        self._at += wanted
-        return found
+    def piece(self, at: int, length: int) -> bytes:
+        """So much from there on. Raises OSError."""
+        return self._windows.read(self._number, self._size, at, length)
 
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from archiver.core.segment import data_name, rows_of
-from archiver.far_pieces import FarPieces, Parts, Piece
 from archiver.footers import Footer, Footers, Place
 from archiver.kept_groups import Columns, KeptGroups
 from archiver.parquet import DICTIONARY
+from archiver.pieces import Parts, Piece, Pieces
 from shared.archive_manifest import Manifest, RowKey, Segment
 from shared.archive_rows import Row
 from shared.archive_schema import SCHEMA
@@ -56,11 +56,11 @@ class Known:
 
     footers: Footers = field(default_factory=Footers)
     groups: KeptGroups = field(default_factory=KeptGroups)
-    far: FarPieces = field(default_factory=FarPieces)
+    pieces: Pieces = field(default_factory=Pieces)
 
     def close(self) -> None:
         """Wait for what is on its way."""
-        self.far.close()
+        self.pieces.close()
 
 
 class SegmentReader:
@@ -145,11 +145,7 @@ class SegmentReader:
 
     def _ends(self, segments: Sequence[Segment]) -> Iterator[tuple[Segment, pa.NativeFile]]:
         """Each with a content that has its footer."""
-        if not self._partition.is_far:
-            for segment in segments:
-                yield segment, self._partition.reader(data_name(segment.path), segment.bytes)
-            return
-        fetch = self._known.far.fetch
+        fetch = self._known.pieces.fetch
         ends = fetch(self._partition, [_end(segment, _tail_bytes(segment)) for segment in segments])
         lengths = [int.from_bytes(end[-_FOOTER_END:][:4], "little") + _FOOTER_END for end in ends]
         longer = [number for number, end in enumerate(ends) if lengths[number] > len(end)]
@@ -163,15 +159,11 @@ class SegmentReader:
         self, footers: Mapping[Segment, Footer], groups: Iterable[tuple[Segment, int]]
     ) -> Iterator[tuple[Segment, pa.NativeFile]]:
         """What these row groups are read from, each segment once."""
-        if not self._partition.is_far:
-            for segment in dict.fromkeys(segment for segment, _ in groups):
-                yield segment, self._partition.reader(data_name(segment.path), segment.bytes)
-            return
         wanted = [(segment, footers[segment].groups[number].place) for segment, number in groups]
         pieces = [Piece(data_name(segment.path), place) for segment, place in wanted]
         parts: dict[Segment, dict[int, bytes]] = {}
         for (segment, place), content in zip(
-            wanted, self._known.far.fetch(self._partition, pieces), strict=True
+            wanted, self._known.pieces.fetch(self._partition, pieces), strict=True
         ):
             parts.setdefault(segment, {})[place.offset] = content
         for segment, of_segment in parts.items():

@@ -7,7 +7,6 @@ so whoever is told that a name is taken compares what stands there with what it 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,7 +14,6 @@ from importlib import resources
 
 import duckdb
 import obstore
-import pyarrow as pa
 from obstore import exceptions
 from obstore.store import S3Store as Bucket
 
@@ -111,10 +109,6 @@ class S3Store:
         with _translated(name):
             return bytes(obstore.get(self._objects, self._path(name)).bytes())
 
-    def reader(self, name: str, size: int) -> pa.NativeFile:
-        """One GET for each piece."""
-        return pa.PythonFile(_Ranges(self._objects, self._path(name), size), mode="r")
-
     def piece(self, name: str, offset: int, length: int) -> bytes:
         """One GET."""
         with _translated(name):
@@ -174,40 +168,6 @@ class S3Store:
 
     def _path(self, name: str) -> str:
         return f"{self._prefix}/{name}" if self._prefix else name
-
-
-class _Ranges(io.RawIOBase):
-    """An object as a file that can be read from anywhere: the size is known, so nobody asks for it."""
-
-    def __init__(self, objects: Bucket, path: str, size: int) -> None:
-        self._objects = objects
-        self._path = path
-        self._size = size
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = base + offset
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def read(self, size: int | None = -1) -> bytes:
-        rest = max(0, self._size - self._at)
-        wanted = rest if size is None or size < 0 else min(size, rest)
-        if not wanted:
-            return b""
-        with _translated(self._path):
-            found = bytes(obstore.get_range(self._objects, self._path, start=self._at, length=wanted))
-        self._at += len(found)
-        return found
 
 
 def _objects(bucket: str, settings: Mapping[str, str]) -> Bucket:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import duckdb
-import pyarrow as pa
 
 from shared.errors import Misconfigured
 
@@ -77,10 +76,6 @@ class Store(Protocol):
 
     def read(self, name: str) -> bytes:
         """The whole content. Raises FileNotFoundError."""
-        ...
-
-    def reader(self, name: str, size: int) -> pa.NativeFile:
-        """The content piece by piece, of which the size is known. Raises FileNotFoundError, now or later."""
         ...
 
     def piece(self, name: str, offset: int, length: int) -> bytes:
@@ -193,10 +188,6 @@ class LocalStore:
     def read(self, name: str) -> bytes:
         """The content."""
         return (self.directory / name).read_bytes()
-
-    def reader(self, name: str, size: int) -> pa.NativeFile:  # noqa: ARG002 - a file knows it
-        """An open file."""
-        return pa.OSFile(str(self.directory / name))
 
     def piece(self, name: str, offset: int, length: int) -> bytes:
         """One read."""

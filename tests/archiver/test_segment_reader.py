@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -124,7 +125,7 @@ def test_only_the_groups_that_can_hold_it_are_read(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 10)
     rows = [row("one", "long", seq, seq) for seq in range(1, 101)]
     segment = write_segment(files, rows, SegmentRange(StreamSeq(1), StreamSeq(100), 0, 0), lambda _: None)
-    footer = Footers().read("name", files.reader(f"data/{segment.path}", segment.bytes), ())
+    footer = Footers().read("name", pa.BufferReader(files.read(f"data/{segment.path}")), ())
     long, other = (ChannelKey(WorkspaceId("one"), ChannelId(name)) for name in ("long", "other"))
 
     def groups(key: ChannelKey, first: int, last: int) -> list[int]:

@@ -19,7 +19,7 @@ _RETENTION = "tests/system/test_retention.py"
 _FAULTS = "tests/system/test_faults.py"
 
 ELSEWHERE = {
-    "archiver/far_pieces.py": "tests/archiver/test_segment_reader.py",
+    "archiver/pieces.py": "tests/archiver/test_segment_reader.py",
     "archiver/footers.py": "tests/archiver/test_segment_reader.py",
     "archiver/kept_groups.py": "tests/archiver/test_segment_reader.py",
     "archiver/sandbox_files.py": "tests/archiver/test_sandbox_reads.py",
