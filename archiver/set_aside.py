@@ -23,7 +23,6 @@ from shared.archive_rows import Row, recorded_of
 from shared.archive_store import Reached, Store
 from shared.erasure import SAID, Erasures
 from shared.ids import ChannelKey
-from shared.retention import said_us
 
 _Place = tuple[ChannelKey, int | None]
 
@@ -78,7 +77,7 @@ def _empty(part: Store, named: _Named, erasures: Erasures, writer: str, now_us: 
         messages |= {
             (key_of(row), row.seq)
             for row in rows
-            if name_of(row) in named.names or _has_expired(row, erasures)
+            if name_of(row) in named.names or erasures.has_expired(recorded_of(row))
         }
     replaced: dict[Segment, Segment] = {}
     for segment in manifest.segments:
@@ -107,14 +106,7 @@ def _rows(table: pa.Table, keys: set[ChannelKey]) -> list[Row]:
 def _is_named(row: Row, named: _Named, messages: set[_Place], erasures: Erasures) -> bool:
     if name_of(row) in named.names or (row.kind == "message.edited" and (key_of(row), row.ref) in messages):
         return True
-    if _has_expired(row, erasures):
+    if erasures.has_expired(recorded_of(row)):
         return True
     is_forgotten = row.kind in SAID and row.author in erasures.named(key_of(row))[1]
     return is_forgotten and name_of(row) not in named.kept
-
-
-def _has_expired(row: Row, erasures: Erasures) -> bool:
-    if row.kind not in SAID:
-        return False
-    _, expired = erasures.expired(key_of(row)) or (0, None)
-    return expired is not None and said_us(recorded_of(row)) < expired.older_us

@@ -25,6 +25,7 @@ from shared.events import (
     encode,
 )
 from shared.ids import ChannelKey, Seq, StreamSeq, UserId
+from shared.retention import said_us
 
 SAID = frozenset({"message.posted", "message.edited"})
 """Kinds of events that have a text."""
@@ -121,6 +122,12 @@ class Erasures:
     def expired(self, key: ChannelKey) -> tuple[Seq, Expired] | None:
         """What has expired of a channel, and the seq below which it has."""
         return self._expired.get(key)
+
+    def has_expired(self, recorded: Recorded) -> bool:
+        """Whether it did by the time at which it was said: in an epoch that is over numbers say nothing."""
+        _, expired = self._expired.get(recorded.key, (Seq(0), None))
+        is_old = expired is not None and said_us(recorded) < expired.older_us
+        return is_old and recorded.event.kind in SAID
 
     def named(self, key: ChannelKey) -> tuple[Mapping[int, Seq], Mapping[str, Seq]]:
         """The messages and the users of a channel that are named, each with the seq below which it is."""

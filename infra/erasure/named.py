@@ -15,7 +15,6 @@ from shared.archive_store import Archive, Store
 from shared.erasure import SAID, Erasures, emptied, erasure_of
 from shared.events import Recorded
 from shared.ids import ChannelId, ChannelKey, StreamSeq, WorkspaceId
-from shared.retention import said_us
 
 _FETCH_ROWS = 2_000
 
@@ -49,8 +48,7 @@ class Named:
         edits = row.kind == "message.edited" and (key, row.ref) in messages
         if edits or name in self.names:
             return True
-        _, expired = self.erasures.expired(key) or (0, None)
-        if expired is not None and row.kind in SAID and said_us(recorded_of(row)) < expired.older_us:
+        if self.erasures.has_expired(recorded_of(row)):
             return True
         users = self.erasures.named(key)[1]
         return row.kind in SAID and row.author in users and name not in self.kept
