@@ -15,7 +15,7 @@ import pyarrow as pa
 from archiver import metrics
 
 BYTES_MAX = 256 * 1024**2
-"""Some 190 groups of 8,192 events."""
+"""Some 230 groups of 8,192 events."""
 
 
 class Columns(NamedTuple):
