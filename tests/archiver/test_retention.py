@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,10 +13,8 @@ import pytest
 
 from archiver import metrics, retention
 from archiver.app import Archiver
-from archiver.core.segment import rows_of
 from archiver.duck import Duck
 from archiver.history import History
-from archiver.parquet import open_segment
 from archiver.read_index import ReadIndex
 from archiver.retention import AUTHOR, Retention
 from archiver.segment_reader import Known
@@ -29,14 +26,13 @@ from shared.bus import Bus
 from shared.clock import now_us, parse_rfc3339, rfc3339
 from shared.errors import Unavailable
 from shared.events import KnownEvent, encode
-from shared.ids import ChannelKey, Seq, UserId, new_command_id
+from shared.ids import ChannelKey, UserId
 from shared.message_records import Message, MessagesPage, MessagesRequest
 from shared.retention import DAY_US
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
 from shared.subjects import archive_subject, partition_of
 from tests.support.archive import (
-    ALICE,
     archiver_settings,
     committed,
     created,
@@ -46,8 +42,7 @@ from tests.support.archive import (
     running,
     store,
 )
-from tests.support.archived_messages import Archived
-from tests.support.events import NOW_MS
+from tests.support.expiring import edited, kept
 from tests.support.killing import archivers
 from tests.support.nats import NatsServer
 from tests.support.seaweed import Seaweed
@@ -73,19 +68,9 @@ def clock() -> Clock:
     return Clock()
 
 
-def kept(days: int | None) -> e.ChannelRetentionSet:
-    """An admin sets the channel's retention."""
-    return e.ChannelRetentionSet(id=new_command_id(NOW_MS), author=ALICE, days=days)
-
-
 def imported(text: str, at: str) -> e.MessagePosted:
     """A message that is older than the log."""
     return posted(text, imported=e.Imported(by=UserId("tool"), at=at))
-
-
-def edited(ref: int, text: str) -> e.MessageEdited:
-    """An edit by the author."""
-    return e.MessageEdited(id=new_command_id(NOW_MS), author=ALICE, ref=Seq(ref), ref_author=ALICE, text=text)
 
 
 async def say(bus: Bus, *events: KnownEvent, key: ChannelKey = TEA) -> None:
@@ -334,89 +319,3 @@ async def test_death_at_any_point(
         await no_text_in(archive, "a")
         assert await texts(fresh_bus) == [None, "b"]
     assert await spans(fresh_bus) == [(1, 3)]
-
-
-async def test_the_log_is_trimmed_early_only_for_what_it_may_hold(tmp_path: Path) -> None:
-    """Texts that are older than the cut went long ago; an import or a late edit may be there still."""
-    base_us = 1_790_000_000_000_000  # when `Archived` begins
-    archived = Archived(tmp_path)
-    try:
-        archived.add(TEA, [created(), kept(1), posted("one")])
-        await archived.commit()
-        archived.add(TEA, [expiry(1, 4, base_us + 1_000)])
-        assert archived.archive.erased_us == base_us + 1_000
-        await archived.commit()
-        await archived.erase()
-        assert archived.archive.erased_us == base_us + 1_000
-        archived.add(TEA, [posted("two")])
-        await archived.commit()
-        archived.add(TEA, [expiry(4, 6, base_us - DAY_US)])
-        assert archived.archive.erased_us == base_us + 1_000
-        archived.add(TEA, [posted("three"), expiry(6, 8, base_us - DAY_US)])
-        await archived.commit()
-        await archived.erase()
-        assert archived.archive.erased_us == base_us + 1_000
-        archived.archive.close()
-        archived.open()
-        assert archived.archive.erased_us == base_us + 1_000
-    finally:
-        archived.close()
-
-
-async def test_an_imported_text_is_in_the_log_longer(tmp_path: Path) -> None:
-    """Whether it is hot when it expires, or in Parquet; a restart does not forget it."""
-    base_us = 1_790_000_000_000_000
-    for is_hot in (True, False):
-        archived = Archived(tmp_path / str(is_hot))
-        try:
-            archived.add(TEA, [created(), kept(1), posted("young in the log")])
-            if not is_hot:
-                await archived.commit()
-            archived.add(TEA, [expiry(1, 4, base_us - DAY_US)])
-            await archived.commit()
-            await archived.erase()
-            assert archived.archive.erased_us == base_us + 3
-            archived.archive.close()
-            archived.open()
-            assert archived.archive.erased_us == base_us + 3
-        finally:
-            archived.close()
-
-
-def expiry(since: int, before: int, older_us: int) -> e.MessagesExpired:
-    """What an archiver says."""
-    return e.MessagesExpired(
-        id=new_command_id(NOW_MS),
-        author=AUTHOR,
-        since=Seq(since),
-        before=Seq(before),
-        older_than=rfc3339(older_us),
-    )
-
-
-async def test_what_has_expired_is_found_no_more_anywhere(tmp_path: Path) -> None:
-    """In pages, hot or archived, and whoever asks for it again by its id hears that it is there."""
-    rng = random.Random(7)
-    archived = Archived(tmp_path)
-    try:
-        archived.add(TEA, [created(), kept(1)])
-        for _ in range(60):
-            archived.add(TEA, [posted(f"text {rng.random()}")])
-            if rng.random() < 0.2:
-                await archived.commit()
-        archived.add(TEA, [edited(40, "edited 40"), edited(10, "edited 10"), expiry(1, 33, 0)])
-        for step in (archived.commit, archived.erase, archived.merge):
-            page = await archived.page(TEA, limit=200)
-            assert [message.text is None for message in page.messages] == [
-                message.seq < 33 for message in page.messages
-            ]
-            assert next(message.text for message in page.messages if message.seq == 40) == "edited 40"
-            await step()
-        stored = {
-            row.seq: row.text
-            for segment in archived.archive.manifest.segments
-            for row in rows_of(open_segment(archived.archive.files, segment).read())
-        }
-        assert {seq for seq, text in stored.items() if text} == {*range(33, 63), 63}
-    finally:
-        archived.close()

@@ -7,20 +7,18 @@ import contextlib
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from infra.erasure.proof import check_erased
 from infra.local.tokens import mint
 from infra.proof.check import check
 from infra.proof.sources import read_heads, wait_for_archive
 from shared.bus import Bus
 from shared.client import ChannelEvent, Client, Update, Verifier
 from shared.client.session import Start
-from shared.ids import ChannelId, Partition, UserId, WorkspaceId
+from shared.ids import ChannelId, UserId, WorkspaceId
 from shared.retry import Deadline
-from shared.subjects import log_stream
+from tests.support.erased import forgetful, gone
 from tests.support.local_system import LocalSystem
 from tests.support.seaweed import Seaweed
 from tests.support.waiting import eventually
@@ -31,7 +29,6 @@ PARTITIONS = 2
 CHANNELS = [ChannelId(name) for name in ("tea", "go", "rust")]
 PEOPLE = [UserId(name) for name in ("ann", "bob", "eve")]
 WORKSPACE = WorkspaceId("demo")
-WINDOW_NS = 2_000_000_000
 ROUNDS = 20
 EVERY_S = 0.05
 SECRET = "Xsecret"
@@ -98,7 +95,7 @@ async def test_erasing_while_people_go_on(system: LocalSystem) -> None:
     """Texts that were erased are in no file of archive, caches, index, log or NATS; everything else stays."""
     async with contextlib.AsyncExitStack() as stack:
         bus = await stack.enter_async_context(Bus.connect(system.data.operator_settings(), "test"))
-        await forgetful(bus)
+        await forgetful(bus, PARTITIONS)
         people = [Person(system, user) for user in PEOPLE]
         operator = Person(system, UserId("operator"), ("erase",))
         for person in (*people, operator):
@@ -114,7 +111,7 @@ async def test_erasing_while_people_go_on(system: LocalSystem) -> None:
             over.set()
             kept = sum([await task for task in talking])
         await settled(people)
-        await gone(system, bus)
+        await gone(system, bus, PARTITIONS, SECRET)
         report = await check(
             bus,
             system.data.archive,
@@ -130,14 +127,6 @@ async def test_erasing_while_people_go_on(system: LocalSystem) -> None:
                 await eventually(lambda again=again: again.heads == people[0].heads, within_s=120)
             assert not [text for text in again.texts.values() if SECRET in text]
             assert sum(text.startswith("kept") for text in again.texts.values()) == kept
-
-
-async def forgetful(bus: Bus) -> None:
-    """Let the logs remember ids for two seconds only, so that they may be trimmed."""
-    for number in range(PARTITIONS):
-        stream = log_stream(Partition(number))
-        config: Any = (await bus.api(f"STREAM.INFO.{stream}", {}))["config"]
-        await bus.api(f"STREAM.UPDATE.{stream}", config | {"duplicate_window": WINDOW_NS})
 
 
 async def talk(person: Person, over: asyncio.Event) -> int:
@@ -184,22 +173,3 @@ async def settled(people: list[Person]) -> None:
         return len({tuple(sorted(person.heads.items())) for person in people})
 
     await eventually(lambda: heads() == 1, within_s=60)
-
-
-async def gone(system: LocalSystem, bus: Bus) -> None:
-    """Wait until the proof finds nothing; then it says so on the command line as well."""
-    found: list[str] = []
-
-    async def nothing() -> bool:
-        report = await check_erased(
-            bus, system.data.archive, system.data.path, PARTITIONS, [SECRET], wait_s=180, note=lambda _: None
-        )
-        found[:] = report.named
-        return report.clean
-
-    try:
-        await eventually(nothing, within_s=420, every_s=5.0)
-    except AssertionError:
-        raise AssertionError(found) from None
-    said = await asyncio.to_thread(system.parley, "verify", "--erased", SECRET)
-    assert "✓ nothing is left of them" in said.stdout

@@ -10,20 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from infra.erasure.proof import check_erased
 from infra.local.tokens import mint
 from shared.bus import Bus
 from shared.client import Client, Origin
 from shared.errors import Forbidden
-from shared.ids import Partition, UserId, WorkspaceId
-from shared.subjects import log_stream
+from shared.ids import UserId, WorkspaceId
+from tests.support.erased import forgetful, gone
 from tests.support.local_system import LocalSystem
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.system, pytest.mark.faults, pytest.mark.timeout(900)]
 
 PARTITIONS = 2
-WINDOW_NS = 2_000_000_000
 OLD = Origin("ann", "2019-03-01T12:00:00Z")
 SECRET = "Xsecret"
 
@@ -59,7 +57,7 @@ async def test_what_is_older_is_gone(system: LocalSystem) -> None:
     """Pages, search, SQL, exports, the log and every byte below the data folder; what is young stays."""
     async with contextlib.AsyncExitStack() as stack:
         bus = await stack.enter_async_context(Bus.connect(system.data.operator_settings(), "test"))
-        await forgetful(bus)
+        await forgetful(bus, PARTITIONS)
         ann = await stack.enter_async_context(client_of(system, "ann", "import"))
         bob = await stack.enter_async_context(client_of(system, "bob"))
         await ann.create_channel("public", "tea", channel="tea")
@@ -85,39 +83,11 @@ async def test_what_is_older_is_gone(system: LocalSystem) -> None:
         await asyncio.to_thread(told, system, "export", "tea", "--to", str(export))
         assert SECRET not in export.read_text()
         export.unlink()
-        await gone(system, bus)
+        await gone(system, bus, PARTITIONS, SECRET)
         assert "✓ nothing differs" in told(system, "verify")
         assert told(system, "retention", "tea", "--for-ever").startswith(
             "tea keeps messages for ever: event #"
         )
-
-
-async def forgetful(bus: Bus) -> None:
-    """Let the logs remember ids for two seconds only, so that they may be trimmed."""
-    for number in range(PARTITIONS):
-        stream = log_stream(Partition(number))
-        config = (await bus.api(f"STREAM.INFO.{stream}", {}))["config"]
-        assert isinstance(config, dict)
-        await bus.api(f"STREAM.UPDATE.{stream}", config | {"duplicate_window": WINDOW_NS})
-
-
-async def gone(system: LocalSystem, bus: Bus) -> None:
-    """Wait until the proof finds nothing; then it says so on the command line as well."""
-    found: list[str] = []
-
-    async def nothing() -> bool:
-        report = await check_erased(
-            bus, system.data.archive, system.data.path, PARTITIONS, [SECRET], wait_s=180, note=lambda _: None
-        )
-        found[:] = report.named
-        return report.clean
-
-    try:
-        await eventually(nothing, within_s=420, every_s=5.0)
-    except AssertionError:
-        raise AssertionError(found) from None
-    said = await asyncio.to_thread(system.parley, "verify", "--erased", SECRET)
-    assert "✓ nothing is left of them" in said.stdout
 
 
 def test_bad_orders(system: LocalSystem) -> None:
