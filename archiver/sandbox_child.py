@@ -124,12 +124,12 @@ def main() -> None:
 
 def raise_walls(setup: Setup) -> None:
     """It can write nothing and call nobody afterwards, nor take too much. Raises `Misconfigured`, OSError."""
-    must_read = Path(setup["archive"]) / "schema.parquet" if setup["archive"] else None
     walls.limit(memory_bytes=setup["memory_bytes"], cpu_s=setup["cpu_s"])
     confined = walls.confine([Path("/")])  # nothing can be written from here on, by no thread
-    is_nobody = walls.become_nobody(must_read)
     walls.die_with(setup["parent"])
-    walls.require_walls(confined=confined, is_nobody=is_nobody, unconfined_allowed=setup["unconfined"])
+    walls.require_walls(
+        confined=confined, can_be_nobody=_can_be_nobody(setup), unconfined_allowed=setup["unconfined"]
+    )
     for module in (*NEEDED, *(NEEDED_IN_A_BUCKET if setup["links"] else ())):
         importlib.import_module(module)  # while files can be read
 
@@ -138,8 +138,15 @@ def close_off(setup: Setup, job: Job) -> None:
     """Nothing but a directory's archive can be read from here on; the query has not been looked at yet."""
     if job["format"] == "arrow":
         importlib.import_module("pyarrow")  # a third of a start, which other formats are spared
+    if _can_be_nobody(setup):
+        walls.become_nobody()
+        walls.die_with(setup["parent"])
     archive = [Path(setup["archive"])] if setup["archive"] else []
     walls.confine([*archive, *filter(Path.exists, DUCKDB_READS)])
+
+
+def _can_be_nobody(setup: Setup) -> bool:
+    return walls.can_become_nobody(Path(setup["archive"]) / "schema.parquet" if setup["archive"] else None)
 
 
 def answer(setup: Setup, job: Job, output: Output) -> None:

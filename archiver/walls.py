@@ -78,27 +78,29 @@ def confine(readable: Iterable[Path]) -> bool:
     return True
 
 
-def become_nobody(must_read: Path | None) -> bool:
-    """Root becomes `nobody` if that one can open `must_read`. Whether it has; others stay who they are."""
-    if os.geteuid() != 0 or not (must_read is None or _readable_by_nobody(must_read)):
-        return False
+def can_become_nobody(must_read: Path | None) -> bool:
+    """Whether this is root, and `nobody` could open `must_read`. Others stay who they are."""
+    return os.geteuid() == 0 and (must_read is None or _readable_by_nobody(must_read))
+
+
+def become_nobody() -> None:
+    """What has to be loaded is: that one may not even read where Python is."""
     os.setgroups([])
     os.setresgid(_NOBODY, _NOBODY, _NOBODY)
     os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-    return True
 
 
 def die_with(parent: int) -> None:
-    """End when the parent does; call it last, a change of user makes the kernel forget it."""
+    """End when the parent does; call it again after a change of user, with which the kernel forgets it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def require_walls(*, confined: bool, is_nobody: bool, unconfined_allowed: bool) -> None:
+def require_walls(*, confined: bool, can_be_nobody: bool, unconfined_allowed: bool) -> None:
     """Raises `Misconfigured` if this process could still write what its user may write."""
-    if not (confined or is_nobody or unconfined_allowed):
+    if not (confined or can_be_nobody or unconfined_allowed):
         raise Misconfigured(
             "SQL of users needs Linux with Landlock (5.13 or later), or an archiver that runs as root and an"
             " archive that everybody may read; PARLEY_SQL_UNCONFINED=true runs it without that wall"

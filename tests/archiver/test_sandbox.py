@@ -141,7 +141,7 @@ PYTHON = (
     "open('/tmp/parley-evil', 'w')",
     "import os; os.truncate(VICTIM, 0)",
     "import os; os.unlink(VICTIM)",
-    "import socket; socket.create_connection(('127.0.0.1', 1))",
+    "import socket; socket.socket().connect(('127.0.0.1', 1))",
     "import socket; socket.create_server(('127.0.0.1', 0))",
     "import subprocess; subprocess.run(['/bin/sh', '-c', 'true'])",
     "import subprocess, sys; subprocess.run([sys.executable, '-c', ''])",

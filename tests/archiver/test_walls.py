@@ -103,7 +103,11 @@ def test_nobody_can_be_called(folder: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_root_becomes_nobody(folder: Path, tmp_path: Path) -> None:
     """For good, if the archive can be read then; else it stays who it is, and other walls must hold."""
-    code = "print(walls.become_nobody(Path(sys.argv[1])), os.getuid(), os.geteuid(), os.getgroups())\n"
+    code = (
+        "can = walls.can_become_nobody(Path(sys.argv[1]))\n"
+        "if can: walls.become_nobody()\n"
+        "print(can, os.getuid(), os.geteuid(), os.getgroups())\n"
+    )
     back = "try: os.setuid(0); print('root again')\nexcept PermissionError: print('never')\n"
     writes = "try: open(sys.argv[1], 'w'); print('written')\nexcept PermissionError: print('refused')"
     assert run(code + back + writes, folder / "file") == (0, "True 65534 65534 []\nnever\nrefused\n")
@@ -130,7 +134,7 @@ def test_it_ends_with_its_parent() -> None:
 def test_without_a_wall_nothing_runs() -> None:
     """Where neither Landlock nor another user keeps it from writing, only a setting lets it run."""
     with pytest.raises(Misconfigured, match="PARLEY_SQL_UNCONFINED"):
-        require_walls(confined=False, is_nobody=False, unconfined_allowed=False)
-    require_walls(confined=True, is_nobody=False, unconfined_allowed=False)
-    require_walls(confined=False, is_nobody=True, unconfined_allowed=False)
-    require_walls(confined=False, is_nobody=False, unconfined_allowed=True)
+        require_walls(confined=False, can_be_nobody=False, unconfined_allowed=False)
+    require_walls(confined=True, can_be_nobody=False, unconfined_allowed=False)
+    require_walls(confined=False, can_be_nobody=True, unconfined_allowed=False)
+    require_walls(confined=False, can_be_nobody=False, unconfined_allowed=True)

@@ -6,5 +6,5 @@ from archiver import sandbox_child, walls
 
 if __name__ == "__main__":
     walls.confine = lambda _: False
-    walls.become_nobody = lambda _: False
+    walls.can_become_nobody = lambda _: False
     sandbox_child.main()
