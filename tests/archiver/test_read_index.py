@@ -42,16 +42,19 @@ async def test_who_waits_shares_a_question(
     bus: Bus, settings: CommonSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of many at once, the first question answers all who came before it was sent, and one more the rest."""
-    async with running(bus, archiver_settings(settings, tmp_path / "archive")) as service:
+    async with (
+        running(bus, archiver_settings(settings, tmp_path / "archive")) as service,
+        Bus.connect(settings, "asking") as own,  # the archiver asks, too
+    ):
         asked: list[str] = []
-        confirmed_end = bus.confirmed_end
+        confirmed_end = own.confirmed_end
 
         async def counted(stream: str) -> StreamSeq:
             asked.append(stream)
             return await confirmed_end(stream)
 
-        monkeypatch.setattr(bus, "confirmed_end", counted)
-        index = ReadIndex(bus, the_ingest(service.archiver._ingests))
+        monkeypatch.setattr(own, "confirmed_end", counted)
+        index = ReadIndex(own, the_ingest(service.archiver._ingests))
         first = [asyncio.create_task(index.now()) for _ in range(20)]
         await eventually(lambda: bool(asked), every_s=0)
         second = [asyncio.create_task(index.now()) for _ in range(20)]
