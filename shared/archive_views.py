@@ -19,6 +19,7 @@ _FRAGMENTS = {
     for name in ("channel_kind", "name", "topic", "user", "role", "emoji")
 } | {
     "before": f"try_cast(json_extract_string({_BODY}, '$.before') AS BIGINT)",
+    "days": f"try_cast(json_extract_string({_BODY}, '$.days') AS INTEGER)",
     "members": f"from_json(json_extract({_BODY}, '$.members'), '[\"VARCHAR\"]')",
     "happened": "CASE WHEN extras IS NULL THEN ts ELSE"
     f" coalesce(try_cast(json_extract_string({_BODY}, '$.imported.at') AS TIMESTAMP), ts) END",
@@ -75,6 +76,7 @@ _CHANNELS = """
 SELECT workspace, channel, any_value({channel_kind}) AS kind,
     coalesce(arg_max({name}, seq) FILTER (event IN ('channel.created', 'channel.renamed')), '') AS name,
     coalesce(arg_max({topic}, seq) FILTER (event IN ('channel.created', 'channel.topic_set')), '') AS topic,
+    arg_max_null({days}, seq) FILTER (event = 'channel.retention_set') AS retention_days,
     coalesce(bool_or(event = 'channel.archived' AND seq = last_switch), false) AS archived,
     any_value(author) FILTER (event = 'channel.created') AS created_by,
     any_value(ts) FILTER (event = 'channel.created') AS ts,

@@ -192,15 +192,25 @@ def test_members_and_channels(folded: tuple[dict[ChannelKey, Model], Path]) -> N
     with open_archive(path) as db:
         members = db.sql("SELECT workspace, channel, member, role FROM members").fetchall()
         channels = db.sql(
-            "SELECT workspace, channel, kind, name, topic, archived, created_by FROM channels"
+            "SELECT workspace, channel, kind, name, topic, retention_days, archived, created_by FROM channels"
         ).fetchall()
     assert sorted(members) == sorted(
         (*key, user, role) for key, state in states.items() for user, role in state.members.items()
     )
-    assert sorted(channels) == sorted(
-        (*key, state.kind, state.name, state.topic, state.archived, state.created_by)
+    expected = {
+        (
+            *key,
+            state.kind,
+            state.name,
+            state.topic,
+            state.retention_days,
+            state.archived,
+            state.created_by,
+        )
         for key, state in states.items()
-    )
+    }
+    assert len(channels) == len(expected)
+    assert set(channels) == expected
 
 
 def tea(*events: KnownEvent) -> Iterator[tuple[ChannelKey, KnownEvent | bytes, int]]:
