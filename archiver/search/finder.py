@@ -9,7 +9,7 @@ import contextlib
 import heapq
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -83,13 +83,13 @@ class Finder:
                 return SearchReply(hits=(), more=False, count=0, inside=plan.inside)
             if after is not None:
                 _begin_below(connection, plan, numbers, reader, after)
-            rows = rows_of(connection, plan.sql(_COLUMNS), plan.values | {"limit": rows_max})
-            hits = tuple(self._hit(row) for row in rows[:limit])
+            found = rows_of(connection, plan.sql(), plan.values | {"limit": rows_max})
+            hits = self._hits(connection, [(stream_seq, None) for (stream_seq,) in found[:limit]])
         return SearchReply(
             hits=hits,
-            more=len(rows) > limit,
-            count=None if after is not None else min(len(rows), COUNT_MAX),
-            capped=after is None and len(rows) > COUNT_MAX,
+            more=len(found) > limit,
+            count=None if after is not None else min(len(found), COUNT_MAX),
+            capped=after is None and len(found) > COUNT_MAX,
             inside=plan.inside,
         )
 
@@ -102,10 +102,10 @@ class Finder:
                 if plan.empty:
                     return SearchReply(hits=(), more=False, count=0, inside=plan.inside)
                 self._ranking.begin(query.wanted)
-            found = self._scored(connection, plan, plan.match != "" and bool(query.wanted))
+            found = self._scored(connection, plan, bool(query.wanted), limit)
             # Of equal ones `nlargest` keeps the first: the newest.
-            rows = heapq.nlargest(limit, found, key=itemgetter(3))
-            hits = tuple(self._hit(row, row[3]) for row in rows)
+            best = heapq.nlargest(limit, found, key=itemgetter(1))
+            hits = self._hits(connection, best)
         return SearchReply(
             hits=hits,
             more=len(found) > limit,
@@ -137,12 +137,18 @@ class Finder:
             self._readers.popitem(last=False)
         return kept.readable
 
-    def _scored(self, connection: apsw.Connection, plan: Plan, has_words: bool) -> list[Row]:
-        """Hits with their scores, newest first; as many as the time suffices for, if that is any."""
-        score = f"{FUNCTION}(words)" if has_words else "0.0"
+    def _scored(self, connection: apsw.Connection, plan: Plan, has_words: bool, limit: int) -> list[Row]:
+        """Places and scores, newest first; as many as the time suffices for, if that is any.
+
+        Without words all are as good, so none is better than the newest.
+        """
+        if has_words:
+            score, rows_max = f"{FUNCTION}(words)", RANKED_MAX
+        else:
+            score, rows_max = "0.0", max(limit, COUNT_MAX) + 1
         found: list[Row] = []
         with self._deadline(connection) as unavailable:
-            cursor = connection.execute(plan.sql(f"{_COLUMNS}, {score}"), plan.values | {"limit": RANKED_MAX})
+            cursor = connection.execute(plan.sql(score), plan.values | {"limit": rows_max})
             try:
                 found.extend(cursor)
             except apsw.InterruptError:
@@ -182,12 +188,16 @@ class Finder:
         finally:
             connection.set_progress_handler(None)
 
-    def _hit(self, row: Row, score: float | None = None) -> SearchHit:
-        number, seq, at_ms = row[:3]
-        return SearchHit(channel=self._ids[number], seq=Seq(seq), at_ms=at_ms, score=score)
+    def _hits(self, connection: apsw.Connection, scored: Iterable[Row]) -> tuple[SearchHit, ...]:
+        """From places and scores; what `words` has and `docs` has not, in a damaged file, is left out."""
+        return tuple(
+            SearchHit(channel=self._ids[number], seq=Seq(seq), at_ms=at_ms, score=score)
+            for stream_seq, score in scored
+            for number, seq, at_ms in rows_of(connection, _PLACED, (stream_seq,))
+        )
 
 
-_COLUMNS = "docs.channel, docs.seq, docs.at_ms"
+_PLACED = "SELECT channel, seq, at_ms FROM docs WHERE stream_seq = ?"
 _WRITTEN = f"""
 SELECT authors.author, at_ms, happened_ms, thread, coalesce(text_seq, seq)
 FROM docs JOIN authors ON authors.no = docs.author

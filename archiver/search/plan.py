@@ -6,8 +6,7 @@ would walk its list for ever, and an OR over thousands costs more than it saves.
 
 from __future__ import annotations
 
-import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -35,10 +34,10 @@ class Reader:
 
 
 class Readable(NamedTuple):
-    """What a reader may read, in the index's numbers; as an array they are in order."""
+    """What a reader may read, in the index's numbers; `marks` has a byte for each channel, 1 for these."""
 
     numbers: frozenset[int]
-    array: array.array[int]
+    marks: bytes
 
 
 @dataclass(slots=True)
@@ -55,11 +54,14 @@ class Plan:
     clauses: list[str] = field(default_factory=list)
     values: Values = field(default_factory=dict)
 
-    def sql(self, columns: str) -> str:
-        """The statement, newest first, with a limit; `values` are its parameters."""
+    def sql(self, score: str = "") -> str:
+        """The places and scores of the newest so many; `values` and `limit` are the parameters.
+
+        What is in `words` is in `docs`, and not deleted: who asks nothing of that does not go there.
+        """
         clauses = list(self.clauses)
         if self.match:
-            source = "words CROSS JOIN docs ON docs.stream_seq = words.rowid"
+            source = "words CROSS JOIN docs ON docs.stream_seq = words.rowid" if clauses else "words"
             clauses.insert(0, "words MATCH :match")
             self.values["match"] = self.match
             place = "words.rowid"
@@ -73,6 +75,7 @@ class Plan:
                 )
                 self.values["barred"] = self.barred
         where = " AND ".join([*clauses, f"{place} BETWEEN :lo AND :hi"])
+        columns = f"{place}, {score}" if score else place
         return f"SELECT {columns} FROM {source} WHERE {where} ORDER BY {place} DESC LIMIT :limit"  # noqa: S608
 
     def upto(self, stream_seq: int) -> None:
@@ -93,7 +96,8 @@ def plan_of(
     plan = Plan(tuple(map(_inside, query.channels, named)))
     chosen = _either(query.channels, named)
     channels = readable.numbers if chosen is None else readable.numbers & chosen
-    channels -= _none_of(query.channels, named)
+    if left_out := _none_of(query.channels, named):
+        channels -= left_out
     authors = [_authors(connection, it, user) for it in query.authors]
     writers = _either(query.authors, authors)
     span = _span(connection, query, upto)
@@ -113,9 +117,8 @@ def plan_of(
     if len(channels) <= CHANNELS_AS_TERMS_MAX:
         groups.append([channel_term(number) for number in sorted(channels)])
     else:
-        plan.clauses.append("docs.channel IN (SELECT value FROM carray(:channels))")
-        is_all = len(channels) == len(readable.numbers)
-        plan.values["channels"] = apsw.carray(readable.array if is_all else _array(channels))
+        plan.clauses.append("substr(:marks, docs.channel, 1) = x'01'")
+        plan.values["marks"] = readable.marks if len(channels) == len(readable.numbers) else _marks(channels)
     plan.match = expression(query.wanted, groups, query.unwanted, barred)
     plan.barred = excluded(query.unwanted, barred)
     _besides(plan, query)
@@ -125,11 +128,15 @@ def plan_of(
 def readable_of(readable: Iterable[ChannelId], numbers: Mapping[ChannelId, int]) -> Readable:
     """In numbers; channels that the index has never met are left out."""
     known = frozenset(number for number in map(numbers.get, readable) if number is not None)
-    return Readable(known, _array(known))
+    return Readable(known, _marks(known))
 
 
-def _array(channels: Iterable[int]) -> array.array[int]:
-    return array.array("q", sorted(channels))
+def _marks(channels: Collection[int]) -> bytes:
+    """The first byte is that of channel 1, which is how SQLite counts, too."""
+    marks = bytearray(max(channels, default=0))
+    for number in channels:
+        marks[number - 1] = 1
+    return bytes(marks)
 
 
 def _inside(it: Named, found: set[int]) -> Inside:

@@ -29,14 +29,17 @@ class Ranking:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._weights: list[float] = []
-        self._average = 0.0
+        self._worths: list[tuple[int, float]] = []
+        """What each phrase adds, by its number in the expression."""
+        self._slope = 0.0
+        """What a term more takes away."""
         connection.register_fts5_function(FUNCTION, self._goodness)
 
     def begin(self, phrases: Sequence[Phrase]) -> None:
         """The phrases come first in the expression that is asked."""
-        self._average = 0.0
-        self._weights = [1.0] if len(phrases) == 1 else [self._rarity(phrase) for phrase in phrases]
+        self._slope = 0.0
+        weights = [1.0] if len(phrases) == 1 else [self._rarity(phrase) for phrase in phrases]
+        self._worths = [(number, weight * (K1 + 1)) for number, weight in enumerate(weights)]
 
     def _rarity(self, phrase: Phrase) -> float:
         """What a hit of this phrase is worth against one of others."""
@@ -48,11 +51,11 @@ class Ranking:
         return math.log(1 + (SAMPLE - found + 0.5) / (found + 0.5))
 
     def _goodness(self, api: apsw.FTS5ExtensionApi, *_: Any) -> float:
-        if not self._average:
-            self._average = api.column_total_size(0) / max(1, api.row_count)
-        length = K1 * (1 - B + B * api.column_size(0) / self._average)
+        if not self._slope:
+            self._slope = K1 * B * max(1, api.row_count) / api.column_total_size(0)
+        length = K1 * (1 - B) + self._slope * api.column_size(0)
         score = 0.0
-        for number, weight in enumerate(self._weights):
+        for number, worth in self._worths:
             often = len(api.phrase_column_offsets(number, 0))
-            score += weight * often * (K1 + 1) / (often + length)
+            score += worth * often / (often + length)
         return score

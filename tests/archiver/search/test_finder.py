@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from archiver.core.query import parse
 from archiver.search import plan
 from archiver.search.finder import Finder
 from archiver.search.index import SearchIndex
 from shared import events as e
-from shared.ids import ChannelId, UserId, new_command_id
+from shared.ids import ChannelId, StreamSeq, UserId, new_command_id
 from shared.search import COUNT_MAX, SearchPlace
 from tests.support.archive import ALICE, WORKSPACE, posted
 from tests.support.events import NOW_MS
@@ -171,9 +172,31 @@ def test_many_channels_are_looked_up_instead(room: SearchIndex, monkeypatch: pyt
         "during:2026 -hello",
         "is:thread",
     )
-    few = [[found(room, query, readable=["tea", "go"]) for query in queries]]
+    readers = [["tea", "go"], ["tea", "p_1"], ["p_1", "go"]]
+    few = [[found(room, query, readable=reader) for query in queries] for reader in readers]
     monkeypatch.setattr(plan, "CHANNELS_AS_TERMS_MAX", 1)
-    assert [[found(room, query, readable=["tea", "go"]) for query in queries]] == few
+    assert [[found(room, query, readable=reader) for query in queries] for reader in readers] == few
+    assert found(room, "kettle -in:tea") == ["go/4", "go/2", "p_1/2"]
+
+
+@pytest.mark.parametrize(
+    "query", ["during:2026", "has:reaction", "kettle", "from:ada -has:link", "during:2026 -cup"]
+)
+@pytest.mark.parametrize("terms_max", [0, 200])
+def test_the_log_is_walked_back(
+    room: SearchIndex, monkeypatch: pytest.MonkeyPatch, query: str, terms_max: int
+) -> None:
+    """However many channels one may read, hits are met in their order: nobody sorts all that there are."""
+    monkeypatch.setattr(plan, "CHANNELS_AS_TERMS_MAX", terms_max)
+    with room.reading() as connection:
+        numbers = {ChannelId(it): no for it, no in connection.execute("SELECT channel, no FROM channels")}
+        asked = plan.plan_of(
+            connection, parse(query), ALICE, plan.readable_of(numbers, numbers), numbers, StreamSeq(100)
+        )
+        sql = f"EXPLAIN QUERY PLAN {asked.sql()}"
+        steps = [row[3] for row in connection.execute(sql, asked.values | {"limit": 1})]
+    assert steps
+    assert not [step for step in steps if "ORDER BY" in step]
 
 
 def test_nothing_behind_the_position(room: SearchIndex) -> None:
@@ -227,13 +250,14 @@ def test_counts_are_capped(tmp_path: Path) -> None:
     for number in range(COUNT_MAX):
         log.say("tea", f"cup {number}")
     index = indexed(tmp_path, log)
-    for sort in ("newest", "relevant"):
-        reply = ask(index, "cup", limit=5, sort=sort)
+    asked = [(query, sort) for query in ("cup", "in:tea", "during:2026") for sort in ("newest", "relevant")]
+    for query, sort in asked:
+        reply = ask(index, query, limit=5, sort=sort)
         assert (reply.count, reply.capped, reply.more, len(reply.hits)) == (COUNT_MAX, False, True, 5)
     log.say("tea", "one more cup")
     indexed(tmp_path, log).close()
-    for sort in ("newest", "relevant"):
-        reply = ask(index, "cup", limit=5, sort=sort)
+    for query, sort in asked:
+        reply = ask(index, query, limit=5, sort=sort)
         assert (reply.count, reply.capped) == (COUNT_MAX, True)
     index.close()
 
