@@ -24,7 +24,7 @@ from shared.errors import Unavailable
 from shared.ids import ChannelId, Seq, StreamSeq, UserId, WorkspaceId
 from shared.search import COUNT_MAX, SearchHit, SearchPlace, SearchReply
 
-RANKED_MAX = 20_000
+RANKED_MAX = 5_000
 """Hits that are ranked: the newest so many."""
 
 READERS_KEPT = 32
