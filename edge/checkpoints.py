@@ -14,8 +14,7 @@ from shared.errors import Unavailable
 from shared.ids import ChannelKey
 from shared.records import Checkpoint
 from shared.stream_reads import LAST_SUBJECTS_MAX
-from shared.streams import bucket_stream
-from shared.subjects import CHECKPOINTS, checkpoint_key, kv_subject, partition_of
+from shared.subjects import CHECKPOINTS, bucket_stream, checkpoint_key, kv_subject, partition_of
 
 _log = structlog.get_logger()
 

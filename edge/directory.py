@@ -21,8 +21,7 @@ from edge.reads import standing, unread
 from shared.bus import Bus, BusError, StoredMessage, Value
 from shared.ids import ChannelId, ChannelKey, StreamSeq
 from shared.records import Belonging, PublicChannel, ReadMarker
-from shared.streams import bucket_stream
-from shared.subjects import DIRECTORY, directory_key, kv_subject, public_directory_key
+from shared.subjects import DIRECTORY, bucket_stream, directory_key, kv_subject, public_directory_key
 
 USERS_MAX = 32
 """Whose channels one question is about."""

@@ -17,8 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from edge import metrics
 from shared.bus import Bus, StoredMessage
 from shared.ids import ChannelId, StreamSeq
-from shared.streams import bucket_stream
-from shared.subjects import DIRECTORY
+from shared.subjects import DIRECTORY, bucket_stream
 
 AGE_MAX_S = 300.0
 VIEWS_MAX = 256

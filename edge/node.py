@@ -28,8 +28,8 @@ from edge.settings import EdgeSettings
 from edge.typing_board import TypingBoard
 from edge.users import UserKey, Users
 from shared.bus import Bus
-from shared.streams import Layout, bucket_stream
-from shared.subjects import READS, log_stream
+from shared.streams import Layout
+from shared.subjects import READS, bucket_stream, log_stream
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,7 @@ from shared.errors import Unavailable, WrongLastSequence
 from shared.ids import ChannelId, Seq, StreamSeq, UserId, WorkspaceId
 from shared.records import ReadMarker
 from shared.stream_reads import LAST_SUBJECTS_MAX
-from shared.streams import bucket_stream
-from shared.subjects import READS, kv_subject, read_key
+from shared.subjects import READS, bucket_stream, kv_subject, read_key
 
 CONTENTION_TRIES_MAX = 8
 MARK_DEADLINE_S = 3.0

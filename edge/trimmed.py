@@ -20,9 +20,9 @@ from shared.events import Event, Recorded, decode
 from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq
 from shared.records import Checkpoint, Position
 from shared.retry import Deadline, delays
-from shared.streams import bucket_stream
 from shared.subjects import (
     CHECKPOINTS,
+    bucket_stream,
     channel_subject,
     checkpoint_key,
     kv_subject,

@@ -29,8 +29,8 @@ from shared.bus import Bus, StoredMessage
 from shared.errors import ParleyError, Unavailable, WrongLastSequence
 from shared.ids import Epoch, Partition, StreamSeq
 from shared.retry import delays
-from shared.streams import bucket_stream, ensure_bucket
-from shared.subjects import kv_subject
+from shared.streams import ensure_bucket
+from shared.subjects import bucket_stream, kv_subject
 
 Outcome = Literal["written", "present", "newer"]
 

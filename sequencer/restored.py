@@ -32,8 +32,7 @@ from shared.log_epochs import (
     saved_position,
 )
 from shared.records import Position
-from shared.streams import bucket_stream
-from shared.subjects import DIRECTORY, log_stream
+from shared.subjects import DIRECTORY, bucket_stream, log_stream
 
 RIVALS_MAX = 5
 _log = structlog.get_logger()

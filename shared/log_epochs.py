@@ -20,8 +20,8 @@ from shared.bus import Bus, BusError, StoredMessage
 from shared.errors import LogRegressed, Unavailable, WrongLastSequence
 from shared.ids import Epoch, Partition, StreamSeq
 from shared.records import Position
-from shared.streams import EPOCH_LABEL, REPLACED_LABEL, bucket_stream
-from shared.subjects import CHECKPOINTS, kv_subject, log_stream, position_key
+from shared.streams import EPOCH_LABEL, REPLACED_LABEL
+from shared.subjects import CHECKPOINTS, bucket_stream, kv_subject, log_stream, position_key
 
 LOOKS = 3
 LOOKS_REPLICATED = 8

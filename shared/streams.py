@@ -24,7 +24,6 @@ DUPLICATE_WINDOW_S = 120
 
 EVENT_BYTES_MAX = 256 * 1024
 PARTITIONS_MAX = 1024
-BUCKETS = (subjects.CHECKPOINTS, subjects.DIRECTORY, subjects.READS)
 
 EPOCH_LABEL = "parley.epoch"
 REPLACED_LABEL = "parley.epoch.replaced"
@@ -67,7 +66,7 @@ def log_config(partition: Partition, *, partitions: int, replicas: int, epoch: E
 def bucket_config(bucket: str, *, replicas: int) -> StreamConfig:
     """Configuration of a key-value bucket that keeps the newest value of each key."""
     return {
-        "name": bucket_stream(bucket),
+        "name": subjects.bucket_stream(bucket),
         "subjects": [f"$KV.{bucket}.>"],
         "storage": "file",
         "retention": "limits",
@@ -78,11 +77,6 @@ def bucket_config(bucket: str, *, replicas: int) -> StreamConfig:
         "allow_rollup_hdrs": True,
         "deny_delete": True,
     }
-
-
-def bucket_stream(bucket: str) -> str:
-    """The stream below a key-value bucket."""
-    return f"KV_{bucket}"
 
 
 async def ensure_streams(bus: Bus, settings: CommonSettings) -> Layout:
@@ -100,7 +94,7 @@ async def ensure_streams(bus: Bus, settings: CommonSettings) -> Layout:
             epoch=Epoch(secrets.token_hex(4)),
         )
         epochs[partition] = _epoch(await _ensure(bus, fresh), settings.partitions)
-    for bucket in BUCKETS:
+    for bucket in subjects.BUCKETS:
         await ensure_bucket(bus, bucket, replicas=settings.replicas)
     return Layout(settings.partitions, epochs)
 

@@ -24,6 +24,7 @@ PUBLIC_CHANNELS = "=public"
 CHECKPOINTS = "CHECKPOINTS"
 DIRECTORY = "DIRECTORY"
 READS = "READS"
+BUCKETS = (CHECKPOINTS, DIRECTORY, READS)
 EPHEMERAL = "ephemeral.>"
 """What edges tell one another of all channels, and nobody stores."""
 
@@ -38,6 +39,11 @@ def partition_of(key: ChannelKey, partitions: int) -> Partition:
 def log_stream(partition: Partition) -> str:
     """The JetStream stream that holds the logs of a partition's channels."""
     return f"LOG_{partition}"
+
+
+def bucket_stream(bucket: str) -> str:
+    """The stream below a key-value bucket."""
+    return f"KV_{bucket}"
 
 
 def channel_subject(partition: Partition, key: ChannelKey) -> str:

@@ -19,6 +19,9 @@ from shared.errors import BadRequest, Unavailable
 CONNECT_S = 10.0
 """A client would try for ever; a person at a prompt is told."""
 
+OPERATOR = "operator"
+"""Who asks for what no user may, with a token for development."""
+
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _HTTP = {"ws": "http", "wss": "https"}
 

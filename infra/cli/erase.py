@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-from infra.cli.access import Access, opened
+from infra.cli.access import OPERATOR, Access, opened
 from infra.cli.options import DATA_DEFAULT, WORKSPACE_DEFAULT, DataOption, WorkspaceOption, data_directory
 from infra.erasure.orders import Order, channels_of, message
 from infra.erasure.run import Done, carried_out, record
@@ -19,8 +19,6 @@ from shared.client import Client
 from shared.errors import BadRequest
 from shared.ids import channel_id, user_id, workspace_id
 from shared.retry import Deadline
-
-OPERATOR = "operator"
 
 
 def erase(

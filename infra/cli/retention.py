@@ -8,8 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-from infra.cli.access import Access, opened
-from infra.cli.erase import OPERATOR
+from infra.cli.access import OPERATOR, Access, opened
 from infra.cli.options import DATA_DEFAULT, WORKSPACE_DEFAULT, DataOption, WorkspaceOption
 from shared.client import Client
 from shared.errors import BadRequest

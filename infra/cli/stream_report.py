@@ -12,7 +12,7 @@ from shared.bus import Bus, BusError
 from shared.errors import Unavailable
 from shared.ids import Partition
 from shared.records import ArchiveStatus, Position
-from shared.streams import bucket_stream
+from shared.subjects import bucket_stream
 
 _ARCHIVE_TIMEOUT_S = 2.0
 

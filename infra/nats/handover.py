@@ -13,9 +13,8 @@ from shared import subjects
 from shared.bus import Bus
 from shared.ids import Partition
 from shared.retry import Deadline
-from shared.streams import BUCKETS, bucket_stream
 
-BUCKET_STREAMS = tuple(bucket_stream(bucket) for bucket in BUCKETS)
+BUCKET_STREAMS = tuple(subjects.bucket_stream(bucket) for bucket in subjects.BUCKETS)
 
 
 def all_streams(partitions: int) -> list[str]:

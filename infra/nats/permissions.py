@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from shared import subjects
 from shared.ids import Partition
-from shared.streams import BUCKETS, bucket_stream
 
 EDGE = "edge"
 SEQUENCER = "sequencer"
@@ -126,13 +125,13 @@ def _replace(partitions: int) -> tuple[str, ...]:
     """For a log that was restored: a new label, and nothing that was derived from the lost events."""
     return (
         *(f"$JS.API.STREAM.UPDATE.{log}" for log in _logs(partitions)),
-        f"$JS.API.STREAM.PURGE.{bucket_stream(subjects.CHECKPOINTS)}",
-        f"$JS.API.STREAM.DELETE.{bucket_stream(subjects.DIRECTORY)}",
+        f"$JS.API.STREAM.PURGE.{subjects.bucket_stream(subjects.CHECKPOINTS)}",
+        f"$JS.API.STREAM.DELETE.{subjects.bucket_stream(subjects.DIRECTORY)}",
     )
 
 
 def _streams(partitions: int) -> list[str]:
-    return _logs(partitions) + [bucket_stream(bucket) for bucket in BUCKETS]
+    return _logs(partitions) + [subjects.bucket_stream(bucket) for bucket in subjects.BUCKETS]
 
 
 def _logs(partitions: int) -> list[str]:

@@ -23,8 +23,15 @@ from shared import events as e
 from shared.bus import Bus
 from shared.clock import now_us
 from shared.ids import ChannelId, ChannelKey, UserId, WorkspaceId, new_command_id
-from shared.streams import bucket_stream
-from shared.subjects import CHECKPOINTS, DIRECTORY, channel_subject, live_subject, message_id, partition_of
+from shared.subjects import (
+    CHECKPOINTS,
+    DIRECTORY,
+    bucket_stream,
+    channel_subject,
+    live_subject,
+    message_id,
+    partition_of,
+)
 from tests.bench.child import child
 from tests.bench.load_client import LoadClient, open_session
 from tests.bench.measure import CpuMeter, median, rss_bytes

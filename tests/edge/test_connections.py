@@ -25,8 +25,8 @@ from shared.bus import Bus
 from shared.health import Health
 from shared.http_server import serving
 from shared.settings import CommonSettings
-from shared.streams import Layout, bucket_stream
-from shared.subjects import DIRECTORY
+from shared.streams import Layout
+from shared.subjects import DIRECTORY, bucket_stream
 from tests.support.container import server_for_tests
 from tests.support.http import Reply, fetch
 from tests.support.nats import NatsServer

@@ -15,8 +15,8 @@ from shared.bus import Bus, Message
 from shared.ids import ChannelId, Seq, StreamSeq, UserId, WorkspaceId
 from shared.records import Belonging, PublicChannel
 from shared.settings import CommonSettings
-from shared.streams import bucket_stream, ensure_streams
-from shared.subjects import DIRECTORY, directory_key, kv_subject, public_directory_key
+from shared.streams import ensure_streams
+from shared.subjects import DIRECTORY, bucket_stream, directory_key, kv_subject, public_directory_key
 from tests.support.storing import put
 
 ANN = UserId("ann")

@@ -11,8 +11,8 @@ from edge.lookups import TOO_MANY, Lookups, all_below
 from shared.bus import Bus, BusError, Value
 from shared.errors import Unavailable
 from shared.settings import CommonSettings
-from shared.streams import bucket_stream, ensure_streams
-from shared.subjects import READS
+from shared.streams import ensure_streams
+from shared.subjects import READS, bucket_stream
 from tests.support.storing import put
 from tests.support.waiting import eventually
 

@@ -12,8 +12,7 @@ from edge.reads import Reads, read_frame, standing, unread
 from shared.errors import Unavailable
 from shared.ids import Epoch, Seq
 from shared.records import ReadMarker
-from shared.streams import bucket_stream
-from shared.subjects import READS, kv_subject, read_key
+from shared.subjects import READS, bucket_stream, kv_subject, read_key
 from tests.support.http import listed
 from tests.support.peer import Peer
 from tests.support.recording import ANN, BOB, Edge, posted

@@ -15,8 +15,8 @@ from shared.errors import LogRegressed, OutcomeUnknown, Unavailable
 from shared.ids import ChannelKey, Partition, Seq, StreamSeq
 from shared.records import Checkpoint, Heads
 from shared.settings import CommonSettings
-from shared.streams import bucket_stream, ensure_streams
-from shared.subjects import CHECKPOINTS, DIRECTORY, checkpoint_key, kv_subject, log_stream
+from shared.streams import ensure_streams
+from shared.subjects import CHECKPOINTS, DIRECTORY, bucket_stream, checkpoint_key, kv_subject, log_stream
 from tests.support.logs import USERS, channels_of, command
 from tests.support.nats import NatsServer
 from tests.support.sequencing import PARTITIONS, all_saved, last_seq, logged, record, saved, sequencing

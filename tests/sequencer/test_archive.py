@@ -17,11 +17,12 @@ from shared.ids import ChannelKey, Epoch, Partition, Seq, StreamSeq, UserId
 from shared.log_epochs import look
 from shared.records import ArchivedHead, ArchivedHeads, Belonging
 from shared.settings import CommonSettings
-from shared.streams import bucket_stream, ensure_streams
+from shared.streams import ensure_streams
 from shared.subjects import (
     CHECKPOINTS,
     DIRECTORY,
     archive_subject,
+    bucket_stream,
     channel_subject,
     directory_key,
     kv_subject,

@@ -14,8 +14,7 @@ from shared.errors import LogRegressed, Unavailable
 from shared.events import Role
 from shared.ids import SEQ_MAX, Epoch, Partition, Seq, StreamSeq, UserId
 from shared.records import Checkpoint, Position
-from shared.streams import bucket_stream
-from shared.subjects import kv_subject
+from shared.subjects import bucket_stream, kv_subject
 from tests.support.storing import put
 
 NAME = "FORWARD"

@@ -19,8 +19,15 @@ from shared.bus import Bus, Message
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, UserId, WorkspaceId
 from shared.records import Belonging, PublicChannel
 from shared.settings import CommonSettings
-from shared.streams import bucket_stream, ensure_streams
-from shared.subjects import DIRECTORY, directory_key, kv_subject, public_directory_key, user_subject
+from shared.streams import ensure_streams
+from shared.subjects import (
+    DIRECTORY,
+    bucket_stream,
+    directory_key,
+    kv_subject,
+    public_directory_key,
+    user_subject,
+)
 from tests.support.logs import USERS, command
 from tests.support.sequencing import quick, record, saved, sequencing
 from tests.support.waiting import eventually

@@ -11,8 +11,7 @@ from shared.envelope import Message, PubAck, StoredMessage
 from shared.errors import OutcomeUnknown, ParleyError, Unavailable, WrongLastSequence
 from shared.ids import StreamSeq
 from shared.stream_reads import BusError
-from shared.streams import bucket_stream
-from shared.subjects import log_stream
+from shared.subjects import bucket_stream, log_stream
 from tests.simulation.network import Fate, Flight, Inbox, Network
 from tests.simulation.streams import PARTITION, BucketStream, Request, Stream
 from tests.simulation.turns import Current, strike, until

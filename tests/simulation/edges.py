@@ -17,8 +17,7 @@ from shared.bus import BusError
 from shared.errors import OutcomeUnknown, Unavailable
 from shared.ids import ChannelKey, Epoch, Partition, StreamSeq, WorkspaceId
 from shared.records import Checkpoint
-from shared.streams import bucket_stream
-from shared.subjects import CHECKPOINTS, checkpoint_key, kv_subject, log_stream
+from shared.subjects import CHECKPOINTS, bucket_stream, checkpoint_key, kv_subject, log_stream
 from tests.simulation.archive import Archives
 from tests.simulation.bus import Bus
 from tests.simulation.model import promise

@@ -13,8 +13,8 @@ from shared.envelope import PubAck, StoredMessage
 from shared.errors import WrongLastSequence
 from shared.ids import ChannelKey, Epoch, Partition, StreamSeq
 from shared.stream_reads import BusError
-from shared.streams import DUPLICATE_WINDOW_S, bucket_stream
-from shared.subjects import channel_subject, kv_subject, log_stream
+from shared.streams import DUPLICATE_WINDOW_S
+from shared.subjects import bucket_stream, channel_subject, kv_subject, log_stream
 from tests.simulation.turns import Current, strike
 
 PARTITION = Partition(0)

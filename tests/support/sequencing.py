@@ -16,9 +16,9 @@ from shared.health import Health
 from shared.ids import ChannelKey, Partition, StreamSeq
 from shared.records import Checkpoint, Position
 from shared.settings import CommonSettings
-from shared.streams import bucket_stream
 from shared.subjects import (
     CHECKPOINTS,
+    bucket_stream,
     channel_subject,
     kv_subject,
     log_stream,

@@ -17,7 +17,8 @@ from infra.nats.stream_info import stream_info
 from shared.bus import Bus
 from shared.errors import Unavailable
 from shared.retry import Deadline
-from shared.streams import BUCKETS, bucket_config, bucket_stream, ensure_streams
+from shared.streams import bucket_config, ensure_streams
+from shared.subjects import BUCKETS, bucket_stream
 from tests.support.cluster import SERVERS, operator_settings, servers_of_cluster
 from tests.support.nats import NatsServer
 from tests.support.waiting import eventually
