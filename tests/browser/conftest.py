@@ -25,10 +25,11 @@ FLAGS = [
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything beside this file needs the browser."""
-    here = [item for item in items if Path(__file__).parent in item.path.parents]
+    missing = not Path(CHROMIUM).exists()
+    here = [item for item in items if item.path.parent == Path(__file__).parent]
     for item in here:
         item.add_marker(pytest.mark.browser)
-        if not Path(CHROMIUM).exists():
+        if missing:
             item.add_marker(pytest.mark.skip(reason=f"no Chromium at {CHROMIUM}; set CHROMIUM to its path"))
 
 

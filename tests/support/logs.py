@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -37,8 +38,8 @@ def command(number: int) -> CommandId:
 
 def channels_of(partition: Partition, partitions: int, count: int, prefix: str = "c") -> list[ChannelKey]:
     """The first `count` channels c1, c2, … that belong to a partition."""
-    keys = (ChannelKey(WorkspaceId("w"), ChannelId(f"{prefix}{n}")) for n in range(10_000))
-    return [key for key in keys if partition_of(key, partitions) == partition][:count]
+    keys = (ChannelKey(WorkspaceId("w"), ChannelId(f"{prefix}{n}")) for n in itertools.count())
+    return list(itertools.islice((key for key in keys if partition_of(key, partitions) == partition), count))
 
 
 CHANNELS = channels_of(PARTITION, PARTITIONS, 3)
