@@ -14,6 +14,7 @@ from infra.local.data_directory import DataDirectory
 from infra.local.lifeline import die_with_parent
 from infra.local.run_file import Run
 from shared.errors import ParleyError
+from tests.support import commands
 
 ROOT = Path(__file__).parents[2]
 START_DEADLINE_S = 60.0
@@ -84,14 +85,8 @@ class LocalSystem:
 
     def parley(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a `parley` command against this system; its output, with colours off and wide tables."""
-        done = subprocess.run(
-            self.command("-c", "from infra.cli import main; main()", *arguments),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env=_environment() | self._archive,
-            check=False,
-        )
+        words = [*arguments, "--data", str(self.data.path)]
+        done = commands.parley(words, _environment() | self._archive, within_s=60)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 
