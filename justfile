@@ -41,9 +41,9 @@ restart *names:
 parley *arguments:
     {{run}} parley "$@"
 
-# All tests but those marked `faults`, in two processes; arguments go to pytest (`-m faults`: those; `-n 0`: in one).
+# All tests but those marked `faults`, in some processes; arguments go to pytest (`-m faults`: those; `-n 0`: in one).
 test *arguments:
-    {{run}} pytest -n 2 --dist worksteal -m "not faults" "$@"
+    {{run}} pytest -n auto --dist worksteal -m "not faults" "$@"
 
 # Everything that has to hold before a commit.
 check: format-check lint types imports test

@@ -13,6 +13,7 @@ from shared.bus import Bus
 from shared.settings import CommonSettings
 from tests.support.container import server_for_tests, wanted
 from tests.support.nats import NatsServer
+from tests.support.seaweed import Seaweed
 
 # Time is no property of what is tested: on a busy machine neither a deadline nor a slow draw is a failure.
 examples.register_profile(
@@ -27,6 +28,12 @@ def pytest_configure() -> None:
     wanted()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """For `-n auto`: most tests wait most of the time, so that four fill two cores; whole systems do not."""
+    return 2 if config.option.markexpr == "faults" else 4
+
+
 @pytest.fixture(scope="module")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     """One server for a module's tests, with JetStream: `.kill()`, `.start()`, `.restart()`, `.url`."""
@@ -37,6 +44,15 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer
 def fresh_nats_server(tmp_path: Path) -> Iterator[NatsServer]:
     """A server of this test alone: no streams yet, every sequence from 1."""
     yield from _served(tmp_path / "nats")
+
+
+@pytest.fixture(scope="session")
+def bucket_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
+    """A real S3 server for everybody, because it takes seconds to start. Use `new_archive()`."""
+    server = Seaweed(tmp_path_factory.mktemp("seaweed"))
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

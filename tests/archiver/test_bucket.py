@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,7 +33,7 @@ from tests.support.archive import (
 )
 from tests.support.naive_messages import folded, random_events
 from tests.support.readers import EVERYBODY, ask, messages, reader_settings, reading
-from tests.support.seaweed import READER_KEY, Seaweed
+from tests.support.seaweed import READER_KEY, Seaweed, new_archive
 from tests.support.waiting import eventually
 
 TEA = key_of("tea")
@@ -43,14 +41,11 @@ ROUNDS, FLUSH = 12, 5
 
 
 @pytest.fixture
-def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def bucket(bucket_server: Seaweed, monkeypatch: pytest.MonkeyPatch) -> str:
     """An address in a real server, whose key everybody here has."""
-    server = Seaweed(tmp_path / "seaweed")
-    server.start()
-    for name, value in server.environ.items():
+    for name, value in bucket_server.environ.items():
         monkeypatch.setenv(name, value)
-    yield f"s3://archive/{secrets.token_hex(4)}"
-    server.stop()
+    return new_archive()
 
 
 async def page(bus: Bus) -> list[int]:

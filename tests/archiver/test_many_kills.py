@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 import signal
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +31,7 @@ from tests.support.killing import (
 )
 from tests.support.nats import NatsServer
 from tests.support.readers import found_in, tables
-from tests.support.seaweed import Seaweed
+from tests.support.seaweed import Seaweed, new_archive
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
@@ -74,14 +72,11 @@ IN_A_DIRECTORY = [
 
 
 @pytest.fixture
-def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def bucket(bucket_server: Seaweed, monkeypatch: pytest.MonkeyPatch) -> str:
     """An address in a real server, whose key everybody here has."""
-    server = Seaweed(tmp_path / "seaweed")
-    server.start()
-    for name, value in server.environ.items():
+    for name, value in bucket_server.environ.items():
         monkeypatch.setenv(name, value)
-    yield f"s3://archive/{secrets.token_hex(4)}"
-    server.stop()
+    return new_archive()
 
 
 async def killed(archiver: Archivers, bus: Bus, points: list[str], kills: int, rng: random.Random) -> None:

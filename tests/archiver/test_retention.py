@@ -45,7 +45,7 @@ from tests.support.archive import (
 from tests.support.expiring import edited, kept
 from tests.support.killing import archivers
 from tests.support.nats import NatsServer
-from tests.support.seaweed import Seaweed
+from tests.support.seaweed import Seaweed, new_archive
 from tests.support.waiting import eventually
 
 TEA, GO = key_of("tea"), key_of("go")
@@ -131,18 +131,15 @@ async def no_text_in(archive: Archive, *gone: str) -> None:
 
 
 @pytest.fixture(params=["directory", pytest.param("bucket", marks=pytest.mark.faults)])
-def archive(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def archive(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A directory, or a bucket of a real server."""
     if request.param == "directory":
-        yield str(tmp_path / "archive")
-        return
-    server = Seaweed(tmp_path / "seaweed")
-    server.start()
+        return str(tmp_path / "archive")
+    server: Seaweed = request.getfixturevalue("bucket_server")
     for name, value in server.environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PARLEY_ARCHIVE_CACHE", str(tmp_path / "cache"))
-    yield "s3://archive/retention"
-    server.stop()
+    return new_archive()
 
 
 async def test_messages_expire_with_the_days(

@@ -12,7 +12,6 @@ import asyncio
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -25,19 +24,10 @@ from shared.archive_files import pin
 from shared.archive_store import LocalStore, Store, open_store
 from shared.errors import BadRequest, ParleyError, QueryLimit, Unavailable
 from tests.support.sandboxes import answer, job_for, names, sandbox, steal_from, uploaded
-from tests.support.seaweed import Seaweed
+from tests.support.seaweed import Seaweed, new_archive
 from tests.support.waiting import eventually
 
 SPIN = "SELECT count(*) FROM range(100000000000) a, range(100000) b WHERE a.range % 7 = b.range % 5"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
-    """A real S3 server."""
-    opened = Seaweed(tmp_path_factory.mktemp("seaweed"))
-    opened.start()
-    yield opened
-    opened.stop()
 
 
 @pytest.fixture(params=["directory", "bucket"])
@@ -48,8 +38,8 @@ def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "directory":
         yield LocalStore(directory)
     else:
-        server: Seaweed = request.getfixturevalue("server")
-        bucket = open_store(f"s3://archive/{secrets.token_hex(4)}", server.environ)
+        server: Seaweed = request.getfixturevalue("bucket_server")
+        bucket = open_store(new_archive(), server.environ)
         yield uploaded(directory, bucket)
         assert sorted(names(bucket)) == sorted(names(LocalStore(directory)))
         assert all(bucket.read(name) == (directory / name).read_bytes() for name in names(bucket))

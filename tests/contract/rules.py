@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 
 FILE_LINES_MAX = 300
@@ -44,7 +45,7 @@ OPEN_LABELS = frozenset({"channel", "user", "author", "workspace", "session", "i
 def too_long(source: str) -> list[str]:
     """Files and functions beyond their size."""
     found = [f"{count} lines"] if (count := len(source.splitlines())) > FILE_LINES_MAX else []
-    for node in ast.walk(ast.parse(source)):
+    for node in _nodes(source):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             if length > FUNCTION_LINES_MAX:
@@ -54,7 +55,7 @@ def too_long(source: str) -> list[str]:
 
 def badly_named(module: str, source: str) -> list[str]:
     """Modules and classes whose name says nothing."""
-    classes = [node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+    classes = [node.name for node in _nodes(source) if isinstance(node, ast.ClassDef)]
     return [name for name in (module, *classes) if BANNED.search(name)]
 
 
@@ -109,7 +110,7 @@ def unexplained(source: str) -> list[str]:
     """Tests that do not say what must hold."""
     return [
         node.name
-        for node in ast.walk(ast.parse(source))
+        for node in _nodes(source)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and node.name.startswith("test_")
         and not ast.get_docstring(node)
@@ -130,16 +131,15 @@ def impatient(source: str) -> list[str]:
 
 def hurried(source: str) -> list[str]:
     """Waits that a busy machine turns into failures; one whose end is expected or ignored may be short."""
-    tree = ast.parse(source)
     expected = {
         id(inner)
-        for node in ast.walk(tree)
+        for node in _nodes(source)
         if isinstance(node, ast.With | ast.AsyncWith | ast.Try) and "TimeoutError" in _expects(node)
         for inner in ast.walk(node)
     }
     return [
         ast.unparse(call)
-        for call, name in _calls(tree)
+        for call, name in _calls(source)
         if id(call) not in expected
         for wait in _waits(call, name)
         if isinstance(wait, ast.Constant) and isinstance(wait.value, int | float) and wait.value < PATIENCE_S
@@ -169,10 +169,16 @@ def _waits(call: ast.Call, name: str) -> list[ast.expr]:
     return [word.value for word in call.keywords if word.arg == "within_s"]
 
 
-def _calls(source: str | ast.Module) -> list[tuple[ast.Call, str]]:
+@functools.lru_cache(maxsize=1)  # one file is asked many questions
+def _nodes(source: str) -> list[ast.AST]:
+    """Every node of its tree."""
+    return list(ast.walk(ast.parse(source)))
+
+
+@functools.lru_cache(maxsize=1)
+def _calls(source: str) -> list[tuple[ast.Call, str]]:
     """Every call with the name of what is called, without type arguments."""
-    tree = ast.parse(source) if isinstance(source, str) else source
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = [node for node in _nodes(source) if isinstance(node, ast.Call)]
     return [
         (call, ast.unparse(call.func.value if isinstance(call.func, ast.Subscript) else call.func))
         for call in calls
@@ -181,7 +187,7 @@ def _calls(source: str | ast.Module) -> list[tuple[ast.Call, str]]:
 
 def _imports(source: str) -> list[str]:
     names: list[str] = []
-    for node in ast.walk(ast.parse(source)):
+    for node in _nodes(source):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

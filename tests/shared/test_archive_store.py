@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,18 +14,9 @@ import pytest
 from shared.archive_s3 import S3Store
 from shared.archive_store import LocalStore, Store, open_store
 from shared.errors import Misconfigured
-from tests.support.seaweed import Seaweed
+from tests.support.seaweed import Seaweed, new_archive
 
 WRITERS = 8
-
-
-@pytest.fixture(scope="module")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
-    """A server for this file."""
-    server = Seaweed(tmp_path_factory.mktemp("seaweed"))
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture(params=["directory", "bucket"])
@@ -36,8 +25,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "directory":
         store: Store = open_store(tmp_path / "it's one")
     else:
-        server: Seaweed = request.getfixturevalue("bucket")
-        store = open_store(f"s3://archive/{secrets.token_hex(4)}", server.environ)
+        server: Seaweed = request.getfixturevalue("bucket_server")
+        store = open_store(new_archive(), server.environ)
     store.make("data")
     return store
 
@@ -138,18 +127,18 @@ def test_points_of_a_write(store: Store) -> None:
     ]
 
 
-def test_an_answer_that_was_lost_is_no_conflict(bucket: Seaweed) -> None:
+def test_an_answer_that_was_lost_is_no_conflict(bucket_server: Seaweed) -> None:
     """A PUT that is sent again because its answer did not come finds its own content: that is success."""
-    store = open_store(f"s3://archive/{secrets.token_hex(4)}", bucket.environ)
+    store = open_store(new_archive(), bucket_server.environ)
     store.create("data/a", b"mine")
     store.create("data/a", b"mine")
     with pytest.raises(FileExistsError):
         store.create("data/a", b"other")
 
 
-def test_a_refused_key_is_an_error_of_the_store(bucket: Seaweed) -> None:
+def test_a_refused_key_is_an_error_of_the_store(bucket_server: Seaweed) -> None:
     """Like a disk that refuses: whoever writes tries again and says why."""
-    store = open_store("s3://archive/x", {**bucket.environ, "AWS_SECRET_ACCESS_KEY": "wrong"})
+    store = open_store("s3://archive/x", {**bucket_server.environ, "AWS_SECRET_ACCESS_KEY": "wrong"})
     with pytest.raises(OSError, match="data/a") as refused:
         store.create("data/a", b"1")
     assert not isinstance(refused.value, FileExistsError | FileNotFoundError)

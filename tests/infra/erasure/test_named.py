@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from shared.clock import rfc3339
 from shared.erasure import emptied
 from tests.support.archived import START_US, archive_of, recorded
 from tests.support.events import example
-from tests.support.seaweed import Seaweed
+from tests.support.seaweed import Seaweed, new_archive
 
 
 def said(author: str, text: str, number: int) -> e.MessagePosted:
@@ -58,15 +57,12 @@ def without(rows: list[Row]) -> list[Row]:
 
 
 @pytest.fixture(params=["directory", pytest.param("bucket", marks=pytest.mark.faults)])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """Where an archive can be, of each kind."""
     if request.param == "directory":
-        yield open_store(tmp_path / "archive")
-        return
-    server = Seaweed(tmp_path / "seaweed")
-    server.start()
-    yield open_store("s3://archive/erased", server.environ)
-    server.stop()
+        return open_store(tmp_path / "archive")
+    server: Seaweed = request.getfixturevalue("bucket_server")
+    return open_store(new_archive(), server.environ)
 
 
 def written(store: Store, rows: list[Row]) -> Store:

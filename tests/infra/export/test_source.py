@@ -14,7 +14,7 @@ from shared.errors import NotFound, Unavailable
 from shared.ids import ChannelId, Seq, UserId, channel_id, user_id
 from tests.support.archived import WORKSPACE, archive_of, recorded
 from tests.support.events import example
-from tests.support.seaweed import Seaweed
+from tests.support.seaweed import Seaweed, new_archive
 
 CREATED = example(e.ChannelCreated, author="ada")
 
@@ -69,19 +69,14 @@ def test_what_the_log_knows_more(tmp_path: Path) -> None:
 
 
 @pytest.mark.faults
-def test_out_of_a_bucket(tmp_path: Path) -> None:
+def test_out_of_a_bucket(bucket_server: Seaweed, tmp_path: Path) -> None:
     """An archive in an object store is exported like one in a directory."""
-    server = Seaweed(tmp_path / "seaweed")
-    server.start()
-    try:
-        store = open_store("s3://archive/exported", server.environ)
-        rows = recorded("tea", [CREATED, *[example(e.MessagePosted, author="ada")] * 999])
-        archive_of(store, rows[:500], rows[500:])
-        with opened(store, selected("tea"), tmp_path) as source:
-            assert source.counts() == {"tea": 1_000}
-            assert [row for found in source.rows() for row in found] == rows
-    finally:
-        server.stop()
+    store = open_store(new_archive(), bucket_server.environ)
+    rows = recorded("tea", [CREATED, *[example(e.MessagePosted, author="ada")] * 999])
+    archive_of(store, rows[:500], rows[500:])
+    with opened(store, selected("tea"), tmp_path) as source:
+        assert source.counts() == {"tea": 1_000}
+        assert [row for found in source.rows() for row in found] == rows
 
 
 def test_a_users_part(tmp_path: Path) -> None:
