@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -26,6 +27,11 @@ examples.load_profile("usual")
 def pytest_configure() -> None:
     """A wrong `PARLEY_TEST_NATS` ends the run before its first test."""
     wanted()
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays: looking for garbage in it would take a sixteenth of the time."""
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
