@@ -3,9 +3,9 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 set positional-arguments
 
-# Compiled once when a package is installed: the services then load in a third of the time.
+# Compiled once, when the packages are installed: the services then load in a third of the time.
 
-export UV_COMPILE_BYTECODE := "1"
+export UV_COMPILE_BYTECODE := if path_exists(justfile_directory() / ".venv") == "true" { "0" } else { "1" }
 
 # Also where the environment says not to (empty: no): each of some hundred processes would compile our own code.
 
