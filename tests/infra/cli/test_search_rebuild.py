@@ -64,7 +64,7 @@ async def test_all_indexes_are_made_anew(
         assert len(paths) == 4
         await eventually(lambda: sum(said(path, "SELECT count(*) FROM docs") for path in paths) == 2 * 30)
         for path in paths:
-            said(path, "DELETE FROM docs")
+            said(path, "DELETE FROM words")
         assert [await count(fresh_bus, key) for key in CHANNELS] == [0] * 6
         console = Console(force_terminal=True, width=100)
         with console.capture() as shown:
