@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 
 import nats.errors
 import structlog
-from nats.aio.client import Client
+from nats.aio.client import Client, Srv
 from nats.aio.transport import TcpTransport
 
 from shared.envelope import Message
@@ -122,6 +122,11 @@ class NatsClient(Client):
             self._transport.write(b"".join(self._pending))
             self._pending = []
             self._pending_data_size = 0
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        if self.is_closed:  # Python 3.11's `wait_for` loses a cancellation that meets a refused connection
+            raise asyncio.CancelledError
+        await super()._connect_to_server(s)
 
     async def _read_loop(self) -> None:
         if isinstance(self._transport, TcpTransport):

@@ -64,10 +64,22 @@ def test_nats_py_still_asks_for_these_methods() -> None:
     assert {"_pending", "_pending_data_size", "_ps", "_sid", "_subs", "_max_payload", "_transport"} <= set(
         vars(Client())
     )
+    assert "await self._connect_to_server(s)" in inspect.getsource(Client._select_next_server)
     again = inspect.getsource(Client._attempt_reconnect)
     assert "prot_command.sub_cmd(sub._subject, sub._queue, sid)" in again
     read = "".join(inspect.getsource(part) for part in (Client._attempt_reconnect, Client._close))
     assert set(re.findall(r"\bsub\.(\w+)", read)) <= set(dir(_Interest))
+
+
+async def test_who_is_closed_looks_for_no_server(fresh_bus: Bus, fresh_nats_server: NatsServer) -> None:
+    """Even if the search was not told: a cancellation may be lost in it, and then it went on for ever."""
+    client = fresh_bus._client
+    fresh_nats_server.kill()
+    await eventually(lambda: client._reconnection_task is not None)
+    client._status = Client.CLOSED
+    async with asyncio.timeout(60):
+        await asyncio.wait([client._reconnection_task])
+    client._status = Client.RECONNECTING
 
 
 async def test_headers_arrive(bus: Bus) -> None:
