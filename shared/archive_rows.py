@@ -14,7 +14,7 @@ from typing import NamedTuple
 import orjson
 
 from shared.events import MessagePosted, Recorded, Unreadable, decode, encode
-from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, WorkspaceId
+from shared.ids import ChannelId, ChannelKey, CommandId, Seq, StreamSeq, UserId, WorkspaceId
 
 _COLUMN_FIELDS = ("kind", "author", "text", "ref", "thread", "id")
 _IMPLIED_FIELDS = frozenset((*_COLUMN_FIELDS, "v"))
@@ -91,6 +91,10 @@ def _posted(recorded: Recorded, event: MessagePosted) -> Row:
 
 def body_of(row: Row) -> bytes:
     """The body that the log stores for this row, byte for byte."""
+    if row.kind == "message.posted" and row.extras is None and row.id and row.text is not None:  # most rows
+        thread = None if row.thread is None else Seq(row.thread)
+        message = MessagePosted(id=CommandId(row.id), author=UserId(row.author), text=row.text, thread=thread)
+        return encode(message)
     extras: dict[str, object] = orjson.loads(row.extras) if row.extras else {}
     if "body64" in extras:
         return base64.b64decode(str(extras["body64"]))
