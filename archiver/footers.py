@@ -6,6 +6,7 @@ Footers are kept, because they take as long to read as a row group, and no file 
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
@@ -35,6 +36,24 @@ class Group(NamedTuple):
     highest: RowKey
     place: Place
 
+    @property
+    def first_at_least(self) -> RowKey:
+        """A key that is not above the first row's."""
+        return self._known_of(self.lowest)
+
+    @property
+    def last_at_least(self) -> RowKey:
+        """A key that is not above the last row's; between the groups of a file these ascend."""
+        return self._known_of(self.highest)
+
+    def _known_of(self, bounds: RowKey) -> RowKey:
+        """Columns behind one that has several values may have their bounds in any row."""
+        if self.lowest.workspace != self.highest.workspace:
+            return RowKey(bounds.workspace, "", 0)
+        if self.lowest.channel != self.highest.channel:
+            return RowKey(bounds.workspace, bounds.channel, 0)
+        return bounds
+
     def may_hold(self, key: ChannelKey, first: Seq, last: Seq) -> bool:
         """Whether some of these events can be in it."""
         low, high = self.lowest, self.highest
@@ -47,11 +66,37 @@ class Group(NamedTuple):
         return low.channel != high.channel or (low.seq <= last and high.seq >= first)
 
 
-class Footer(NamedTuple):
-    """Of one file."""
+class Footer:
+    """Of one file, whose row groups are in order; the statistics of most of them nobody ever asks for."""
 
-    metadata: pq.FileMetaData
-    groups: list[Group]
+    def __init__(self, metadata: pq.FileMetaData) -> None:
+        self.metadata = metadata
+        self._groups: list[Group | None] = [None] * metadata.num_row_groups
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def group(self, number: int) -> Group:
+        """A row group."""
+        found = self._groups[number]
+        if found is None:
+            found = self._groups[number] = _group(self.metadata, number)
+        return found
+
+    def may_hold(self, key: ChannelKey, first: Seq, last: Seq) -> Iterator[int]:
+        """The numbers of the row groups in which some of these events can be.
+
+        Where `last_at_least` reaches the first of these events, groups begin that end behind it. The group
+        before may do so, too, since more is not known of its end; any group before that one cannot.
+        """
+        numbers = range(len(self))
+        known = bisect_left(numbers, RowKey(*key, first), key=lambda it: self.group(it).last_at_least)
+        for number in numbers[max(0, known - 1) :]:
+            group = self.group(number)
+            if group.first_at_least > RowKey(*key, last):
+                return
+            if group.may_hold(key, first, last):
+                yield number
 
 
 class Footers:
@@ -75,16 +120,15 @@ class Footers:
 
     def read(self, name: str, content: pa.NativeFile, live: Collection[str]) -> Footer:
         """The footer of a file whose content, or its end, is open; kept if it is live. Raises OSError."""
-        metadata = pq.read_metadata(content)
-        footer = Footer(metadata, [_group(metadata, number) for number in range(metadata.num_row_groups)])
+        footer = Footer(pq.read_metadata(content))
         metrics.FOOTERS_READ.inc()
         with self._lock:
             if name not in live:
                 return footer
-            self._groups += len(footer.groups) * (name not in self._kept)
+            self._groups += len(footer) * (name not in self._kept)
             self._kept[name] = footer
             while self._groups > self._groups_max and len(self._kept) > 1:
-                self._groups -= len(self._kept.popitem(last=False)[1].groups)
+                self._groups -= len(self._kept.popitem(last=False)[1])
             metrics.FOOTER_GROUPS.set(self._groups)
         return footer
 
@@ -93,7 +137,7 @@ class Footers:
         with self._lock:
             for name in names:
                 if (footer := self._kept.pop(name, None)) is not None:
-                    self._groups -= len(footer.groups)
+                    self._groups -= len(footer)
             metrics.FOOTER_GROUPS.set(self._groups)
 
 

@@ -7,10 +7,12 @@ the manifest pinned in that step can hold it in; if they were replaced meanwhile
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
+from typing import TypeVar
 
+from archiver.columns import Ranges
 from archiver.core.hot import Head, HotEvent
 from archiver.core.manifest import covering
 from archiver.core.page import Span, page_of, span_of
@@ -27,8 +29,7 @@ from shared.events import Recorded
 from shared.ids import ChannelKey, Seq, StreamSeq
 from shared.records import HistoryEvent, HistoryPage, HistoryRequest
 
-Ranges = Sequence[tuple[Seq, Seq]]
-"""First and last seqs, both inclusive, ascending."""
+T = TypeVar("T")
 
 HOLE_MAX = 1_000
 """Events of a channel that are looked for in the same files, if no more seqs lie between them."""
@@ -70,18 +71,17 @@ class History:
         manifest, hot = archive.manifest, archive.hot.between(key, span.first, span.last)
         erasures = archive.erasures
         cold_last = hot[0].recorded.seq - 1 if hot else span.last
-        rows: list[Row] = []
-        if span.first <= cold_last:
-            rows = await self._stored(key, [(span.first, Seq(cold_last))], manifest)
-        return await self._lookups.run(_page, key, span, rows, hot, erasures)
+        page = partial(_page, key, span, hot, erasures)
+        if span.first > cold_last:
+            return await self._lookups.run(page, [])
+        return await self._stored(key, [(span.first, Seq(cold_last))], manifest, page)
 
     async def events(self, key: ChannelKey, seqs: Sequence[Seq], manifest: Manifest) -> dict[Seq, Row]:
         """Archived events, wherever in the channel they are; raises `Unavailable`."""
         if not seqs:
             return {}
         wanted = sorted(seqs)
-        rows = await self._stored(key, near(wanted), manifest, frozenset(wanted))
-        return {Seq(row.seq): row for row in rows}
+        return await self._stored(key, near(wanted), manifest, _by_seq, frozenset(wanted))
 
     async def count(self, key: ChannelKey, upto: Seq) -> int:
         """How many messages the channel holds up to a seq."""
@@ -118,13 +118,21 @@ class History:
         return head
 
     async def _stored(
-        self, key: ChannelKey, ranges: Ranges, manifest: Manifest, wanted: frozenset[Seq] | None = None
-    ) -> list[Row]:
-        """The events of these ranges, or those of them that are wanted, from the segments themselves."""
+        self,
+        key: ChannelKey,
+        ranges: Ranges,
+        manifest: Manifest,
+        made: Callable[[list[Row]], T],
+        wanted: frozenset[Seq] | None = None,
+    ) -> T:
+        """What is made of the events of these ascending ranges, or of those of them that are wanted.
 
-        def read(pinned: Manifest) -> list[Row]:
+        They are read from the segments themselves, and it is made by the thread that reads them.
+        """
+
+        def read(pinned: Manifest) -> T:
             stretches = [Stretch(self._covering(pinned, key, *both), *both) for both in ranges]
-            return self._segments.rows(key, stretches, wanted)
+            return made(self._segments.rows(key, stretches, wanted))
 
         for pinned in (manifest, None):
             try:
@@ -167,8 +175,12 @@ def near(seqs: Sequence[Seq]) -> Ranges:
     return [(seqs[start], seqs[end - 1]) for start, end in pairwise(starts)]
 
 
+def _by_seq(stored: list[Row]) -> dict[Seq, Row]:
+    return {Seq(row.seq): row for row in stored}
+
+
 def _page(
-    key: ChannelKey, span: Span, stored: list[Row], hot: Sequence[HotEvent], erasures: Erasures
+    key: ChannelKey, span: Span, hot: Sequence[HotEvent], erasures: Erasures, stored: list[Row]
 ) -> HistoryPage:
     if key in erasures:
         cold = [_event(*erasures.shown(recorded_of(row), body_of(row))) for row in stored]

@@ -2,55 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import TypeVar
 
-from archiver.footers import Place
 from shared.archive_store import Store
 from shared.seekable import Seekable
 
-WORKERS = 16
-"""Requests of a process to a bucket at once, for pages."""
+S = TypeVar("S")
+T = TypeVar("T")
+
+FAR_WORKERS = 16
+"""Requests of a process to a bucket at once, for pages; what came is decoded by the same threads."""
+
+NEAR_WORKERS = 2
+"""Decoding is most of what is near, and takes a core. One page alone is read by two of them."""
 
 
-class Piece(NamedTuple):
-    """A part of a file of a partition."""
-
-    name: str
-    place: Place
-
-
-class Pieces:
+class AtOnce:
     """Of all partitions of a process. May be used from any thread."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="far")
+        self._far = ThreadPoolExecutor(FAR_WORKERS, thread_name_prefix="far")
+        self._near = ThreadPoolExecutor(NEAR_WORKERS, thread_name_prefix="near")
 
-    def fetch(self, store: Store, pieces: Sequence[Piece]) -> list[bytes]:
-        """These parts, in their order. Raises FileNotFoundError and OSError."""
-
-        def read(piece: Piece) -> bytes:
-            return store.piece(piece.name, *piece.place)
-
-        at_once = store.is_far and len(pieces) > 1
-        return list(self._pool.map(read, pieces) if at_once else map(read, pieces))
+    def each(self, store: Store, read: Callable[[S], T], items: Sequence[S]) -> list[T]:
+        """What is read of a store for each of these, in their order. Raises what `read` raises."""
+        if len(items) == 1:
+            return [read(items[0])]
+        return list((self._far if store.is_far else self._near).map(read, items))
 
     def close(self) -> None:
         """Wait for what is on its way."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._far, self._near):
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
-class Parts(Seekable):
-    """A file of which some parts are there, by their offsets."""
+class Part(Seekable):
+    """A file of which one part is there: `content`, from `offset` on."""
 
-    def __init__(self, size: int, parts: Mapping[int, bytes]) -> None:
+    def __init__(self, size: int, offset: int, content: bytes) -> None:
         super().__init__(size)
-        self._parts = parts
+        self._offset = offset
+        self._content = content
 
     def piece(self, at: int, length: int) -> bytes:
-        """So much from there on. Raises OSError if that is in no part."""
-        for offset, content in self._parts.items():
-            if offset <= at and at + length <= offset + len(content):
-                return content[at - offset : at - offset + length]
-        raise OSError(f"{length} bytes at {at} are of no part that was asked for")
+        """So much from there on. Raises OSError if it is not there."""
+        start = at - self._offset
+        if start < 0 or start + length > len(self._content):
+            raise OSError(f"{length} bytes at {at} are not of the part that was asked for")
+        return self._content[start : start + length]

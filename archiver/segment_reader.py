@@ -7,23 +7,20 @@ look is a request: all footers that are missing are fetched at once, and then al
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from archiver.core.segment import data_name, rows_of
-from archiver.footers import Footer, Footers, Place
-from archiver.kept_groups import Columns, KeptGroups
-from archiver.parquet import DICTIONARY
-from archiver.pieces import Parts, Piece, Pieces
-from shared.archive_manifest import Manifest, RowKey, Segment
+from archiver.columns import Columns, Ranges, read_columns
+from archiver.core.segment import data_name
+from archiver.footers import Footer, Footers
+from archiver.kept_groups import KeptGroups
+from archiver.pieces import AtOnce, Part
+from shared.archive_manifest import Manifest, Segment
 from shared.archive_rows import Row
-from shared.archive_schema import SCHEMA
 from shared.archive_store import Store
 from shared.ids import ChannelKey, Seq
 
@@ -32,8 +29,6 @@ TAIL_GROUP_BYTES = 2_048
 """How long a footer is at most, as far as known: so much, and so much more for every 8,192 rows."""
 
 _FOOTER_END = 8
-_KEYS = list(RowKey._fields)
-_REST = [name for name in SCHEMA.names if name not in _KEYS]
 
 
 class Stretch(NamedTuple):
@@ -44,8 +39,9 @@ class Stretch(NamedTuple):
     last: Seq
 
 
-class _Wanted(NamedTuple):
-    stretch: Stretch
+class _Group(NamedTuple):
+    """A row group of a segment."""
+
     segment: Segment
     number: int
 
@@ -56,11 +52,11 @@ class Known:
 
     footers: Footers = field(default_factory=Footers)
     groups: KeptGroups = field(default_factory=KeptGroups)
-    pieces: Pieces = field(default_factory=Pieces)
+    at_once: AtOnce = field(default_factory=AtOnce)
 
     def close(self) -> None:
         """Wait for what is on its way."""
-        self.pieces.close()
+        self.at_once.close()
 
 
 class SegmentReader:
@@ -89,124 +85,66 @@ class SegmentReader:
         Raises FileNotFoundError and OSError.
         """
         footers = self._footers_of(dict.fromkeys(it for stretch in stretches for it in stretch.segments))
-        plan = [
-            _Wanted(stretch, segment, number)
-            for stretch in stretches
-            for segment in stretch.segments
-            for number, group in enumerate(footers[segment].groups)
-            if group.may_hold(key, stretch.first, stretch.last)
-        ]
-        tables = list(self._tables(key, footers, plan))
-        if wanted is not None:
-            ones = pa.array(wanted, pa.int64())
-            tables = [table.filter(pc.is_in(table["seq"], ones)) for table in tables]
-        return sorted((row for table in tables for row in rows_of(table)), key=lambda row: row.seq)
+        plan: dict[_Group, list[tuple[Seq, Seq]]] = {}
+        for segments, first, last in stretches:
+            for segment in segments:
+                for number in footers[segment].may_hold(key, first, last):
+                    plan.setdefault(_Group(segment, number), []).append((first, last))
+        found: list[Row] = []
+        for columns, places in self._columns(key, footers, plan):
+            for consecutive in filter(None, places):
+                found += columns.rows(consecutive, wanted)
+        return sorted(found, key=attrgetter("seq"))
 
-    def _tables(
-        self, key: ChannelKey, footers: Mapping[Segment, Footer], plan: Sequence[_Wanted]
-    ) -> Iterator[pa.Table]:
-        """The rows of the channel in each group."""
-        kept, missing = {}, []
-        for stretch, segment, number in plan:
-            columns = kept[segment, number] = self._known.groups.get(self._label(segment), number)
-            if columns is None or (columns.rest is None and _within(columns.keys, key, stretch)):
-                missing.append((segment, number))
-        with contextlib.ExitStack() as opened:
-            files = {
-                segment: pq.ParquetFile(
-                    opened.enter_context(content),
-                    metadata=footers[segment].metadata,
-                    read_dictionary=DICTIONARY,
-                    pre_buffer=False,  # it takes 1.3 ms more to gather in threads what is at hand
-                )
-                for segment, content in self._contents(footers, dict.fromkeys(missing))
-            }
-            for stretch, segment, number in plan:
-                columns = kept[segment, number]
-                keys = columns.keys if columns else _read(files[segment], number, _KEYS)
-                rest = columns.rest if columns else None
-                rows = _within(keys, key, stretch)
-                if rows and rest is None:  # else it is on the edge of another channel
-                    rest = _read(files[segment], number, _REST)
-                if columns is None or columns.rest is not rest:
-                    columns = kept[segment, number] = Columns(keys, rest)
-                    self._known.groups.keep(self._label(segment), number, columns, self._live)
-                if rows and rest is not None:
-                    table = pa.Table.from_arrays(keys.columns + rest.columns, names=_KEYS + _REST)
-                    yield table.slice(rows.start, len(rows))
+    def _columns(
+        self, key: ChannelKey, footers: Mapping[Segment, Footer], plan: Mapping[_Group, Ranges]
+    ) -> Iterator[tuple[Columns, list[range]]]:
+        """Each group, kept or read, and where in it the events of its ranges are."""
+        missing: dict[_Group, Columns | None] = {}
+        for group, seqs in plan.items():
+            columns = self._known.groups.get(self._label(group.segment), group.number)
+            places = columns.within(key, seqs) if columns else []
+            if columns and (columns.is_whole or not any(places)):
+                yield columns, places
+            else:
+                missing[group] = columns
+
+        def read(group: _Group) -> tuple[Columns, list[range]]:
+            return self._read(footers[group.segment], group, key, plan[group], missing[group])
+
+        yield from self._known.at_once.each(self._partition, read, list(missing))
+
+    def _read(
+        self, footer: Footer, group: _Group, key: ChannelKey, ranges: Ranges, keys: Columns | None
+    ) -> tuple[Columns, list[range]]:
+        segment, number = group
+        place = footer.group(number).place
+        content = self._partition.piece(data_name(segment.path), *place)
+        with pa.PythonFile(Part(segment.bytes, place.offset, content), mode="r") as file:
+            columns, places = read_columns(file, footer.metadata, number, key, ranges, keys)
+        self._known.groups.keep(self._label(segment), number, columns, self._live)
+        return columns, places
 
     def _footers_of(self, segments: Iterable[Segment]) -> dict[Segment, Footer]:
         known = {segment: self._known.footers.get(self._label(segment)) for segment in segments}
         missing = [segment for segment, footer in known.items() if footer is None]
-        for segment, content in self._ends(missing):
-            with content:
-                known[segment] = self._known.footers.read(self._label(segment), content, self._live)
+        read = self._known.at_once.each(self._partition, self._footer, missing)
+        known |= zip(missing, read, strict=True)
         return {segment: footer for segment, footer in known.items() if footer is not None}
 
-    def _ends(self, segments: Sequence[Segment]) -> Iterator[tuple[Segment, pa.NativeFile]]:
-        """Each with a content that has its footer."""
-        fetch = self._known.pieces.fetch
-        ends = fetch(self._partition, [_end(segment, _tail_bytes(segment)) for segment in segments])
-        lengths = [int.from_bytes(end[-_FOOTER_END:][:4], "little") + _FOOTER_END for end in ends]
-        longer = [number for number, end in enumerate(ends) if lengths[number] > len(end)]
-        again = [_end(segments[number], lengths[number]) for number in longer]
-        for number, end in zip(longer, fetch(self._partition, again), strict=True):
-            ends[number] = end
-        for segment, end in zip(segments, ends, strict=True):
-            yield segment, pa.BufferReader(end)
+    def _footer(self, segment: Segment) -> Footer:
+        end = self._end(segment, _tail_bytes(segment))
+        length = int.from_bytes(end[-_FOOTER_END:][:4], "little") + _FOOTER_END
+        if length > len(end):
+            end = self._end(segment, length)
+        return self._known.footers.read(self._label(segment), pa.BufferReader(end), self._live)
 
-    def _contents(
-        self, footers: Mapping[Segment, Footer], groups: Iterable[tuple[Segment, int]]
-    ) -> Iterator[tuple[Segment, pa.NativeFile]]:
-        """What these row groups are read from, each segment once."""
-        wanted = [(segment, footers[segment].groups[number].place) for segment, number in groups]
-        pieces = [Piece(data_name(segment.path), place) for segment, place in wanted]
-        parts: dict[Segment, dict[int, bytes]] = {}
-        for (segment, place), content in zip(
-            wanted, self._known.pieces.fetch(self._partition, pieces), strict=True
-        ):
-            parts.setdefault(segment, {})[place.offset] = content
-        for segment, of_segment in parts.items():
-            yield segment, pa.PythonFile(Parts(segment.bytes, of_segment), mode="r")
+    def _end(self, segment: Segment, length: int) -> bytes:
+        return self._partition.piece(data_name(segment.path), segment.bytes - length, length)
 
     def _label(self, segment: Segment) -> str:
         return f"{self._partition.location}/{segment.path}"
 
 
-def _read(file: pq.ParquetFile, number: int, columns: Sequence[str]) -> pa.Table:
-    return file.read_row_group(number, columns=columns, use_threads=False)
-
-
-def _end(segment: Segment, length: int) -> Piece:
-    return Piece(data_name(segment.path), Place(segment.bytes - length, length))
-
-
 def _tail_bytes(segment: Segment) -> int:
     return min(segment.bytes, TAIL_BYTES + TAIL_GROUP_BYTES * (segment.rows // 8_192))
-
-
-def _within(keys: pa.Table, key: ChannelKey, stretch: Stretch) -> range:
-    """The rows of these events."""
-    first = _below(keys, RowKey(*key, stretch.first), 0)
-    return range(first, _below(keys, RowKey(*key, stretch.last + 1), first))
-
-
-def _below(table: pa.Table, key: RowKey, low: int) -> int:
-    """How many rows come before a key, if the first `low` do."""
-    high = table.num_rows
-    while low < high:
-        middle = (low + high) // 2
-        if _is_below(table, middle, key):
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-def _is_below(table: pa.Table, index: int, key: RowKey) -> bool:
-    """Whether a row comes before a key; no more of it is read than that takes."""
-    for number, wanted in enumerate(key):
-        value = table.column(number)[index].as_py()
-        if value != wanted:
-            return bool(value < wanted)
-    return False

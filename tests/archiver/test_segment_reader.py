@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
-from archiver import parquet, segment_reader
+from archiver import footers, parquet, segment_reader
 from archiver.core.manifest import first
 from archiver.core.segment import SegmentRange, row_key
-from archiver.footers import Footers
+from archiver.footers import Footers, Group
 from archiver.kept_groups import KeptGroups
 from archiver.parquet import write_segment
 from archiver.segment_reader import Known, SegmentReader, Stretch
@@ -129,11 +130,43 @@ def test_only_the_groups_that_can_hold_it_are_read(tmp_path: Path, monkeypatch: 
     long, other = (ChannelKey(WorkspaceId("one"), ChannelId(name)) for name in ("long", "other"))
 
     def groups(key: ChannelKey, first: int, last: int) -> list[int]:
-        return [n for n, group in enumerate(footer.groups) if group.may_hold(key, Seq(first), Seq(last))]
+        return list(footer.may_hold(key, Seq(first), Seq(last)))
 
     assert groups(long, 15, 25) == [1, 2]
     assert groups(long, 101, 200) == []
     assert groups(other, 1, 100) == []
+
+
+def test_of_a_long_file_few_groups_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their statistics are read one by one: a first page does not wait for all of them."""
+    looked: list[int] = []
+
+    def look(metadata: pq.FileMetaData, number: int) -> Group:
+        looked.append(number)
+        return group_of(metadata, number)
+
+    group_of = footers._group
+    monkeypatch.setattr(footers, "_group", look)
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 2)
+    files = LocalStore(tmp_path)
+    files.make("data")
+    rows = [row("one", f"c{channel:03d}", seq, channel * 4 + seq) for channel in range(128) for seq in (1, 2)]
+    where = SegmentRange(StreamSeq(1), StreamSeq(256), 0, 0)
+    segment = write_segment(files, rows, where, lambda _: None)
+    key = ChannelKey(WorkspaceId("one"), ChannelId("c077"))
+    assert len(SegmentReader(files, Known()).rows(key, [Stretch([segment], Seq(1), Seq(2))])) == 2
+    assert len(set(looked)) < 16
+
+
+def test_a_group_of_many_authors_is_read(tmp_path: Path) -> None:
+    """Also if they do not fit into its dictionary, and are written out from some row on."""
+    files = LocalStore(tmp_path)
+    files.make("data")
+    rows = [row("one", "c", seq, seq)._replace(author=f"{seq:05d}" * 100) for seq in range(1, 4_001)]
+    where = SegmentRange(StreamSeq(1), StreamSeq(4_000), 0, 0)
+    segment = write_segment(files, rows, where, lambda _: None)
+    key = ChannelKey(WorkspaceId("one"), ChannelId("c"))
+    assert SegmentReader(files, Known()).rows(key, [Stretch([segment], Seq(1), Seq(4_000))]) == rows
 
 
 def test_footers_are_kept_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,6 +199,21 @@ def test_a_file_that_is_gone_is_said(tmp_path: Path) -> None:
         SegmentReader(files, Known()).rows(
             ChannelKey(WorkspaceId("one"), ChannelId("c0")), [Stretch([segment], Seq(1), Seq(9))]
         )
+
+
+def test_one_of_several_files_that_is_gone_is_said(tmp_path: Path) -> None:
+    """Also if its footer is known, and its group is read beside another one's."""
+    files = LocalStore(tmp_path)
+    files.make("data")
+    segments, _ = written(files, [9, 9], 1, 1)
+    known = Known(groups=KeptGroups(0))
+    reader = SegmentReader(files, known)
+    reader.follow(manifest_of(segments))
+    key, stretches = ChannelKey(WorkspaceId("one"), ChannelId("c0")), [Stretch(segments, Seq(1), Seq(18))]
+    assert reader.rows(key, stretches)
+    files.remove(f"data/{segments[1].path}")
+    with pytest.raises(FileNotFoundError):
+        reader.rows(key, stretches)
 
 
 @pytest.fixture
@@ -247,3 +295,26 @@ def test_groups_are_kept_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.Monke
         label = f"{files.location}/{segment.path}"
         assert (groups.get(label, 9) is not None) == bool(room)
         assert groups.get(label, 0) is None
+
+
+def test_groups_that_are_asked_for_again_outlive_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are needed once after them; those of them longest not asked for go before the others."""
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 10)
+    files = LocalStore(tmp_path)
+    files.make("data")
+    rows = [row("one", "long", seq, seq) for seq in range(1, 401)]
+    segment = write_segment(files, rows, SegmentRange(StreamSeq(1), StreamSeq(400), 0, 0), lambda _: None)
+    groups = KeptGroups(10_000)
+    reader = SegmentReader(files, Known(groups=groups))
+    reader.follow(manifest_of([segment]))
+    for at in (1, 11, 1, 11, *range(21, 392, 10)):
+        assert len(reader.rows(LONG, [Stretch([segment], Seq(at), Seq(at + 9))])) == 10
+        assert groups.size <= 10_000
+    kept = {number for number in range(40) if groups.get(f"{files.location}/{segment.path}", number)}
+    assert kept >= {0, 1, 39}
+    assert len(kept) < 20
+    for number in kept:
+        groups.get(f"{files.location}/{segment.path}", number)
+        assert groups.size <= 10_000
