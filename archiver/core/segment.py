@@ -122,15 +122,30 @@ def _values(column: pa.ChunkedArray | pa.Array, field: pa.Field) -> list[object]
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if field.name == "id":
-        return [value if value is None else _uuid_text(value) for value in column.storage.to_pylist()]
+        return _uuid_texts(column.storage)
+    if isinstance(column, pa.DictionaryArray):
+        return _words(column)
     if field.name == "ts":
         column = column.view(pa.int64())
-    elif isinstance(column, pa.DictionaryArray):
-        column = column.dictionary_decode()
     values: list[object] = column.to_pylist()
     return values
 
 
-def _uuid_text(value: bytes) -> str:
-    digits = value.hex()
+def _words(column: pa.DictionaryArray) -> list[object]:
+    """Each word that occurs is made once: in a page they are few."""
+    places, dictionary = column.indices.to_pylist(), column.dictionary
+    words = {place: None if place is None else dictionary[place].as_py() for place in set(places)}
+    return [words[place] for place in places]
+
+
+def _uuid_texts(storage: pa.FixedSizeBinaryArray) -> list[object]:
+    """The inverse of `_uuids`."""
+    if storage.null_count:
+        return [None if value is None else _uuid_text(value.hex()) for value in storage.to_pylist()]
+    width = storage.type.byte_width
+    digits = storage.buffers()[1].slice(storage.offset * width, len(storage) * width).to_pybytes().hex()
+    return [_uuid_text(digits[at : at + 2 * width]) for at in range(0, len(digits), 2 * width)]
+
+
+def _uuid_text(digits: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
