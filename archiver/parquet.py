@@ -99,7 +99,7 @@ def _encoded(table: pa.Table, where: SegmentRange | None) -> bytes:
         table.replace_schema_metadata(facts),
         sink,
         compression="zstd",
-        compression_level=3,
+        compression_level=1,
         row_group_size=ROW_GROUP_ROWS,
         data_page_version="2.0",
         use_dictionary=DICTIONARY,
