@@ -85,8 +85,10 @@ async def test_edges_are_answered_by_readers_alone(stack: Stack) -> None:
 
 async def test_a_cache_that_is_taken(stack: Stack) -> None:
     """A second reader in a directory is told so, and ends."""
+    taken = str(stack.folder / "taken")
+    await stack.add_reader(PARLEY_ARCHIVE_CACHE=taken)
     with pytest.raises(AssertionError, match="needs one of its own"):
-        await stack.add_reader(PARLEY_ARCHIVE_CACHE=str(stack.folder / "reader-1"))
+        await stack.add_reader(PARLEY_ARCHIVE_CACHE=taken)
 
 
 @pytest.fixture
