@@ -12,7 +12,8 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from cyclopts import Parameter
 
-from infra.cli.options import DATA_DEFAULT, WORKSPACE_DEFAULT, checked_token, data_directory
+from infra.cli.development_token import checked_token
+from infra.cli.options import DATA_DEFAULT, WORKSPACE_DEFAULT, data_directory
 from shared.client import Client
 from shared.errors import BadRequest, Unavailable
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from infra.cli.options import DATA_DEFAULT, WORKSPACE_DEFAULT, DataOption, WorkspaceOption, checked_token
+from infra.cli.development_token import checked_token
+from infra.cli.options import DATA_DEFAULT, WORKSPACE_DEFAULT, DataOption, WorkspaceOption
 from infra.local.tokens import TTL_S_DEFAULT
 from shared.errors import BadRequest
 

@@ -104,6 +104,7 @@ ELSEWHERE = {
     "infra/erasure/proof.py": _ERASE,
     "infra/erasure/run.py": _ERASE,
     "infra/cli/options.py": "tests/infra/cli/test_access.py",
+    "infra/cli/development_token.py": "tests/infra/cli/test_access.py",
     "infra/cli/bench.py": "tests/infra/cli/test_bad_input.py",
     "infra/cli/quiet.py": "tests/infra/cli/test_bad_input.py",
     "infra/cli/replay.py": _FAULTS,

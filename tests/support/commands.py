@@ -20,7 +20,7 @@ import infra.cli
 
 _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload(
-    [*(f"infra.cli.{module.name}" for module in pkgutil.iter_modules(infra.cli.__path__)), "jwt"]
+    [f"infra.cli.{module.name}" for module in pkgutil.iter_modules(infra.cli.__path__)]
 )
 
 
