@@ -14,7 +14,7 @@ from shared.bus import Bus
 from shared.settings import CommonSettings
 from tests.support.container import server_for_tests, wanted
 from tests.support.nats import NatsServer
-from tests.support.seaweed import Seaweed
+from tests.support.seaweed import Seaweed, new_archive
 
 # Time is no property of what is tested: on a busy machine neither a deadline nor a slow draw is a failure.
 examples.register_profile(
@@ -59,6 +59,14 @@ def bucket_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def bucket(bucket_server: Seaweed, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an archive in that server, whose key everybody here and every child has."""
+    for name, value in bucket_server.environ.items():
+        monkeypatch.setenv(name, value)
+    return new_archive()
 
 
 @pytest.fixture

@@ -33,19 +33,11 @@ from tests.support.archive import (
 )
 from tests.support.naive_messages import folded, random_events
 from tests.support.readers import EVERYBODY, ask, messages, reader_settings, reading
-from tests.support.seaweed import READER_KEY, Seaweed, new_archive
+from tests.support.seaweed import READER_KEY
 from tests.support.waiting import eventually
 
 TEA = key_of("tea")
 ROUNDS, FLUSH = 12, 5
-
-
-@pytest.fixture
-def bucket(bucket_server: Seaweed, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An address in a real server, whose key everybody here has."""
-    for name, value in bucket_server.environ.items():
-        monkeypatch.setenv(name, value)
-    return new_archive()
 
 
 async def page(bus: Bus) -> list[int]:

@@ -31,7 +31,6 @@ from tests.support.killing import (
 )
 from tests.support.nats import NatsServer
 from tests.support.readers import found_in, tables
-from tests.support.seaweed import Seaweed, new_archive
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
@@ -69,14 +68,6 @@ IN_A_DIRECTORY = [
     "manifest-synced",
     "manifest-directory-synced",
 ]
-
-
-@pytest.fixture
-def bucket(bucket_server: Seaweed, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An address in a real server, whose key everybody here has."""
-    for name, value in bucket_server.environ.items():
-        monkeypatch.setenv(name, value)
-    return new_archive()
 
 
 async def killed(archiver: Archivers, bus: Bus, points: list[str], kills: int, rng: random.Random) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from archiver import metrics, retention
@@ -19,36 +18,40 @@ from archiver.read_index import ReadIndex
 from archiver.retention import AUTHOR, Retention
 from archiver.segment_reader import Known
 from archiver.threads import Threads
-from shared import events as e
-from shared.archive_files import pin, scan
-from shared.archive_store import Archive
+from shared.archive_files import scan
 from shared.bus import Bus
 from shared.clock import now_us, parse_rfc3339, rfc3339
 from shared.errors import Unavailable
-from shared.events import KnownEvent, encode
-from shared.ids import ChannelKey, UserId
-from shared.message_records import Message, MessagesPage, MessagesRequest
+from shared.events import encode
 from shared.retention import DAY_US
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
-from shared.subjects import archive_subject, partition_of
+from shared.subjects import partition_of
 from tests.support.archive import (
     archiver_settings,
-    committed,
     created,
     key_of,
     posted,
-    read_logs,
     running,
     store,
 )
-from tests.support.expiring import edited, kept
+from tests.support.expiring import (
+    TEA,
+    edited,
+    expire_to,
+    imported,
+    kept,
+    messages,
+    no_text_in,
+    said,
+    say,
+    spans,
+    texts,
+)
 from tests.support.killing import archivers
 from tests.support.nats import NatsServer
-from tests.support.seaweed import Seaweed, new_archive
-from tests.support.waiting import eventually
 
-TEA, GO = key_of("tea"), key_of("go")
+GO = key_of("go")
 EVERY_S = 0.1
 
 
@@ -68,78 +71,14 @@ def clock() -> Clock:
     return Clock()
 
 
-def imported(text: str, at: str) -> e.MessagePosted:
-    """A message that is older than the log."""
-    return posted(text, imported=e.Imported(by=UserId("tool"), at=at))
-
-
-async def say(bus: Bus, *events: KnownEvent, key: ChannelKey = TEA) -> None:
-    """Into the channel's log; returns when all of it is in Parquet."""
-    await store(bus, key, [encode(event) for event in events])
-    await committed(bus)
-
-
-async def said(bus: Bus, key: ChannelKey = TEA) -> list[tuple[e.MessagesExpired, str | None]]:
-    """The expiries that the channel's log holds, with their verdicts."""
-    logged = await read_logs(bus)
-    return [
-        (one.event, one.void)
-        for one in logged.events.get(key, ())
-        if isinstance(one.event, e.MessagesExpired)
-    ]
-
-
-async def spans(bus: Bus, key: ChannelKey = TEA) -> list[tuple[int, int]]:
-    """From where to where each of them goes."""
-    return [(event.since, event.before) for event, void in await said(bus, key) if void is None]
-
-
-async def expire_to(bus: Bus, before: int, key: ChannelKey = TEA) -> None:
-    """Wait until it has been said."""
-
-    async def is_said() -> bool:
-        return any(span[1] == before for span in await spans(bus, key))
-
-    await eventually(is_said, within_s=60)
-
-
-async def messages(bus: Bus, key: ChannelKey = TEA) -> Sequence[Message]:
-    """The channel's, as members see them."""
-    request = MessagesRequest(workspace=key.workspace, channel=key.channel, limit=200)
-    subject = archive_subject(partition_of(key, 2), "messages")
-    reply = await bus.request(subject, request.model_dump_json().encode(), timeout_s=30)
-    return MessagesPage.model_validate_json(reply).messages
-
-
-async def texts(bus: Bus) -> list[str | None]:
-    """What the messages say."""
-    return [message.text for message in await messages(bus)]
-
-
-async def no_text_in(archive: Archive, *gone: str) -> None:
-    """Wait until no live file has any of these, nor one that was replaced."""
-
-    def is_done() -> bool:
-        manifests = pin(archive).manifests
-        is_swept = not any(old.erased for manifest in manifests for old in manifest.retired)
-        try:
-            return is_swept and not {row.text for row in scan(archive)} & {*gone}
-        except duckdb.IOException:  # a file was replaced meanwhile
-            return False
-
-    await eventually(is_done, within_s=60)
-
-
 @pytest.fixture(params=["directory", pytest.param("bucket", marks=pytest.mark.faults)])
 def archive(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A directory, or a bucket of a real server."""
     if request.param == "directory":
         return str(tmp_path / "archive")
-    server: Seaweed = request.getfixturevalue("bucket_server")
-    for name, value in server.environ.items():
-        monkeypatch.setenv(name, value)
     monkeypatch.setenv("PARLEY_ARCHIVE_CACHE", str(tmp_path / "cache"))
-    return new_archive()
+    address: str = request.getfixturevalue("bucket")
+    return address
 
 
 async def test_messages_expire_with_the_days(
