@@ -13,9 +13,7 @@ from collections.abc import Collection
 
 from archiver import metrics
 from archiver.columns import Columns
-
-BYTES_MAX = 256 * 1024**2
-"""Some 230 groups of 8,192 events."""
+from archiver.settings import PAGE_CACHE_BYTES
 
 AGAIN_SHARE = 0.8
 """How much of the room is for groups that were asked for again."""
@@ -45,7 +43,7 @@ class _Groups(OrderedDict[tuple[str, int], Columns]):
 class KeptGroups:
     """Of all partitions of a process. May be used from any thread."""
 
-    def __init__(self, bytes_max: int = BYTES_MAX) -> None:
+    def __init__(self, bytes_max: int = PAGE_CACHE_BYTES) -> None:
         self._bytes_max = bytes_max
         self._once, self._again = _Groups(), _Groups()
         self._lock = threading.Lock()

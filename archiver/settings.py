@@ -12,6 +12,9 @@ from shared.ids import Partition
 from shared.settings import CommonSettings
 from shared.streams import DUPLICATE_WINDOW_S
 
+PAGE_CACHE_BYTES = 256 * 1024**2
+"""Some 230 row groups of 8,192 events."""
+
 
 class ArchiverSettings(CommonSettings):
     """Where the archive is, and how large its bounds are."""
@@ -82,7 +85,7 @@ class ArchiverSettings(CommonSettings):
     query_memory: str = Field("512MB", description="Memory limit of DuckDB.")
     query_workers: int = Field(2, ge=1, le=64, description="Archive queries that run at once.")
     page_cache_bytes: int = Field(
-        256 * 1024**2,
+        PAGE_CACHE_BYTES,
         ge=0,
         description="Memory of a process for row groups of the archive that pages were read from.",
     )

@@ -19,9 +19,10 @@ from pathlib import Path
 from archiver.core.compaction import runs_of
 from archiver.duck import Duck
 from archiver.history import History
-from archiver.kept_groups import BYTES_MAX, KeptGroups
+from archiver.kept_groups import KeptGroups
 from archiver.partition import PartitionArchive
 from archiver.segment_reader import Known
+from archiver.settings import PAGE_CACHE_BYTES
 from archiver.threads import Threads
 from shared.archive_store import LocalStore, Store, open_store
 from shared.ids import Partition
@@ -127,7 +128,7 @@ async def _cold(store: Store, cache: Path, channel: str, requests: Callable[[], 
 
 
 @asynccontextmanager
-async def _opened(store: Store, cache: Path, room: int = BYTES_MAX) -> AsyncIterator[History]:
+async def _opened(store: Store, cache: Path, room: int = PAGE_CACHE_BYTES) -> AsyncIterator[History]:
     archive = PartitionArchive(store, cache, Partition(0), EPOCH)
     archive.open()
     lookups = Threads("lookup", 2)
