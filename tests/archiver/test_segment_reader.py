@@ -2,60 +2,21 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prometheus_client import REGISTRY
 
-from archiver import footers, parquet, segment_reader
-from archiver.core.manifest import first
-from archiver.core.segment import SegmentRange, row_key
-from archiver.footers import Footers, Group
+from archiver import parquet, segment_reader
+from archiver.core.segment import SegmentRange
 from archiver.kept_groups import KeptGroups
 from archiver.parquet import write_segment
 from archiver.segment_reader import Known, SegmentReader, Stretch
-from shared.archive_manifest import Manifest, Segment
-from shared.archive_rows import Row
+from shared.archive_manifest import Segment
 from shared.archive_store import LocalStore
-from shared.ids import ChannelId, ChannelKey, Epoch, Partition, Seq, StreamSeq, WorkspaceId
-
-
-def row(workspace: str, channel: str, seq: int, stream_seq: int) -> Row:
-    """An event that is recognised."""
-    return Row(
-        workspace, channel, seq, "message.posted", "a", stream_seq, f"{channel} {seq}",
-        None, None, None, None, None, stream_seq,
-    )  # fmt: skip
-
-
-def written(files: LocalStore, sizes: list[int], channels: int, seed: int) -> tuple[list[Segment], list[Row]]:
-    """Segments of a stream in which channels of two workspaces speak at random, and all rows."""
-    rng = random.Random(seed)
-    seqs: dict[tuple[str, str], int] = {}
-    segments, everything, at = [], [], 0
-    for size in sizes:
-        rows = []
-        for _ in range(size):
-            at += 1
-            key = (rng.choice(["one", "two"]), f"c{int(rng.paretovariate(0.6)) % channels}")
-            seqs[key] = seqs.get(key, 0) + 1
-            rows.append(row(*key, seqs[key], at))
-        rows.sort(key=row_key)
-        where = SegmentRange(StreamSeq(at - size + 1), StreamSeq(at), 0, 0)
-        segments.append(write_segment(files, rows, where, lambda _: None))
-        everything += rows
-    return segments, everything
-
-
-def manifest_of(segments: Sequence[Segment]) -> Manifest:
-    """One that names these."""
-    return first(Partition(0), Epoch("e1"), "test", 1).model_copy(update={"segments": tuple(segments)})
+from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, WorkspaceId
+from tests.support.segments import LONG, manifest_of, row, written
 
 
 class Far(LocalStore):
@@ -119,45 +80,6 @@ def test_a_range_of_a_channel_is_found(
             assert reader.rows(key, [stretch], wanted) == some
 
 
-def test_only_the_groups_that_can_hold_it_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a long channel those with its seqs; of a file without the channel none."""
-    files = LocalStore(tmp_path)
-    files.make("data")
-    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 10)
-    rows = [row("one", "long", seq, seq) for seq in range(1, 101)]
-    segment = write_segment(files, rows, SegmentRange(StreamSeq(1), StreamSeq(100), 0, 0), lambda _: None)
-    footer = Footers().read("name", pa.BufferReader(files.read(f"data/{segment.path}")), ())
-    long, other = (ChannelKey(WorkspaceId("one"), ChannelId(name)) for name in ("long", "other"))
-
-    def groups(key: ChannelKey, first: int, last: int) -> list[int]:
-        return list(footer.may_hold(key, Seq(first), Seq(last)))
-
-    assert groups(long, 15, 25) == [1, 2]
-    assert groups(long, 101, 200) == []
-    assert groups(other, 1, 100) == []
-
-
-def test_of_a_long_file_few_groups_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their statistics are read one by one: a first page does not wait for all of them."""
-    looked: list[int] = []
-
-    def look(metadata: pq.FileMetaData, number: int) -> Group:
-        looked.append(number)
-        return group_of(metadata, number)
-
-    group_of = footers._group
-    monkeypatch.setattr(footers, "_group", look)
-    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 2)
-    files = LocalStore(tmp_path)
-    files.make("data")
-    rows = [row("one", f"c{channel:03d}", seq, channel * 4 + seq) for channel in range(128) for seq in (1, 2)]
-    where = SegmentRange(StreamSeq(1), StreamSeq(256), 0, 0)
-    segment = write_segment(files, rows, where, lambda _: None)
-    key = ChannelKey(WorkspaceId("one"), ChannelId("c077"))
-    assert len(SegmentReader(files, Known()).rows(key, [Stretch([segment], Seq(1), Seq(2))])) == 2
-    assert len(set(looked)) < 16
-
-
 def test_a_group_of_many_authors_is_read(tmp_path: Path) -> None:
     """Also if they do not fit into its dictionary, and are written out from some row on."""
     files = LocalStore(tmp_path)
@@ -167,26 +89,6 @@ def test_a_group_of_many_authors_is_read(tmp_path: Path) -> None:
     segment = write_segment(files, rows, where, lambda _: None)
     key = ChannelKey(WorkspaceId("one"), ChannelId("c"))
     assert SegmentReader(files, Known()).rows(key, [Stretch([segment], Seq(1), Seq(4_000))]) == rows
-
-
-def test_footers_are_kept_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second page reads no footer; of very many row groups some are forgotten, file by file."""
-    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 2)
-    files = LocalStore(tmp_path)
-    files.make("data")
-    segments, rows = written(files, [5, 5, 5], 1, 1)
-    footers = Footers(groups_max=6)
-    reader = SegmentReader(files, Known(footers))
-    reader.follow(manifest_of(segments))
-    key = ChannelKey(WorkspaceId("one"), ChannelId("c0"))
-    wanted = sorted((it for it in rows if it.workspace == "one"), key=lambda it: it.seq)
-    for _ in range(2):
-        assert reader.rows(key, [Stretch(segments, Seq(1), Seq(100))]) == wanted
-        assert len(list(footers)) == 2
-    assert reader.rows(key, [Stretch(segments[1:], Seq(1), Seq(100))])
-    read = REGISTRY.get_sample_value("parley_archive_footers_read_total")
-    assert reader.rows(key, [Stretch(segments[1:], Seq(1), Seq(100))])
-    assert REGISTRY.get_sample_value("parley_archive_footers_read_total") == read
 
 
 def test_a_file_that_is_gone_is_said(tmp_path: Path) -> None:
@@ -233,9 +135,6 @@ def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Far, list[Segm
     return files, segments, reader, known
 
 
-LONG = ChannelKey(WorkspaceId("one"), ChannelId("long"))
-
-
 def test_a_page_of_a_bucket_takes_two_rounds(far: tuple[Far, list[Segment], SegmentReader, Known]) -> None:
     """One piece for each footer, then one for each row group; the same page again takes none."""
     files, segments, reader, _ = far
@@ -276,45 +175,3 @@ def test_what_leaves_the_manifest_leaves_memory(
     assert known.groups.get(f"{files.location}/{segments[0].path}", 0) is None
     reader.follow(manifest_of([]))
     assert known.groups.size == 0
-
-
-def test_groups_are_kept_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those longest not asked for go; with no room at all pages are the same."""
-    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 10)
-    files = LocalStore(tmp_path)
-    files.make("data")
-    rows = [row("one", "long", seq, seq) for seq in range(1, 101)]
-    segment = write_segment(files, rows, SegmentRange(StreamSeq(1), StreamSeq(100), 0, 0), lambda _: None)
-    for room in (0, 3_000):
-        groups = KeptGroups(room)
-        reader = SegmentReader(files, Known(groups=groups))
-        reader.follow(manifest_of([segment]))
-        for at in range(1, 92, 10):
-            assert len(reader.rows(LONG, [Stretch([segment], Seq(at), Seq(at + 9))])) == 10
-            assert groups.size <= room
-        label = f"{files.location}/{segment.path}"
-        assert (groups.get(label, 9) is not None) == bool(room)
-        assert groups.get(label, 0) is None
-
-
-def test_groups_that_are_asked_for_again_outlive_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However many are needed once after them; those of them longest not asked for go before the others."""
-    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 10)
-    files = LocalStore(tmp_path)
-    files.make("data")
-    rows = [row("one", "long", seq, seq) for seq in range(1, 401)]
-    segment = write_segment(files, rows, SegmentRange(StreamSeq(1), StreamSeq(400), 0, 0), lambda _: None)
-    groups = KeptGroups(10_000)
-    reader = SegmentReader(files, Known(groups=groups))
-    reader.follow(manifest_of([segment]))
-    for at in (1, 11, 1, 11, *range(21, 392, 10)):
-        assert len(reader.rows(LONG, [Stretch([segment], Seq(at), Seq(at + 9))])) == 10
-        assert groups.size <= 10_000
-    kept = {number for number in range(40) if groups.get(f"{files.location}/{segment.path}", number)}
-    assert kept >= {0, 1, 39}
-    assert len(kept) < 20
-    for number in kept:
-        groups.get(f"{files.location}/{segment.path}", number)
-        assert groups.size <= 10_000

@@ -21,8 +21,6 @@ _FAULTS = "tests/system/test_faults.py"
 ELSEWHERE = {
     "archiver/pieces.py": "tests/archiver/test_segment_reader.py",
     "archiver/columns.py": "tests/archiver/test_segment_reader.py",
-    "archiver/footers.py": "tests/archiver/test_segment_reader.py",
-    "archiver/kept_groups.py": "tests/archiver/test_segment_reader.py",
     "archiver/sandbox_files.py": "tests/archiver/test_sandbox_reads.py",
     "archiver/requests.py": "tests/archiver/test_api.py",
     "infra/cli/progress.py": _COMMANDS,
