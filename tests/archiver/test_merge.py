@@ -69,7 +69,7 @@ def small_groups(monkeypatch: pytest.MonkeyPatch, rows: int, at_once: int) -> No
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.lists(st.integers(1, 24), min_size=2, max_size=5),
+    st.lists(st.integers(1, 60), min_size=2, max_size=6),
     st.integers(1, 40),
     st.integers(1, 50),
     st.integers(1, 3),

@@ -35,7 +35,7 @@ CHANNELS = [key_of(name) for name in ("tea", "rust", "go", "p_1", "d_2", "news")
 
 
 class Reader(threading.Thread):
-    """Reads snapshots of the archive all the time, and keeps what was wrong with any of them."""
+    """Reads snapshots of the archive as fast as it can, and keeps what was wrong with any of them."""
 
     def __init__(self, archive: Archive) -> None:
         super().__init__(daemon=True)
@@ -47,7 +47,7 @@ class Reader(threading.Thread):
         self.ended = threading.Event()
 
     def run(self) -> None:
-        while not self.ended.wait(0.1):
+        while not self.ended.wait(0.02):
             try:
                 self._look()
             except (duckdb.IOException, duckdb.HTTPException):
