@@ -1,7 +1,7 @@
 """Segments as files: rows to Parquet and back.
 
 A file is made in memory (a flush has a few megabytes, a part of a merged run some fifty) and created in the
-store as a whole. The settings are measured (facts of 2026-11-25): small row groups are what a page of one
+store as a whole. The settings are measured (DESIGN.md): small row groups are what a page of one
 channel needs, dictionaries pay only where values repeat, deltas everywhere else, and the page index is for
 later readers.
 """
