@@ -11,7 +11,7 @@ from shared.ids import ChannelKey, Seq, UserId, channel_id, workspace_id
 from shared.settings import CommonSettings
 from shared.subjects import channel_subject, partition_of
 from tests.support.http import fetch
-from tests.support.peer import WORKSPACE, Peer, new_id
+from tests.support.peer import WORKSPACE, Peer, all_replayed, new_id
 from tests.support.stack import PARTITIONS, Stack
 from tests.support.waiting import eventually
 
@@ -110,10 +110,7 @@ async def test_what_has_expired_is_shown_no_more(stack: Stack) -> None:
     for index in range(2):
         path = f"/v1/channels/{channel}/events"
         page = (await asyncio.to_thread(fetch, stack.address(index), "exp-ann", path)).json
-        async with Peer.opened(stack.address(index), "exp-ann") as back:
-            await back.send({"type": "resume", "cursors": {channel: {"epoch": page["epoch"], "seq": 0}}})
-            await back.take("resumed", channel=channel)
-            replayed = [frame for frame in back.frames if frame["type"] == "event"]
+        replayed = await all_replayed(stack.address(index), "exp-ann", channel, page["epoch"])
         for shown in (page["events"], replayed):
             assert [frame["seq"] for frame in shown] == list(range(1, last + 2))
             assert "Xsecret" not in json.dumps(shown)
