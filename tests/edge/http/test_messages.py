@@ -7,8 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.peer import Peer, token
+from tests.support.peer import Peer, new_id, token
 from tests.support.stack import Stack
+
+PAGES_IDS = [new_id() for _ in range(6)]
 
 
 async def ask(stack: Stack, user: str, path: str, status: int = 200) -> dict[str, Any]:
@@ -76,10 +78,10 @@ async def test_pages_go_by_seq(
 ) -> None:
     """Of messages and of a thread alike, in every direction."""
     async with Peer.opened(stack.url, "msg-pager") as peer:
-        if not peer.welcome["channels"]:
-            await peer.do("create_channel", channel="msg-pages", kind="public", name="Pages")
-            for number in range(5):
-                await peer.do("send", channel="msg-pages", text=str(number))
+        made, *said = PAGES_IDS  # given again, they are the same events
+        await peer.do("create_channel", id=made, channel="msg-pages", kind="public", name="Pages")
+        for number, command in enumerate(said):
+            await peer.do("send", id=command, channel="msg-pages", text=str(number))
     page = await ask(stack, "msg-pager", f"msg-pages/messages{query}")
     assert [message["seq"] for message in page["messages"]] == numbers
     assert (page["more"], page["more_before"], page["more_after"]) == more
