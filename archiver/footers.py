@@ -9,7 +9,7 @@ import threading
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +20,9 @@ from shared.ids import ChannelKey, Seq
 
 GROUPS_MAX = 16_384
 """Row groups that are known at a time, some 12 KB each: 200 MB, for files of 134 to 268 million events."""
+
+Why = Literal["page", "ahead"]
+"""For whom a footer is read: for a page that waits for it, or for those that may come."""
 
 
 class Place(NamedTuple):
@@ -111,6 +114,11 @@ class Footers:
     def __iter__(self) -> Iterator[str]:
         return iter(tuple(self._kept))
 
+    @property
+    def has_room(self) -> bool:
+        """Whether another file's can be known without forgetting one."""
+        return self._groups < self._groups_max
+
     def get(self, name: str) -> Footer | None:
         """The footer of a file with this name, if it is known."""
         with self._lock:
@@ -118,10 +126,10 @@ class Footers:
                 self._kept.move_to_end(name)
             return footer
 
-    def read(self, name: str, content: pa.NativeFile, live: Collection[str]) -> Footer:
+    def read(self, name: str, content: pa.NativeFile, live: Collection[str], why: Why = "page") -> Footer:
         """The footer of a file whose content, or its end, is open; kept if it is live. Raises OSError."""
         footer = Footer(pq.read_metadata(content))
-        metrics.FOOTERS_READ.inc()
+        metrics.FOOTERS_READ.labels(why).inc()
         with self._lock:
             if name not in live:
                 return footer

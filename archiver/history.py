@@ -143,7 +143,7 @@ class History:
         raise Unavailable(f"archive files are missing: {gone}", retry_after_ms=1000) from gone
 
     def _follow(self) -> None:
-        self._segments.follow(self._archive.manifest)
+        self._segments.read_ahead(self._segments.follow(self._archive.manifest))
 
     async def _cold(self, sql: str, key: ChannelKey, ranges: Ranges, manifest: Manifest) -> Rows:
         """Run a query over the files that can hold the events of these ranges."""

@@ -39,7 +39,9 @@ QUERY_SECONDS = Histogram(
     buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 5.0),
 )
 FOOTER_GROUPS = Gauge("parley_archive_footer_groups", "Row groups of which it is known what they hold")
-FOOTERS_READ = Counter("parley_archive_footers_read", "Footers of segments that had to be read for a page")
+FOOTERS_READ = Counter(
+    "parley_archive_footers_read", "Footers of segments that were read, for a page or ahead of all", ["why"]
+)
 GROUPS_READ = Counter(
     "parley_archive_groups_read", "Row groups that pages needed, by where they were", ["where"]
 )

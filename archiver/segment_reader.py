@@ -8,6 +8,7 @@ look is a request: all footers that are missing are fetched at once, and then al
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple
@@ -16,7 +17,7 @@ import pyarrow as pa
 
 from archiver.columns import Columns, Ranges, read_columns
 from archiver.core.segment import data_name
-from archiver.footers import Footer, Footers
+from archiver.footers import Footer, Footers, Why
 from archiver.kept_groups import KeptGroups
 from archiver.pieces import AtOnce, Part
 from shared.archive_manifest import Manifest, Segment
@@ -53,9 +54,12 @@ class Known:
     footers: Footers = field(default_factory=Footers)
     groups: KeptGroups = field(default_factory=KeptGroups)
     at_once: AtOnce = field(default_factory=AtOnce)
+    ahead: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "ahead"))
+    """Reads footers that no page has asked for yet; of a file that cannot be read the page says so."""
 
     def close(self) -> None:
         """Wait for what is on its way."""
+        self.ahead.shutdown(wait=True, cancel_futures=True)
         self.at_once.close()
 
 
@@ -67,15 +71,32 @@ class SegmentReader:
         self._known = known
         self._live: set[str] = set()
 
-    def follow(self, manifest: Manifest) -> None:
-        """The manifest is another one: forget files that it does not name, and keep nothing more of them."""
-        live = {self._label(segment) for segment in manifest.segments}
-        gone = self._live - live
-        self._live |= live
+    def follow(self, manifest: Manifest) -> list[Segment]:
+        """The manifest is another one: forget files that it does not name, and keep nothing more of them.
+
+        Returns those that are new.
+        """
+        named = {self._label(segment): segment for segment in manifest.segments}
+        gone, new = self._live - named.keys(), named.keys() - self._live
+        self._live |= new
         self._live -= gone  # the same set, which whoever reads at this moment looks into
         if gone:
             self._known.footers.forget(gone)
             self._known.groups.forget(gone)
+        return [segment for label, segment in named.items() if label in new]
+
+    def read_ahead(self, segments: Sequence[Segment]) -> None:
+        """Begin to read the footers of these files, so that no page has to.
+
+        The last ones first, whose events are the newest; no longer than there is room.
+        """
+        for segment in reversed(segments):
+            self._known.ahead.submit(self._read_ahead, segment)
+
+    def _read_ahead(self, segment: Segment) -> None:
+        label, footers = self._label(segment), self._known.footers
+        if label in self._live and footers.has_room and footers.get(label) is None:
+            self._footer(segment, why="ahead")
 
     def rows(
         self, key: ChannelKey, stretches: Sequence[Stretch], wanted: Collection[Seq] | None = None
@@ -132,12 +153,12 @@ class SegmentReader:
         known |= zip(missing, read, strict=True)
         return {segment: footer for segment, footer in known.items() if footer is not None}
 
-    def _footer(self, segment: Segment) -> Footer:
+    def _footer(self, segment: Segment, why: Why = "page") -> Footer:
         end = self._end(segment, _tail_bytes(segment))
         length = int.from_bytes(end[-_FOOTER_END:][:4], "little") + _FOOTER_END
         if length > len(end):
             end = self._end(segment, length)
-        return self._known.footers.read(self._label(segment), pa.BufferReader(end), self._live)
+        return self._known.footers.read(self._label(segment), pa.BufferReader(end), self._live, why)
 
     def _end(self, segment: Segment, length: int) -> bytes:
         return self._partition.piece(data_name(segment.path), segment.bytes - length, length)

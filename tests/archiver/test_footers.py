@@ -80,6 +80,35 @@ def test_footers_are_kept_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.M
         assert reader.rows(key, [Stretch(segments, Seq(1), Seq(100))]) == wanted
         assert len(list(footers)) == 2
     assert reader.rows(key, [Stretch(segments[1:], Seq(1), Seq(100))])
-    read = REGISTRY.get_sample_value("parley_archive_footers_read_total")
+    read = footers_read("page")
     assert reader.rows(key, [Stretch(segments[1:], Seq(1), Seq(100))])
-    assert REGISTRY.get_sample_value("parley_archive_footers_read_total") == read
+    assert footers_read("page") == read
+
+
+def test_they_are_read_ahead_of_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as there is room and the file is live; one that cannot be read is left to the page."""
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 2)
+    files = LocalStore(tmp_path)
+    files.make("data")
+    segments, _ = written(files, [5, 5, 5, 5, 5], 1, 1)
+    *others, replaced, lost = segments
+    files.remove(f"data/{lost.path}")
+    footers = Footers(groups_max=6)
+    known = Known(footers)
+    reader = SegmentReader(files, known)
+    assert reader.follow(manifest_of(segments)) == segments
+    assert reader.follow(manifest_of([*others, lost])) == []
+    reader.read_ahead(segments)
+    known.ahead.submit(lambda: None).result()
+    assert [label.rpartition("/")[2] for label in footers] == [others[2].path, others[1].path]
+    key, read = ChannelKey(WorkspaceId("one"), ChannelId("c0")), footers_read("page")
+    assert reader.rows(key, [Stretch(others[1:], Seq(1), Seq(100))])
+    assert footers_read("page") == read
+    with pytest.raises(FileNotFoundError):
+        reader.rows(key, [Stretch([lost], Seq(1), Seq(100))])
+    known.close()
+
+
+def footers_read(why: str) -> float:
+    """How many this process has read so far."""
+    return REGISTRY.get_sample_value("parley_archive_footers_read_total", {"why": why}) or 0
