@@ -17,6 +17,7 @@ from archiver.duck import Duck
 from archiver.history import History
 from archiver.ingest import Ingest
 from archiver.kept_groups import KeptGroups
+from archiver.late_edits import LateEdits
 from archiver.parquet import write_empty_segment
 from archiver.partition import End, PartitionArchive
 from archiver.queries import Queries
@@ -165,9 +166,9 @@ class Archiver:
                     await answering.begin()
                     trimmer = Trimmer(self._bus, archive, self._settings.log_keep_s)
                     beside.append(asyncio.create_task(trimmer.run()))
-                    beside.append(
-                        asyncio.create_task(self._retention(archive, history, read_index, pools).run())
-                    )
+                    retention = self._retention(archive, history, read_index, pools)
+                    late_edits = LateEdits(self._bus, archive, pools.lookups)
+                    beside += [asyncio.create_task(it.run()) for it in (retention, late_edits)]
                 if self._stopping.is_set():
                     ingest.stop()
                 await ingest.run()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from archiver import cached_erasures, cached_messages, known_ids, readers, retained
+from archiver.cached_erasures import LateEdit
 from archiver.cached_messages import CachedMessages
 from archiver.core.hot import NOTHING_YET, ChannelEvents, Head, HotEvent
 from archiver.derived_file import alone, transaction
@@ -26,7 +27,7 @@ from shared.events import MessagePosted
 from shared.ids import ChannelId, ChannelKey, CommandId, Epoch, Seq, StreamSeq, UserId, WorkspaceId
 from shared.records import KnownId
 
-FORMAT = 8
+FORMAT = 9
 BUSY_TIMEOUT_S = 10.0
 HEADS_MAX = 500
 HEADS_BYTES_MAX = 256 * 1024
@@ -185,6 +186,11 @@ class Cache:
         """The erasures behind a position, and when the newest text that any names was recorded (0: none)."""
         with self._read_lock:
             return cached_erasures.since(self._reader, after), cached_erasures.texts_us(self._reader)
+
+    def late_edits(self) -> list[LateEdit]:
+        """Edits of messages that had been erased before, and of which no erasure says anything."""
+        with self._read_lock:
+            return cached_erasures.late_edits(self._reader)
 
     def retained(self, after: ChannelKey) -> list[ChannelKey]:
         """Channels that have a retention, in the order of their names: a page behind one of them."""

@@ -1,23 +1,31 @@
-"""The cache's table of erasures: what the log has ever said is to be erased in this partition.
+"""The cache's tables of erasures: what the log has ever said is to be erased in this partition.
 
-`texts_us`: no text that it names was recorded later.
+`texts_us`: no text that it names was recorded later. `late_edits`: texts of which no erasure says anything,
+although their message was erased before.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from archiver.core.hot import HotEvent
 from shared.erasure import Erasure, Expired, erasure_of
-from shared.events import Recorded
+from shared.events import MessageEdited, Recorded
 from shared.ids import ChannelId, ChannelKey, Seq, StreamSeq, UserId, WorkspaceId
 
 SCHEMA = """
 CREATE TABLE erasures (
     stream_seq INTEGER PRIMARY KEY, channel INTEGER NOT NULL, before INTEGER NOT NULL,
     ref INTEGER, user TEXT, since INTEGER, below INTEGER, older_us INTEGER, texts_us INTEGER NOT NULL);
-CREATE TABLE forgotten (upto INTEGER NOT NULL)
+CREATE INDEX erasures_by_ref ON erasures (channel, ref) WHERE ref IS NOT NULL;
+CREATE INDEX erasures_by_user ON erasures (channel, user, before) WHERE user IS NOT NULL;
+CREATE INDEX erasures_by_below ON erasures (channel, below) WHERE below IS NOT NULL;
+CREATE TABLE forgotten (upto INTEGER NOT NULL);
+CREATE TABLE late_edits (
+    channel INTEGER NOT NULL, ref INTEGER NOT NULL, seq INTEGER NOT NULL, at_us INTEGER NOT NULL,
+    author TEXT NOT NULL, PRIMARY KEY (channel, ref)) WITHOUT ROWID
 """
 
 _SINCE = """
@@ -25,6 +33,29 @@ SELECT workspace, channels.channel, erasures.stream_seq, before, ref, user, sinc
 FROM erasures CROSS JOIN channels ON channels.no = erasures.channel
 WHERE erasures.stream_seq > ? ORDER BY erasures.stream_seq
 """
+
+_ERASED_BEFORE = """
+SELECT EXISTS (SELECT 1 FROM erasures WHERE channel = ?1 AND ref = ?2 AND before > ?2)
+OR EXISTS (SELECT 1 FROM erasures WHERE channel = ?1 AND below > ?2)
+OR EXISTS (SELECT 1 FROM erasures WHERE channel = ?1 AND user = ?3 AND before > ?2)
+"""
+_LATE = """
+SELECT workspace, channels.channel, ref, late_edits.seq, at_us, author
+FROM late_edits CROSS JOIN channels ON channels.no = late_edits.channel
+"""
+_NOT_LATE = """
+DELETE FROM late_edits WHERE channel = ?1 AND seq < ?2 AND (ref = ?3 OR author = ?4 OR ref < ?5)
+"""
+
+
+class LateEdit(NamedTuple):
+    """The newest edit of a message that had been erased before, or had expired."""
+
+    key: ChannelKey
+    ref: Seq
+    seq: Seq
+    at_us: int
+    author: UserId
 
 
 def since(reader: sqlite3.Connection, stream_seq: StreamSeq) -> list[Erasure]:
@@ -41,6 +72,14 @@ def since(reader: sqlite3.Connection, stream_seq: StreamSeq) -> list[Erasure]:
         for workspace, channel, at, before, ref, user, since, below, older_us in reader.execute(
             _SINCE, (stream_seq,)
         )
+    ]
+
+
+def late_edits(reader: sqlite3.Connection) -> list[LateEdit]:
+    """Those of which no erasure says anything."""
+    return [
+        LateEdit(ChannelKey(WorkspaceId(workspace), ChannelId(channel)), *edit)
+        for workspace, channel, *edit in reader.execute(_LATE)
     ]
 
 
@@ -74,22 +113,27 @@ def record(
 ) -> None:
     """Take in a channel's next events; `others` are those that are no messages."""
     for hot in others:
-        erasure = erasure_of(hot.recorded)
-        if erasure is not None:
-            expired = erasure.expired or (None, None, None)
-            said_us = newest_text_us(erasure, hot.recorded.at_us, (it.recorded for it in events))
-            writer.execute(
-                "INSERT INTO erasures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    erasure.stream_seq,
-                    channel,
-                    erasure.before,
-                    erasure.ref,
-                    erasure.user,
-                    *expired,
-                    said_us,
-                ),
-            )
+        at, event = hot.recorded, hot.recorded.event
+        if (erasure := erasure_of(at)) is not None:
+            _record_erasure(writer, channel, erasure, at.at_us, events)
+        elif isinstance(event, MessageEdited) and at.void is None and not event.erased:
+            (is_late,) = writer.execute(_ERASED_BEFORE, (channel, event.ref, event.author)).fetchone()
+            if is_late:
+                row = (channel, event.ref, at.seq, at.at_us, event.author)
+                writer.execute("REPLACE INTO late_edits VALUES (?, ?, ?, ?, ?)", row)
+
+
+def _record_erasure(
+    writer: sqlite3.Connection, channel: int, erasure: Erasure, at_us: int, events: Sequence[HotEvent]
+) -> None:
+    expired = erasure.expired or (None, None, None)
+    said_us = newest_text_us(erasure, at_us, (it.recorded for it in events))
+    named = (erasure.before, erasure.ref, erasure.user)
+    writer.execute(
+        "INSERT INTO erasures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (erasure.stream_seq, channel, *named, *expired, said_us),
+    )
+    writer.execute(_NOT_LATE, (channel, *named, erasure.expired and erasure.expired.below))
 
 
 def newest_text_us(erasure: Erasure, at_us: int, events: Iterable[Recorded]) -> int:

@@ -55,6 +55,9 @@ ERASURES = Counter("parley_archive_erasures", "Erasures that were carried out in
 EXPIRIES = Counter(
     "parley_archive_expiries", "Times that messages of a channel were let expire", ["partition"]
 )
+LATE_EDITS = Counter(
+    "parley_archive_late_edits", "Edits that came behind the erasure of their message", ["partition"]
+)
 RETENTION_FAILURES = Counter(
     "parley_archive_retention_failures", "Looks for expired messages that came to no end", ["partition"]
 )

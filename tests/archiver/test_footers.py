@@ -91,7 +91,7 @@ def test_they_are_read_ahead_of_pages(tmp_path: Path, monkeypatch: pytest.Monkey
     files = LocalStore(tmp_path)
     files.make("data")
     segments, _ = written(files, [5, 5, 5, 5, 5], 1, 1)
-    *others, replaced, lost = segments
+    *others, _replaced, lost = segments
     files.remove(f"data/{lost.path}")
     footers = Footers(groups_max=6)
     known = Known(footers)
