@@ -30,6 +30,8 @@ from shared.retention import said_us
 SAID = frozenset({"message.posted", "message.edited"})
 """Kinds of events that have a text."""
 
+_ERASING = (MessageErased, UserErased, MessagesExpired)
+
 
 class Expired(NamedTuple):
     """What is said below the seq `below`, and edits of it; below `since` it had expired already.
@@ -153,16 +155,14 @@ class Erasures:
 def erasure_of(recorded: Recorded) -> Erasure | None:
     """What an event erases; None for all but the three kinds that do."""
     event = recorded.event
-    if recorded.void is not None:
+    if not isinstance(event, _ERASING) or recorded.void is not None:
         return None
     if isinstance(event, MessageErased):
         return Erasure(recorded.key, recorded.stream_seq, recorded.seq, ref=event.ref)
     if isinstance(event, UserErased):
         return Erasure(recorded.key, recorded.stream_seq, recorded.seq, user=event.user)
-    if isinstance(event, MessagesExpired):
-        expired = Expired(event.since, min(event.before, recorded.seq), _time_us(event.older_than))
-        return Erasure(recorded.key, recorded.stream_seq, recorded.seq, expired=expired)
-    return None
+    expired = Expired(event.since, min(event.before, recorded.seq), _time_us(event.older_than))
+    return Erasure(recorded.key, recorded.stream_seq, recorded.seq, expired=expired)
 
 
 def _time_us(text: str) -> int:

@@ -16,7 +16,7 @@ import msgspec
 
 from archiver.core.hot_messages import HotMessages
 from shared.channel import ChannelState, fold, readable_by
-from shared.events import Recorded, decode
+from shared.events import MessagePosted, Recorded, Unreadable, decode
 from shared.ids import ChannelId, ChannelKey, CommandId, Seq, StreamSeq, UserId, WorkspaceId
 
 EVENT_OVERHEAD_BYTES = 700
@@ -84,9 +84,16 @@ class _Channel:
     head: Head
     events: list[HotEvent] = field(default_factory=list)
     messages: HotMessages = field(default_factory=HotMessages)
+    ids: dict[tuple[UserId, CommandId], HotEvent] = field(default_factory=dict)
 
-
-IdKey = tuple[ChannelKey, UserId, CommandId]
+    def drop(self, events: Sequence[HotEvent]) -> None:
+        """Forget the oldest events: these."""
+        del self.events[: len(events)]
+        self.messages.drop(events)
+        for hot in events:
+            event = hot.recorded.event
+            if self.ids.get((event.author, event.id)) is hot:
+                del self.ids[event.author, event.id]
 
 
 class Hot:
@@ -98,7 +105,6 @@ class Hot:
         self._applied_us = 0
         self.bytes = 0
         self._channels: dict[ChannelKey, _Channel] = {}
-        self._ids: dict[IdKey, HotEvent] = {}
         self._regrouped: dict[ChannelKey, StreamSeq] = {}
         self._ordered: list[HotEvent] = []
 
@@ -122,9 +128,9 @@ class Hot:
         channel.messages.add(hot)
         self._ordered.append(hot)
         event = hot.recorded.event
-        if event.kind != "unreadable":
-            self._ids.setdefault((key, event.author, event.id), hot)
-        if event.kind.startswith(("member.", "channel.created")):
+        if not isinstance(event, Unreadable):
+            channel.ids.setdefault((event.author, event.id), hot)
+        if not isinstance(event, MessagePosted) and event.kind.startswith(("member.", "channel.created")):
             self._regrouped[key] = stream_seq
         self.applied, self._applied_us = stream_seq, at_us
         self.bytes += len(body) + EVENT_OVERHEAD_BYTES
@@ -164,7 +170,8 @@ class Hot:
 
     def known(self, key: ChannelKey, author: UserId, command: CommandId) -> HotEvent | None:
         """The hot event with this id."""
-        return self._ids.get((key, author, command))
+        channel = self._channels.get(key)
+        return channel.ids.get((author, command)) if channel else None
 
     def readable(self, workspace: WorkspaceId, user: UserId) -> dict[ChannelId, bool]:
         """Whether the user may read each channel of which hot events can have changed who may."""
@@ -187,17 +194,12 @@ class Hot:
         for key in [key for key, channel in self._channels.items() if not channel.events]:
             del self._channels[key]
         for key, _, events in batch.channels:
+            self.bytes -= sum(len(hot.body) + EVENT_OVERHEAD_BYTES for hot in events)
             channel = self._channels[key]
-            del channel.events[: len(events)]
-            if channel.events:
-                channel.messages.drop(events)
+            if len(channel.events) > len(events):
+                channel.drop(events)
             else:
-                channel.messages = HotMessages()
-            for hot in events:
-                self.bytes -= len(hot.body) + EVENT_OVERHEAD_BYTES
-                event = hot.recorded.event
-                if self._ids.get((key, event.author, event.id)) is hot:
-                    del self._ids[key, event.author, event.id]
+                self._channels[key] = _Channel(channel.head)
             if self._regrouped.get(key, batch.hi + 1) <= batch.hi:
                 del self._regrouped[key]
 
