@@ -2,16 +2,17 @@
 
 The bucket is one of a real server (SeaweedFS) behind a proxy that adds the time. The archive has a million
 events (`BENCH_EVENTS` says another number) in the state of runs in which the archiver leaves it. By traffic:
-each event is as likely to have its channel asked for. Cold: nothing of any file is known. Warm: the process
-has answered twice as many pages by traffic before, and has room for all row groups of them, or, as with a
-larger archive, for a tenth of the archive's; the same page again: that one, too. Reference: cold pages
-without the delay.
+each event is as likely to have its channel asked for. Cold: nothing of any file is known, as before footers
+are read ahead. Warm: the process has answered twice as many pages by traffic before, and has room for all row
+groups of them, or, as with a larger archive, for a tenth of the archive's; the same page again: that one,
+too. Reference: cold pages without the delay.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -122,21 +123,26 @@ def _figures(
 
 async def _cold(store: Store, cache: Path, channel: str, requests: Callable[[], int]) -> tuple[float, int]:
     """By one who knows the manifest, and nothing of its files."""
-    async with _opened(store, cache) as history:
+    async with _opened(store, cache, ahead=False) as history:
         before = requests()
         return await page_ms(history, channel), requests() - before
 
 
 @asynccontextmanager
-async def _opened(store: Store, cache: Path, room: int = PAGE_CACHE_BYTES) -> AsyncIterator[History]:
+async def _opened(
+    store: Store, cache: Path, room: int = PAGE_CACHE_BYTES, *, ahead: bool = True
+) -> AsyncIterator[History]:
     archive = PartitionArchive(store, cache, Partition(0), EPOCH)
     archive.open()
     lookups = Threads("lookup", 2)
-    known = Known(groups=KeptGroups(room))
+    known, over = Known(groups=KeptGroups(room)), threading.Event()
+    if not ahead:
+        known.ahead.submit(over.wait)
     duck = Duck(workers=2, memory_limit="512MB", waiting_max=64, prepare=store.prepare)
     try:
         yield History(archive, duck, lookups, 60.0, known)
     finally:
+        over.set()
         lookups.close()
         duck.close()
         known.close()
