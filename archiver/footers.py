@@ -141,7 +141,7 @@ class Footers:
         return footer
 
     def forget(self, names: Collection[str]) -> None:
-        """These files are replaced: their statistics quote texts."""
+        """These files are replaced: older ones quote texts."""
         with self._lock:
             for name in names:
                 if (footer := self._kept.pop(name, None)) is not None:

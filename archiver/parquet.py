@@ -2,8 +2,8 @@
 
 A file is made in memory (a flush has a few megabytes, a part of a merged run some fifty) and created in the
 store as a whole. The settings are measured (DESIGN.md): small row groups are what a page of one
-channel needs, dictionaries pay only where values repeat, deltas everywhere else, and the page index is for
-later readers.
+channel needs, dictionaries pay only where values repeat, deltas everywhere else, statistics where they can
+exclude something, and the page index is for later readers.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ ROW_GROUP_ROWS = 8_192
 
 DICTIONARY = ["workspace", "channel", "kind", "author", "void"]
 """Columns of few values. Read as such, they are not written out row by row."""
+
+UNORDERED = frozenset({"text", "id", "extras"})
+"""Columns whose least and greatest value exclude nothing: footers do not quote them."""
 
 _DELTAS = {
     "seq": "DELTA_BINARY_PACKED",
@@ -104,6 +107,7 @@ def _encoded(table: pa.Table, where: SegmentRange | None) -> bytes:
         data_page_version="2.0",
         use_dictionary=DICTIONARY,
         column_encoding=_DELTAS,
+        write_statistics=[name for name in SCHEMA.names if name not in UNORDERED],
         write_page_index=True,
         sorting_columns=[
             pq.SortingColumn(SCHEMA.get_field_index(n)) for n in ("workspace", "channel", "seq")

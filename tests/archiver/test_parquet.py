@@ -45,13 +45,17 @@ def test_segments_read_back(tmp_path: Path) -> None:
 
 
 def test_the_layout_is_the_measured_one(tmp_path: Path) -> None:
-    """Small row groups, zstd, dictionaries only where values repeat, a page index, the order declared."""
+    """Small row groups, zstd, dictionaries only where values repeat, a page index, the order declared.
+
+    No footer quotes a text.
+    """
     rows = rows_of(4, ROW_GROUP_ROWS)
     files = LocalStore(tmp_path)
     files.make("data")
     where = SegmentRange(StreamSeq(1), StreamSeq(len(rows)), 0, 0)
     segment = write_segment(files, rows, where, lambda _: None)
     facts = pq.ParquetFile(tmp_path / "data" / segment.path).metadata
+    unordered = {"text", "id", "extras"}
     assert facts.num_row_groups == 5
     group = facts.row_group(0)
     assert group.num_rows == ROW_GROUP_ROWS
@@ -61,7 +65,9 @@ def test_the_layout_is_the_measured_one(tmp_path: Path) -> None:
     assert with_dictionary <= {"workspace", "channel", "kind", "author", "void"}
     assert "DELTA_BINARY_PACKED" in columns["seq"].encodings
     assert "DELTA_LENGTH_BYTE_ARRAY" in columns["text"].encodings
-    assert all(column.has_column_index for name, column in columns.items() if name != "id")
+    assert {name for name, column in columns.items() if not column.has_column_index} == unordered
+    assert {name for name, column in columns.items() if not column.is_stats_set} == unordered
+    assert all(column.has_offset_index for column in columns.values())
     assert [sorting.column_index for sorting in group.sorting_columns] == [0, 1, 2]
     assert facts.metadata[b"parley.hi"] == str(len(rows)).encode()
 
