@@ -12,7 +12,7 @@ from shared.ids import Partition
 from shared.settings import CommonSettings
 from shared.streams import DUPLICATE_WINDOW_S
 
-PAGE_CACHE_BYTES = 256 * 1024**2
+PAGE_CACHE_BYTES = 512 * 1024**2
 """Some 230 row groups of 8,192 events."""
 
 
