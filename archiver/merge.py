@@ -19,7 +19,7 @@ from shared.archive_manifest import RowKey, Segment
 from shared.archive_schema import SCHEMA
 from shared.archive_store import Reached, Store
 
-GROUPS_AT_ONCE = 6
+GROUPS_AT_ONCE = 4
 """Row groups of a run in memory: more would take more, fewer would be put in order in smaller lots."""
 
 
