@@ -167,7 +167,7 @@ class Archiver:
                     trimmer = Trimmer(self._bus, archive, self._settings.log_keep_s)
                     beside.append(asyncio.create_task(trimmer.run()))
                     retention = self._retention(archive, history, read_index, pools)
-                    late_edits = LateEdits(self._bus, archive, pools.lookups)
+                    late_edits = LateEdits(self._bus, archive, pools.lookups, self._reached)
                     beside += [asyncio.create_task(it.run()) for it in (retention, late_edits)]
                 if self._stopping.is_set():
                     ingest.stop()

@@ -16,6 +16,7 @@ from archiver.cached_erasures import LateEdit
 from archiver.partition import PartitionArchive
 from archiver.retention import AUTHOR
 from archiver.threads import Threads
+from shared.archive_store import Reached
 from shared.bus import Bus
 from shared.events import MessageErased, encode
 from shared.ids import derived_command_id
@@ -30,12 +31,13 @@ class LateEdits:
     """Of one partition."""
 
     def __init__(
-        self, bus: Bus, archive: PartitionArchive, lookups: Threads, every_s: float = LOOK_EVERY_S
+        self, bus: Bus, archive: PartitionArchive, lookups: Threads, reached: Reached = lambda _: None
     ) -> None:
         self._bus = bus
         self._archive = archive
         self._lookups = lookups
-        self._every_s = every_s
+        self._reached = reached
+        self._label = str(archive.partition)
         self._said: set[LateEdit] = set()
         """Those that the cache may name still, because what was said of them is not archived yet."""
 
@@ -46,7 +48,8 @@ class LateEdits:
                 await self.look()
             except Exception as error:  # noqa: BLE001  # the boundary of a task: it harms no archive
                 _log.warning("late_edits.failed", partition=self._archive.partition, error=repr(error))
-            await asyncio.sleep(self._every_s)
+                metrics.LATE_EDIT_FAILURES.labels(self._label).inc()
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def look(self) -> None:
         """Erase what was edited late. Raises `OutcomeUnknown` and `BusError`: it is found again."""
@@ -64,10 +67,12 @@ class LateEdits:
             author=author,
             ref=edit.ref,
         )
+        self._reached("late-edit-due")
         await self._bus.commit(
             channel_subject(self._archive.partition, key),
             encode(event),
             msg_id=message_id(key, author, event.id),
         )
-        metrics.LATE_EDITS.labels(str(self._archive.partition)).inc()
+        self._reached("late-edit-said")
+        metrics.LATE_EDITS.labels(self._label).inc()
         _log.info("late_edit.erased", partition=self._archive.partition)

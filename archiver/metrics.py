@@ -58,6 +58,9 @@ EXPIRIES = Counter(
 LATE_EDITS = Counter(
     "parley_archive_late_edits", "Edits that came behind the erasure of their message", ["partition"]
 )
+LATE_EDIT_FAILURES = Counter(
+    "parley_archive_late_edit_failures", "Looks for such edits that came to no end", ["partition"]
+)
 RETENTION_FAILURES = Counter(
     "parley_archive_retention_failures", "Looks for expired messages that came to no end", ["partition"]
 )

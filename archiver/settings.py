@@ -13,7 +13,7 @@ from shared.settings import CommonSettings
 from shared.streams import DUPLICATE_WINDOW_S
 
 PAGE_CACHE_BYTES = 512 * 1024**2
-"""Some 230 row groups of 8,192 events."""
+"""Some 460 row groups of 8,192 events."""
 
 
 class ArchiverSettings(CommonSettings):
