@@ -38,14 +38,16 @@ class Answering:
 
     async def begin(self) -> None:
         """Answer everything from now on. Raises `Unavailable`."""
-        self._begun += await self._api.serve(self._bus)
-        self._begun += await self._api.serve_search(self._bus)
+        await self._serve()
+        await self._serve_search()
+        await self._bus.flush()  # who finds us ready finds our subscriptions
         self._health.set(f"archive {self._partition}", True, "following")
 
     async def begin_when_caught_up(self, takeover: Takeover, index: ReadIndex, search: SearchApi) -> None:
         """Answer pages and whatever else is known, then search, each once it is at the end of the log."""
         await self._until(index.now, is_needed=True)
         await self._until(self._serve, is_needed=True)
+        await self._until(self._bus.flush, is_needed=True)
         takeover.answers = True
         self._health.set(f"archive {self._partition}", True, "following")
         _log.info("reader.answers", partition=self._partition)

@@ -27,6 +27,8 @@ from shared.subjects import inbox_prefix
 
 ANSWERS_MAX = 100_000
 
+FLUSH_S = 5
+
 PING_S = 2
 """A connection that is up and says nothing is given up after the third unanswered ping, 6 s at most.
 
@@ -165,6 +167,13 @@ class Connection:
         """
         try:
             return Subscription(self._client, self._client.listen(subject, queue, callback))
+        except nats.errors.Error as error:
+            raise Unavailable(f"NATS: {error!r}", retry_after_ms=1000) from error
+
+    async def flush(self) -> None:
+        """Wait until the server has read what was sent, and subscribed to, before. Raises `Unavailable`."""
+        try:
+            await self._client.flush(FLUSH_S)
         except nats.errors.Error as error:
             raise Unavailable(f"NATS: {error!r}", retry_after_ms=1000) from error
 

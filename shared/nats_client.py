@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 
 import nats.errors
 import structlog
-from nats.aio.client import Client, Srv
+from nats.aio.client import DEFAULT_FLUSH_TIMEOUT, Client, Srv
 from nats.aio.transport import TcpTransport
 
 from shared.envelope import Message
@@ -115,6 +115,13 @@ class NatsClient(Client):
         if not self._is_flush_due:
             self._is_flush_due = True
             asyncio.get_running_loop().call_soon(self._flush_now)
+
+    async def flush(self, timeout: int = DEFAULT_FLUSH_TIMEOUT) -> None:
+        """As nats-py's, behind everything that was sent and subscribed to before."""
+        if not self.is_connected:
+            raise nats.errors.ConnectionClosedError
+        self._flush_now()
+        await super().flush(timeout)
 
     def _flush_now(self) -> None:
         self._is_flush_due = False

@@ -15,6 +15,7 @@ from nats.protocol.parser import Parser
 from shared.bus import Bus, Message
 from shared.errors import Unavailable
 from shared.nats_client import _Interest
+from shared.settings import CommonSettings
 from tests.support.nats import NatsServer
 from tests.support.waiting import eventually
 
@@ -148,6 +149,27 @@ async def test_subscriptions_of_a_lost_connection_go_on(
             await fresh_bus.publish(subject, b"")
         await all_heard.wait()
     assert heard == ["again.before", "again.while", "again.end"]
+
+
+async def test_what_was_flushed_the_server_knows(fresh_bus: Bus, fresh_settings: CommonSettings) -> None:
+    """Whoever asks afterwards is answered, however many subscriptions there are, on whatever connection."""
+
+    async def echo(body: bytes) -> bytes:
+        return body
+
+    async with Bus.connect(fresh_settings, "other") as other:
+        for number in range(5_000):
+            await fresh_bus.serve(f"flushed.{number}", echo)
+        await fresh_bus.flush()
+        assert await other.request("flushed.4999", b"x", timeout_s=10) == b"x"
+
+
+async def test_nothing_is_flushed_without_a_server(fresh_bus: Bus, fresh_nats_server: NatsServer) -> None:
+    """Whoever waits for it hears that it is away."""
+    fresh_nats_server.kill()
+    await eventually(lambda: not fresh_bus.connected)
+    with pytest.raises(Unavailable):
+        await fresh_bus.flush()
 
 
 async def test_subscribing_takes_no_task(bus: Bus) -> None:
