@@ -117,11 +117,18 @@ class NatsClient(Client):
             asyncio.get_running_loop().call_soon(self._flush_now)
 
     async def flush(self, timeout: int = DEFAULT_FLUSH_TIMEOUT) -> None:
-        """As nats-py's, behind everything that was sent and subscribed to before."""
+        """As nats-py's, behind everything that was sent and subscribed to before.
+
+        Given up, nats-py's cancels what the server's answer is for, and the answer then ends its reading.
+        """
         if not self.is_connected:
             raise nats.errors.ConnectionClosedError
+        answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._flush_now()
-        await super().flush(timeout)
+        await self._send_ping(answered)
+        await asyncio.wait([answered], timeout=timeout)
+        if not answered.done():
+            raise nats.errors.FlushTimeoutError
 
     def _flush_now(self) -> None:
         self._is_flush_due = False

@@ -65,6 +65,9 @@ def test_nats_py_still_asks_for_these_methods() -> None:
     assert {"_pending", "_pending_data_size", "_ps", "_sid", "_subs", "_max_payload", "_transport"} <= set(
         vars(Client())
     )
+    assert "self._pongs.append(future)\n        self._transport.write(PING_PROTO)" in inspect.getsource(
+        Client._send_ping
+    )
     assert "await self._connect_to_server(s)" in inspect.getsource(Client._select_next_server)
     again = inspect.getsource(Client._attempt_reconnect)
     assert "prot_command.sub_cmd(sub._subject, sub._queue, sid)" in again
@@ -162,6 +165,22 @@ async def test_what_was_flushed_the_server_knows(fresh_bus: Bus, fresh_settings:
             await fresh_bus.serve(f"flushed.{number}", echo)
         await fresh_bus.flush()
         assert await other.request("flushed.4999", b"x", timeout_s=10) == b"x"
+
+
+async def test_a_flush_that_is_given_up_harms_nobody(bus: Bus) -> None:
+    """The server answers it all the same: nothing that is read afterwards may be lost by that."""
+    heard: asyncio.Queue[Message] = asyncio.Queue()
+    await bus.subscribe("given.up", heard.put_nowait)
+    for _ in range(3):
+        flushing = asyncio.create_task(bus.flush())
+        await asyncio.sleep(0)  # it has begun
+        flushing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await flushing
+        await bus.publish("given.up", b"")
+        async with asyncio.timeout(10):
+            await heard.get()
+    await bus.flush()
 
 
 async def test_nothing_is_flushed_without_a_server(fresh_bus: Bus, fresh_nats_server: NatsServer) -> None:
