@@ -115,9 +115,9 @@ class Footers:
         return iter(tuple(self._kept))
 
     @property
-    def has_room(self) -> bool:
-        """Whether another file's can be known without forgetting one."""
-        return self._groups < self._groups_max
+    def room(self) -> int:
+        """Row groups that can be known besides, without forgetting any."""
+        return self._groups_max - self._groups
 
     def get(self, name: str) -> Footer | None:
         """The footer of a file with this name, if it is known."""

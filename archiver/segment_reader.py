@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from archiver import parquet
 from archiver.columns import Columns, Ranges, read_columns
 from archiver.core.segment import data_name
 from archiver.footers import Footer, Footers, Why
@@ -88,14 +89,15 @@ class SegmentReader:
     def read_ahead(self, segments: Sequence[Segment]) -> None:
         """Begin to read the footers of these files, so that no page has to.
 
-        The last ones first, whose events are the newest; no longer than there is room.
+        The last ones first, whose events are the newest, and none for which another had to be forgotten.
         """
         for segment in reversed(segments):
             self._known.ahead.submit(self._read_ahead, segment)
 
     def _read_ahead(self, segment: Segment) -> None:
         label, footers = self._label(segment), self._known.footers
-        if label in self._live and footers.has_room and footers.get(label) is None:
+        has_room = -(-segment.rows // parquet.ROW_GROUP_ROWS) <= footers.room
+        if label in self._live and has_room and footers.get(label) is None:
             self._footer(segment, why="ahead")
 
     def rows(
