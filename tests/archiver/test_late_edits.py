@@ -12,13 +12,22 @@ from archiver.cached_erasures import LateEdit
 from archiver.retention import AUTHOR
 from shared import events as e
 from shared.bus import Bus
-from shared.errors import Unavailable
 from shared.events import KnownEvent, encode
 from shared.ids import Seq, UserId, new_command_id
 from shared.settings import CommonSettings
 from shared.streams import ensure_streams
 from shared.subjects import partition_of
-from tests.support.archive import ALICE, archiver_settings, created, key_of, posted, read_logs, running, store
+from tests.support.archive import (
+    ALICE,
+    archiver_settings,
+    created,
+    failing_at,
+    key_of,
+    posted,
+    read_logs,
+    running,
+    store,
+)
 from tests.support.archived_messages import Archived
 from tests.support.events import NOW_MS
 from tests.support.expiring import TEA, edited, expiry, kept, no_text_in, say, texts
@@ -104,18 +113,10 @@ async def test_a_look_that_fails_is_made_again(
     fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path
 ) -> None:
     """Nobody is disturbed by it, and operators see that it failed."""
-    failing = 3
-
-    def reached(point: str) -> None:
-        nonlocal failing
-        if point == "late-edit-due" and failing:
-            failing -= 1
-            raise Unavailable("the log is away")
-
     failures = metrics.LATE_EDIT_FAILURES.labels(str(partition_of(TEA, 2)))._value
     before = failures.get()
     settings = archiver_settings(fresh_settings, str(tmp_path), flush_interval_s=0.2, erased_grace_s=0.0)
-    async with running(fresh_bus, settings, reached):
+    async with running(fresh_bus, settings, failing_at("late-edit-due", 3)):
         await say(fresh_bus, created(), posted("two"), erased(2), edited(2, "late"))
         await no_text_in(str(tmp_path), "two", "late")
     assert failures.get() == before + 3

@@ -21,7 +21,6 @@ from archiver.threads import Threads
 from shared.archive_files import scan
 from shared.bus import Bus
 from shared.clock import now_us, parse_rfc3339, rfc3339
-from shared.errors import Unavailable
 from shared.events import encode
 from shared.retention import DAY_US
 from shared.settings import CommonSettings
@@ -30,6 +29,7 @@ from shared.subjects import partition_of
 from tests.support.archive import (
     archiver_settings,
     created,
+    failing_at,
     key_of,
     posted,
     running,
@@ -213,21 +213,13 @@ async def test_a_look_that_fails_is_made_again(
     fresh_bus: Bus, fresh_settings: CommonSettings, tmp_path: Path, clock: Clock
 ) -> None:
     """Nobody is disturbed by it, and operators see that it failed."""
-    failing = 3
-
-    def reached(point: str) -> None:
-        nonlocal failing
-        if point == "retention-due" and failing:
-            failing -= 1
-            raise Unavailable("the log is away")
-
     label = str(partition_of(TEA, 2))
     before = metrics.RETENTION_FAILURES.labels(label)._value.get()
     settings = archiver_settings(
         fresh_settings, tmp_path / "archive", retention_every_s=EVERY_S, flush_interval_s=0.2
     )
     clock.days = 2
-    async with running(fresh_bus, settings, reached, clock):
+    async with running(fresh_bus, settings, failing_at("retention-due", 3), clock):
         await say(fresh_bus, created(), posted("one"), kept(1))
         await expire_to(fresh_bus, 3)
     assert metrics.RETENTION_FAILURES.labels(label)._value.get() == before + 3

@@ -106,6 +106,17 @@ class Running:
     health: Health
 
 
+def failing_at(point: str, times: int) -> Reached:
+    """Something is away at the first so many passes of a point."""
+    left = iter(range(times))
+
+    def reached(at: str) -> None:
+        if at == point and next(left, None) is not None:
+            raise Unavailable("the log is away")
+
+    return reached
+
+
 @contextlib.asynccontextmanager
 async def running(
     bus: Bus,
